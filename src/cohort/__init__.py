@@ -1,0 +1,30 @@
+"""Population-scale cohort statistics from claims and registry extracts.
+
+The public names are imported on first use, so that ``import cohort`` loads neither polars nor lifelines.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Store": "store.store",
+    "Codelist": "codes.codelist",
+    "Window": "time",
+}
+"""Public name → module that defines it."""
+
+__all__ = ["__version__", *_HOME]  # noqa: PLE0604 -- the names are strings: keys of a dict
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cohort' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"cohort.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Codelists: named, versioned, hashed sets of codes, matched by longest prefix."""

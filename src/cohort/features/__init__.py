@@ -1,0 +1,1 @@
+"""What is known about each person at index: pure functions of one bucket."""

@@ -1,0 +1,1 @@
+"""What happens after index, how it is dated, and what competes with it."""

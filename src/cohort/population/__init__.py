@@ -1,0 +1,1 @@
+"""Who is in, from when, until when: entry, criteria, follow-up, attrition."""

@@ -1,0 +1,1 @@
+"""Results: tidy estimates, the release gate, provenance."""

@@ -1,0 +1,1 @@
+"""The store: Parquet tables of one data cut, in buckets, under numbered manifests."""
