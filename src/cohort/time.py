@@ -30,7 +30,7 @@ class Window(BaseModel):
 
     def __init__(self, first: int | None = None, last: int | None = None, /, **fields: Any) -> None:
         """Take the two ends by position, as they are read aloud."""
-        super().__init__(**({"first": first, "last": last} if not fields else fields))
+        super().__init__(**(fields or {"first": first, "last": last}))
 
     @model_validator(mode="before")
     @classmethod

@@ -99,9 +99,7 @@ TABLES: dict[str, Table] = {
             {
                 "person_id": _PERSON,
                 "date": Column(pl.Date(), "first day of the encounter that the diagnosis is written on", True),
-                "end_date": Column(
-                    pl.Date(), "last day of that encounter (discharge); the date itself if one day", True
-                ),
+                "end_date": Column(pl.Date(), "last day of that encounter; the date itself if one day", True),
                 "system": Column(pl.String(), "coding system: one of SYSTEMS", True),
                 "code": Column(pl.String(), "normalised code: upper case, without dots and blanks", True),
                 "setting": _SETTING,
