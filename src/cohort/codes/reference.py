@@ -1,0 +1,66 @@
+"""How a study names a codelist: a shipped name, a CSV file beside the study file, or rows written in place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationInfo, model_serializer, model_validator
+
+from cohort.codes.codelist import Codelist
+
+
+class Codes(BaseModel):
+    """A codelist as a study refers to it; two references are equal when name and content are.
+
+    In a study file: ``"low_back_pain"`` (shipped), ``"lists/mine.csv"`` (a path relative to the study file), or a
+    table ``{name, rows = [{system, code, term, category, source}]}``. In Python also a ``Codelist``.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    codelist: Codelist
+    file: Path | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, Codelist):
+            return {"codelist": value}
+        if isinstance(value, str) and value.endswith(".csv"):
+            folder = (info.context or {}).get("folder", Path())
+            path = (folder / value).resolve()
+            return {"codelist": Codelist.read(path), "file": path}
+        if isinstance(value, str):
+            return {"codelist": Codelist.shipped(value)}
+        if isinstance(value, dict) and "rows" in value:
+            return {"codelist": Codelist.from_rows(value.get("name", "inline"), value["rows"])}
+        return value
+
+    @model_serializer
+    def _refer(self) -> str | dict[str, Any]:
+        if self.file is not None:
+            return str(self.file)
+        if self._is_shipped():
+            return self.codelist.name
+        return {"name": self.codelist.name, "rows": self.codelist.rows.to_dicts()}
+
+    def _is_shipped(self) -> bool:
+        name = self.codelist.name
+        return name in Codelist.shipped_names() and Codelist.shipped(name).sha256 == self.codelist.sha256
+
+    @property
+    def name(self) -> str:
+        """Return the codelist's name, for messages and reports."""
+        return self.codelist.name
+
+    def __eq__(self, other: object) -> bool:
+        """Compare name and content; where the list was read from does not matter."""
+        return isinstance(other, Codes) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        """Hash what is compared."""
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[str, str]:
+        return self.codelist.name, self.codelist.sha256
