@@ -12,8 +12,33 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Store": "store.store",
+    "ingest": "ingest",
+    "simulate": "simulate",
     "Codelist": "codes.codelist",
     "Window": "time",
+    "Cohort": "population.cohort",
+    "Attrition": "population.attrition",
+    "diagnosis": "codes.records",
+    "procedure": "codes.records",
+    "dispensing": "codes.records",
+    "chronification": "outcomes.outcome",
+    "first_record": "outcomes.outcome",
+    "age": "features.covariates",
+    "sex": "features.covariates",
+    "charlson": "features.covariates",
+    "pain_sites": "features.covariates",
+    "exposed": "features.covariates",
+    "episodes": "features.episodes",
+    "comorbidity": "features.comorbidity",
+    "Study": "study",
+    "AnalysisTable": "results.analysis_table",
+    "Estimates": "results.estimates",
+    "DisclosureRule": "results.disclosure",
+    "kaplan_meier": "results.analyses",
+    "cumulative_incidence": "results.analyses",
+    "incidence_rate": "results.analyses",
+    "cox": "results.analyses",
+    "CohortError": "errors",
 }
 """Public name → module that defines it."""
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 from collections.abc import Iterable
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cohort.errors import StudyError
+
+Whole = Annotated[int, Field(strict=True)]
+"""A whole number as such: neither ``"90"`` nor ``90.0`` nor ``true``."""
+
+Date = Annotated[dt.date, Field(strict=True)]
+"""A calendar date as such: in TOML without quotes."""
 
 
 class Spec(BaseModel):
@@ -44,14 +51,14 @@ def describe(error: ValidationError, where: str, model: type[BaseModel]) -> str:
 def _repair(fault: dict[str, Any], model: type[BaseModel]) -> str:
     kind, given = fault["type"], fault.get("input")
     if kind == "extra_forbidden":
-        return f"unknown key; {_nearest(str(fault['loc'][-1]), _siblings(fault['loc'], model))}"
+        return f"unknown key; {nearest(str(fault['loc'][-1]), _siblings(fault['loc'], model))}"
     if kind == "missing":
         return "this key is required; add it"
     if kind == "union_tag_not_found":
         return f"add the key {fault['ctx']['discriminator']} that says which kind this is"
     if kind == "union_tag_invalid":
         known = [tag.strip("' ") for tag in fault["ctx"]["expected_tags"].split(",")]
-        return f"{fault['ctx']['tag']!r} is not a known kind; {_nearest(fault['ctx']['tag'], known)}"
+        return f"{fault['ctx']['tag']!r} is not a known kind; {nearest(fault['ctx']['tag'], known)}"
     message = fault["msg"].removeprefix("Value error, ")
     return f"{message[0].lower()}{message[1:]}" + (f" (given: {given!r})" if _printable(given) else "")
 
@@ -60,7 +67,7 @@ def _printable(given: Any) -> bool:
     return isinstance(given, str | int | float | bool) and len(repr(given)) <= 60
 
 
-def _nearest(word: str, known: Iterable[str]) -> str:
+def nearest(word: str, known: Iterable[str]) -> str:
     """Return a repair: the nearest known word, or all of them."""
     known = list(known)
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)

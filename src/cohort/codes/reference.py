@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, SerializationInfo, ValidationInfo, model_serializer, model_validator
 
 from cohort.codes.codelist import Codelist
+from cohort.errors import StudyError
 
 
 class Codes(BaseModel):
@@ -25,22 +27,19 @@ class Codes(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, Codelist):
-            return {"codelist": value}
-        if isinstance(value, str) and value.endswith(".csv"):
-            folder = (info.context or {}).get("folder", Path())
-            path = (folder / value).resolve()
-            return {"codelist": Codelist.read(path), "file": path}
-        if isinstance(value, str):
-            return {"codelist": Codelist.shipped(value)}
-        if isinstance(value, dict) and "rows" in value:
-            return {"codelist": Codelist.from_rows(value.get("name", "inline"), value["rows"])}
-        return value
+        try:
+            return _read(value, (info.context or {}).get("folder", Path()))
+        except StudyError as error:  # as a ValueError it is reported with the key that names the list
+            raise ValueError(str(error)) from None
 
     @model_serializer
-    def _refer(self) -> str | dict[str, Any]:
+    def _refer(self, info: SerializationInfo) -> str | dict[str, Any]:
+        """Write the reference, or for a study's hash (context ``hash``) the content."""
+        context = info.context or {}
+        if context.get("hash"):
+            return {"name": self.codelist.name, "sha256": self.codelist.sha256}
         if self.file is not None:
-            return str(self.file)
+            return os.path.relpath(self.file, context.get("folder", Path())).replace(os.sep, "/")
         if self._is_shipped():
             return self.codelist.name
         return {"name": self.codelist.name, "rows": self.codelist.rows.to_dicts()}
@@ -64,3 +63,16 @@ class Codes(BaseModel):
 
     def _identity(self) -> tuple[str, str]:
         return self.codelist.name, self.codelist.sha256
+
+
+def _read(value: Any, folder: Path) -> Any:
+    if isinstance(value, Codelist):
+        return {"codelist": value}
+    if isinstance(value, str) and value.endswith((".csv", ".csv.gz")):
+        path = (folder / value).resolve()
+        return {"codelist": Codelist.read(path), "file": path}
+    if isinstance(value, str):
+        return {"codelist": Codelist.shipped(value)}
+    if isinstance(value, dict) and "rows" in value:
+        return {"codelist": Codelist.from_rows(value.get("name", "inline"), value["rows"])}
+    return value

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from cohort.codes.records import KEY, Record, Tables, diagnosis, relative_days
 from cohort.codes.reference import Codes
-from cohort.spec import Spec
+from cohort.spec import Spec, Whole
 from cohort.time import Window
 
 Competing = tuple[Literal["death"], ...]
@@ -34,8 +34,8 @@ class Chronification(Spec):
 
     kind: Literal["chronification"] = "chronification"
     codes: Annotated[Codes, Field(description="pain codes of the region that the cohort enters with")]
-    after_days: Annotated[int, Field(ge=1, description="earliest day of the second encounter")] = 90
-    within_days: Annotated[int, Field(ge=1, description="latest day of the second encounter")] = 365
+    after_days: Annotated[Whole, Field(ge=1, description="earliest day of the second encounter")] = 90
+    within_days: Annotated[Whole, Field(ge=1, description="latest day of the second encounter")] = 365
     explicit: Annotated[Codes | None, Field(description="codes that state chronic pain; absent = rule (i) alone")] = None
     competing: Annotated[Competing, Field(description="events after which the outcome cannot happen")] = ("death",)
 
@@ -80,7 +80,7 @@ class FirstRecord(Spec):
 
     kind: Literal["first_record"] = "first_record"
     record: Annotated[Record, Field(description="the record that is the event")]
-    from_day: Annotated[int, Field(ge=1, description="first day on which it counts: follow-up starts the day before")] = 1
+    from_day: Annotated[Whole, Field(ge=1, description="first day on which it counts: follow-up starts the day before")] = 1
     label: Annotated[str | None, Field(description="the outcome's name in estimates; absent = the codelist's")] = None
     competing: Annotated[Competing, Field(description="events after which the outcome cannot happen")] = ("death",)
 

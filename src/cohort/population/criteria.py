@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from cohort.features.demographics import age_at
 from cohort.population.observation import spans
 from cohort.codes.records import KEY, Record, Tables, relative_days
-from cohort.spec import Spec
+from cohort.spec import Date, Spec, Whole
 from cohort.time import Window
 
 
@@ -19,8 +19,8 @@ class IndexBetween(Spec):
     """The index date lies in a calendar period, both ends included."""
 
     rule: Literal["index_between"] = "index_between"
-    start: Annotated[dt.date, Field(description="first index date")]
-    end: Annotated[dt.date, Field(description="last index date")]
+    start: Annotated[Date, Field(description="first index date")]
+    end: Annotated[Date, Field(description="last index date")]
 
     @model_validator(mode="after")
     def _in_order(self) -> IndexBetween:
@@ -42,8 +42,8 @@ class AgeBetween(Spec):
     """Age in completed years at index, both ends included; a person without a birth date is removed."""
 
     rule: Literal["age"] = "age"
-    minimum: Annotated[int, Field(ge=0, le=150, description="youngest age")] = 0
-    maximum: Annotated[int, Field(ge=0, le=150, description="oldest age")] = 150
+    minimum: Annotated[Whole, Field(ge=0, le=150, description="youngest age")] = 0
+    maximum: Annotated[Whole, Field(ge=0, le=150, description="oldest age")] = 150
 
     @model_validator(mode="after")
     def _in_order(self) -> AgeBetween:
@@ -67,7 +67,7 @@ class Enrolled(Spec):
 
     rule: Literal["enrolled"] = "enrolled"
     window: Annotated[Window, Field(description="days relative to index that must be observed")]
-    bridge_days: Annotated[int, Field(ge=0, description="longest gap, in days, that does not count as leaving")] = 31
+    bridge_days: Annotated[Whole, Field(ge=0, description="longest gap, in days, that does not count as leaving")] = 31
 
     @model_validator(mode="after")
     def _closed(self) -> Enrolled:

@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from cohort.codes.records import Record, Tables
-from cohort.spec import Spec
+from cohort.spec import Spec, Whole
 from cohort.time import days_between
 
 
@@ -23,7 +23,7 @@ class Entry(Spec):
     at: Annotated[Literal["first"], Field(description="which qualifying candidate becomes the index date")] = "first"
     record: Annotated[Record, Field(description="the record that makes a candidate")]
     washout_days: Annotated[
-        int | None, Field(ge=1, description="days without such a record before it; absent = none ever before")
+        Whole | None, Field(ge=1, description="days without such a record before it; absent = none ever before")
     ] = None
 
     def record_days(self, tables: Tables) -> pl.LazyFrame:

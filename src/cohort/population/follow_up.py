@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cohort.population.observation import spans
 from cohort.codes.records import KEY, Tables
-from cohort.spec import Spec
+from cohort.spec import Date, Spec, Whole
 from cohort.time import days_between
 
 
@@ -20,12 +20,12 @@ class FollowUp(Spec):
     The last day of a span, of the study and of the data belongs to follow-up: an event on it counts.
     """
 
-    until: Annotated[dt.date | None, Field(description="last calendar day of follow-up")] = None
-    max_days: Annotated[int | None, Field(ge=1, description="longest follow-up in days")] = None
+    until: Annotated[Date | None, Field(description="last calendar day of follow-up")] = None
+    max_days: Annotated[Whole | None, Field(ge=1, description="longest follow-up in days")] = None
     censor_at: Annotated[
         tuple[Literal["disenrolment"], ...], Field(description="events of observation that end follow-up")
     ] = ("disenrolment",)
-    bridge_days: Annotated[int, Field(ge=0, description="longest enrolment gap that does not end follow-up")] = 31
+    bridge_days: Annotated[Whole, Field(ge=0, description="longest enrolment gap that does not end follow-up")] = 31
 
     def ends(self, tables: Tables, entries: pl.LazyFrame, data_end: dt.date) -> pl.LazyFrame:
         """Return, per entry, ``censor_day`` and ``death_day`` (Int64 days after index) and ``censor_reason``.

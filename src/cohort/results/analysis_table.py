@@ -15,19 +15,23 @@ from cohort.features.covariates import VariableType
 class AnalysisTable:
     """Rows of every bucket: person_id, index_date, entry, time, cause, exit_reason and the covariates.
 
-    Risk sets are ``(entry, time]`` in days after index; ``cause`` is 0 for censored, 1 for the outcome, 2 for what
-    competes with it. Rows are persons: for the data holder only, never part of a report.
+    Risk sets are ``(entry, time]`` in days after index; ``cause`` is 0 for censored, else the position
+    in ``causes``, counted from 1: the outcome, then what competes with it. Rows are persons: for the data holder only, never part of a report.
     """
 
     parts: tuple[pl.DataFrame, ...]
-    outcome: str
-    competes: bool
+    causes: tuple[str, ...]
     landmark: int
     variables: Mapping[str, VariableType]
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows in person order."""
         return pl.concat(self.parts, how="vertical").lazy().sort(KEY)
+
+    @property
+    def outcome(self) -> str:
+        """Return the outcome's name: cause 1."""
+        return self.causes[0]
 
     @property
     def entry(self) -> str | None:
