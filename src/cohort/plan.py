@@ -60,7 +60,9 @@ def run_bucket(
     for rule in cohort.rules:
         flow.keep(rule.reason, rule.keep(tables, flow.lazy))
     prevalent = outcome.prevalent(tables, flow.lazy)
-    flow.keep(f"No {outcome.name.replace('_', ' ')} on the index date", flow.lazy.join(prevalent, on=KEY, how="anti"))
+    if prevalent is not None:
+        free = flow.lazy.join(prevalent, on=KEY, how="anti")
+        flow.keep(f"No {outcome.name.replace('_', ' ')} on the index date", free)
     flow.keep("First such entry of each person", first_per_person(flow.lazy))
     followed = _followed(tables, cohort, outcome, flow.lazy, data_end)
     flow.entries = followed.collect()

@@ -5,11 +5,19 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 from collections.abc import Iterable
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cohort.errors import StudyError
+
+STUDY_FILE: ContextVar[Path | None] = ContextVar("study_file", default=None)
+"""The study file that is being read, if one is: paths in it are relative to it, and faults are reported with it.
+
+pydantic's own validation context does not reach models that take arguments by position, as `Cohort` does.
+"""
 
 Whole = Annotated[int, Field(strict=True)]
 """A whole number as such: neither ``"90"`` nor ``90.0`` nor ``true``."""
@@ -33,14 +41,12 @@ class Spec(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            raise StudyError(describe(error, cls.__name__, cls)) from None
+            raise StudyError(describe(error, cls)) from None
 
 
-def describe(error: ValidationError, where: str, model: type[BaseModel]) -> str:
-    """Return one line per fault: where, the key, what is wrong, and the repair.
-
-    ``where`` is the study file or the Python class that was being made.
-    """
+def describe(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return one line per fault: the study file or the class that was being made, the key, the fault, the repair."""
+    where = STUDY_FILE.get() or model.__name__
     lines = []
     for fault in error.errors(include_url=False):
         key = _path(fault["loc"], model)

@@ -29,7 +29,7 @@ from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, release
 from cohort.results.estimates import Estimates
 from cohort.results.table_one import count_table_one
-from cohort.spec import Spec, describe, nearest
+from cohort.spec import STUDY_FILE, Spec, describe, nearest
 from cohort.store.store import Store
 
 
@@ -54,7 +54,7 @@ class Study(Spec):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            raise StudyError(describe(error, "Study", type(self))) from None
+            raise StudyError(describe(error, type(self))) from None
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
@@ -86,13 +86,15 @@ class Study(Spec):
         path = Path(path)
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
-            return cls.model_validate(values, context={"folder": path.parent})
         except OSError as error:
             raise StudyError(f"{path}: {error.strerror or 'cannot be read'}; give the path of a study file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise StudyError(f"{path}: not TOML in UTF-8: {error}") from None
-        except ValidationError as error:
-            raise StudyError(describe(error, str(path), cls)) from None
+        token = STUDY_FILE.set(path)
+        try:
+            return cls(**values)
+        finally:
+            STUDY_FILE.reset(token)
 
     def to_toml(self, path: str | Path) -> None:
         """Write the study file; `from_toml` reads the equal study back."""
@@ -105,6 +107,11 @@ class Study(Spec):
         """Return the hash of what the study says, codelists by content."""
         values = self.model_dump(mode="json", context={"hash": True})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def grouping(self) -> str | None:
+        """Return the covariate that Table 1 is split by: the first that an analysis groups by."""
+        return next((analysis.by for analysis in self.analyses if getattr(analysis, "by", None)), None)
 
     def audit(self) -> tuple[Finding, ...]:
         """Return the design faults that can be seen in the plan."""
@@ -150,9 +157,8 @@ class Study(Spec):
         return AnalysisTable(tuple(part.rows for part in parts), causes, self.outcome.landmark, variables)
 
     def _table_one(self, table: AnalysisTable) -> Estimates:
-        """Describe the persons at risk, by the grouping of the first analysis that has one."""
-        by = next((analysis.by for analysis in self.analyses if getattr(analysis, "by", None)), None)
-        counts = (count_table_one(part.lazy(), table.variables, by) for part in table.parts)
+        """Describe the persons at risk, by the study's grouping."""
+        counts = (count_table_one(part.lazy(), table.variables, self.grouping) for part in table.parts)
         return functools.reduce(operator.add, counts).finish()
 
     def _estimate(self, table: AnalysisTable, progress: Progress | None) -> Iterator[Estimates]:

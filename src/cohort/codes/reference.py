@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, SerializationInfo, ValidationInfo, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, SerializationInfo, model_serializer, model_validator
 
 from cohort.codes.codelist import Codelist
 from cohort.errors import StudyError
+from cohort.spec import STUDY_FILE
 
 
 class Codes(BaseModel):
@@ -26,9 +27,9 @@ class Codes(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _resolve(cls, value: Any, info: ValidationInfo) -> Any:
+    def _resolve(cls, value: Any) -> Any:
         try:
-            return _read(value, (info.context or {}).get("folder", Path()))
+            return _read(value)
         except StudyError as error:  # as a ValueError it is reported with the key that names the list
             raise ValueError(str(error)) from None
 
@@ -65,11 +66,12 @@ class Codes(BaseModel):
         return self.codelist.name, self.codelist.sha256
 
 
-def _read(value: Any, folder: Path) -> Any:
+def _read(value: Any) -> Any:
     if isinstance(value, Codelist):
         return {"codelist": value}
     if isinstance(value, str) and value.endswith((".csv", ".csv.gz")):
-        path = (folder / value).resolve()
+        study_file = STUDY_FILE.get()
+        path = ((study_file.parent if study_file else Path()) / value).resolve()
         return {"codelist": Codelist.read(path), "file": path}
     if isinstance(value, str):
         return {"codelist": Codelist.shipped(value)}

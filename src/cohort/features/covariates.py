@@ -7,11 +7,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import polars as pl
 from pydantic import Field
 
-from cohort.codes.codelist import Codelist
-from cohort.codes.match import label
 from cohort.codes.records import KEY, Record, Tables, dispensing, relative_days
-from cohort.features.comorbidity import charlson_score
+from cohort.features.comorbidity import flags, load_index, score
 from cohort.features.demographics import age_at, sex_at
+from cohort.features.pain import pain_sites as count_pain_sites
 from cohort.spec import Spec
 from cohort.time import Window
 
@@ -65,7 +64,9 @@ class Charlson(Spec):
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate: 0 for an entry without such a diagnosis."""
-        return charlson_score(_within(tables["diagnosis"], entries, self.window), entries)
+        index = load_index("charlson")
+        scores = score(flags(_of_entries(tables["diagnosis"], entries, self.window), index), index)
+        return _per_entry(entries, scores.select("person_id", charlson="score_1987"))
 
 
 class PainSites(Spec):
@@ -82,7 +83,8 @@ class PainSites(Spec):
         return f"Pain sites, {self.window}"
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
-        """Return the key and the covariate."""
+        """Return the key and the covariate: 0 for an entry without such a diagnosis."""
+        return _per_entry(entries, count_pain_sites(_of_entries(tables["diagnosis"], entries, self.window)))
 
 
 class Exposed(Spec):
@@ -135,6 +137,16 @@ def exposed(what: Any, window: Window, name: str) -> Exposed:
     return Exposed.of(record=what if isinstance(what, Record) else dispensing(what), window=window, name=name)
 
 
-def _within(rows: pl.LazyFrame, entries: pl.LazyFrame, window: Window) -> pl.LazyFrame:
-    """Return the rows of a table that fall in a window of an entry, with that entry's key."""
-    return relative_days(rows, entries).filter(window.contains(pl.col("day")))
+def _of_entries(rows: pl.LazyFrame, entries: pl.LazyFrame, window: Window) -> pl.LazyFrame:
+    """Return system and code of the rows in each entry's window, the entry's key standing as the person.
+
+    A person who enters twice has two windows, so builders that count per person must count per entry.
+    """
+    inside = relative_days(rows, entries).filter(window.contains(pl.col("day")))
+    return inside.select("system", "code", person_id=pl.struct(KEY))
+
+
+def _per_entry(entries: pl.LazyFrame, counted: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the key and the counted column, 0 for entries that nothing was counted for."""
+    counts = counted.unnest("person_id")
+    return entries.select(KEY).join(counts, on=KEY, how="left").with_columns(pl.exclude(KEY).fill_null(0))

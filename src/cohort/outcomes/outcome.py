@@ -64,10 +64,10 @@ class Chronification(Spec):
             met.append(self._explicit_days(tables, entries).filter(pl.col("day") > 0))
         return pl.concat([days.select(*KEY, "day") for days in met])
 
-    def prevalent(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
-        """Return the entries that have the outcome already on the index day."""
+    def prevalent(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame | None:
+        """Return the entries that have the outcome already on the index day; nothing if no code states it."""
         if self.explicit is None:
-            return entries.select(KEY).clear()
+            return None
         return self._explicit_days(tables, entries).filter(pl.col("day") == 0).select(KEY).unique()
 
     def _explicit_days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
@@ -99,10 +99,8 @@ class FirstRecord(Spec):
         found = relative_days(self.record.days(tables), entries)
         return found.filter(pl.col("day") > 0).select(*KEY, "day")
 
-    def prevalent(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
-        """Return the entries that have the outcome already on the index day."""
-        found = relative_days(self.record.days(tables), entries)
-        return found.filter(pl.col("day") == 0).select(KEY).unique()
+    def prevalent(self, tables: Tables, entries: pl.LazyFrame) -> None:
+        """Return nothing: a record on the index day may be the entry itself, so the study excludes it where it means to."""
 
 
 Outcome = Annotated[Chronification | FirstRecord, Field(discriminator="kind")]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from cohort.features.intervals import merge
+from cohort.features.intervals import union
 from cohort.codes.records import Tables
 
 
 def spans(tables: Tables, bridge_days: int) -> pl.LazyFrame:
     """Return person_id, start_date, end_date of observed spans, gaps of up to ``bridge_days`` days bridged."""
-    return merge(tables["enrolment"], bridge_days=bridge_days)
+    return union(tables["enrolment"], bridge_days=bridge_days)

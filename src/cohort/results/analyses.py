@@ -7,12 +7,12 @@ all rows together.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, field_validator
 
-from cohort.errors import NotEstimableError
+from cohort.errors import NotEstimableError, StudyError
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
 from cohort.spec import Spec, Whole
@@ -31,6 +31,7 @@ _CURVE = {"n_risk": "n", "n_event": "events", "n_censored": "censored", "estimat
 class CumulativeIncidence(Spec):
     """Cumulative incidence of the outcome and of what competes with it (Aalen–Johansen)."""
 
+    title: ClassVar[str] = "Cumulative incidence"
     kind: Literal["cumulative_incidence"] = "cumulative_incidence"
     by: By = None
     level: Level = 0.95
@@ -61,6 +62,7 @@ class KaplanMeier(Spec):
     Censoring at a competing event would answer a question about a world without it; the composite needs no such world.
     """
 
+    title: ClassVar[str] = "Event-free probability"
     kind: Literal["kaplan_meier"] = "kaplan_meier"
     by: By = None
     level: Level = 0.95
@@ -87,6 +89,7 @@ class KaplanMeier(Spec):
 class IncidenceRate(Spec):
     """Incidence rate of the outcome while at risk, with exact Poisson limits (Garwood)."""
 
+    title: ClassVar[str] = "Incidence rates"
     kind: Literal["incidence_rate"] = "incidence_rate"
     by: By = None
     per: Annotated[Whole, Field(ge=1, description="person-years that the rate is expressed per")] = 1000
@@ -122,6 +125,7 @@ class Cox(Spec):
     Koller MT et al. Competing risks and the clinical community. Stat Med 2012;31:1089-1097. doi:10.1002/sim.4384.
     """
 
+    title: ClassVar[str] = "Cause-specific Cox model"
     kind: Literal["cox"] = "cox"
     terms: Annotated[str, Field(min_length=1, description="covariates and products, such as 'age + sex + age:sex'")]
     ties: Annotated[Literal["efron", "breslow"], Field(description="treatment of tied days")] = "efron"
@@ -130,7 +134,10 @@ class Cox(Spec):
     @field_validator("terms")
     @classmethod
     def _parses(cls, terms: str) -> str:
-        parse_terms(terms)
+        try:
+            parse_terms(terms)
+        except StudyError as error:  # as a ValueError it is reported with its key
+            raise ValueError(str(error)) from None
         return terms
 
     @property
