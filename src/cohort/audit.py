@@ -40,6 +40,6 @@ def _future_covariates(study: Study) -> Iterator[Finding]:
         yield Finding(
             "error",
             "immortal_time",
-            f"covariate {covariate.name!r} looks {last}, but risk starts after day {landmark}: persons must stay at risk "
-            "to have it. Start risk later (from_day or after_days of the outcome), or end the window sooner.",
+            f"covariate {covariate.name!r} looks {last}, but risk starts after day {landmark}: persons must stay at "
+            "risk to have it. Start risk later (from_day or after_days of the outcome), or end the window sooner.",
         )

@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from cohort.errors import CohortError, ResourceError, StudyError
+from cohort.errors import CohortError, ResourceError
 from cohort.progress import Reporter
 from cohort.shipped import shipped
 
@@ -45,7 +45,9 @@ PersonsOption = Annotated[int, typer.Option(min=1, help="Number of persons to si
 
 
 @app.command()
-def demo(out: OutOption = Path("demo"), persons: PersonsOption = 20_000, log_format: LogOption = LogFormat.TEXT) -> None:
+def demo(
+    out: OutOption = Path("demo"), persons: PersonsOption = 20_000, log_format: LogOption = LogFormat.TEXT
+) -> None:
     """Simulate claims, ingest them, run the example study, and say where the report is."""
     study = shipped("examples") / "low_back_pain.toml"
     simulate(out / "extracts", persons=persons, log_format=log_format)
@@ -81,7 +83,9 @@ def ingest(
     buckets: Annotated[int | None, typer.Option(min=1, max=256, help="Default: chosen from the data's size.")] = None,
     key_file: Annotated[Path | None, typer.Option(help="Key of the pseudonyms (mode 0600).")] = None,
     keep_ids: Annotated[bool, typer.Option("--keep-ids", help="Identifiers are already pseudonyms.")] = False,
-    max_reject_rate: Annotated[float, typer.Option(min=0.0, max=1.0, help="More rejected lines refuse the load.")] = 0.001,
+    max_reject_rate: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="More rejected lines refuse the load.")
+    ] = 0.001,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Load extract files into a store, with an account of every line."""

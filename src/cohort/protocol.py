@@ -30,7 +30,11 @@ def protocol(study: Study) -> tuple[Row, ...]:
         *(("Outcome", item, text) for item, text in _outcome(study)),
         *(("Covariates", covariate.name, covariate.label) for covariate in study.covariates),
         *(("Analyses", f"{number}. {a.kind.replace('_', ' ')}", _settings(a)) for number, a in _numbered(study)),
-        ("Release", "smallest count shown", str(study.disclosure.minimum) if study.disclosure.minimum else "no rule applied"),
+        (
+            "Release",
+            "smallest count shown",
+            str(study.disclosure.minimum) if study.disclosure.minimum else "no rule applied",
+        ),
     )
 
 

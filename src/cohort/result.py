@@ -44,11 +44,11 @@ class Result:
 
     def report(self, folder: str | Path) -> Path:
         """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path."""
-        from cohort.report.document import Definition, ReportContent, write_report  # noqa: PLC0415 -- matplotlib
-        from cohort.report.labels import AnalysisTitle  # noqa: PLC0415
+        from cohort.report.document import Definition, ReportContent, write_report
+        from cohort.report.labels import AnalysisTitle
 
         titles = [
-            AnalysisTitle(number, analysis.title, getattr(analysis, "by", None))
+            AnalysisTitle(number, analysis.title, analysis.by)
             for number, analysis in enumerate(self.study.analyses, start=1)
         ]
         content = ReportContent(

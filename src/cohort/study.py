@@ -67,12 +67,14 @@ class Study(Spec):
             for name in analysis.uses:
                 if name not in names:
                     raise ValueError(f"analyses[{number}] uses {name!r}, which is no covariate; {nearest(name, names)}")
-            self._can_group(number, getattr(analysis, "by", None))
+            self._can_group(number, analysis.by)
         return self
 
     def _can_group(self, number: int, by: str | None) -> None:
         if any(covariate.name == by and covariate.type == "integer" for covariate in self.covariates):
-            raise ValueError(f"analyses[{number}] groups by {by!r}, which is a whole number; group by a yes/no covariate")
+            raise ValueError(
+                f"analyses[{number}] groups by {by!r}, which is a whole number; group by a yes/no covariate"
+            )
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Study:
@@ -111,7 +113,7 @@ class Study(Spec):
     @property
     def grouping(self) -> str | None:
         """Return the covariate that Table 1 is split by: the first that an analysis groups by."""
-        return next((analysis.by for analysis in self.analyses if getattr(analysis, "by", None)), None)
+        return next((analysis.by for analysis in self.analyses if analysis.by), None)
 
     def audit(self) -> tuple[Finding, ...]:
         """Return the design faults that can be seen in the plan."""

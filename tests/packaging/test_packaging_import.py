@@ -20,7 +20,8 @@ def test_import_loads_no_heavy_library():
     loaded = python("""
         import sys
         import cohort
-        print(*sorted({name.split(".")[0] for name in sys.modules} & {"pandas", "lifelines", "matplotlib", "polars", "duckdb"}))
+        heavy = {"pandas", "lifelines", "matplotlib", "polars", "duckdb"}
+        print(*sorted({name.split(".")[0] for name in sys.modules} & heavy))
     """)
     assert loaded == ""
 

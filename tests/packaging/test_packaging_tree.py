@@ -23,8 +23,12 @@ def tracked(root):
 
 
 def test_no_file_names_a_package_registry_or_a_download(root):
-    address = re.compile(r"https?://\S+/(simple|packages)/|https?://\S+\.(whl|tar\.gz|zip)\b|py" + r"pi\.|file" + "s.pythonhosted")
-    texts = [path for path in tracked(root) if path.suffix in {".py", ".toml", ".md", ".txt", ".sql", "", ".html", ".j2"}]
+    address = re.compile(
+        r"https?://\S+/(simple|packages)/|https?://\S+\.(whl|tar\.gz|zip)\b|py" + r"pi\.|file" + "s.pythonhosted"
+    )
+    texts = [
+        path for path in tracked(root) if path.suffix in {".py", ".toml", ".md", ".txt", ".sql", "", ".html", ".j2"}
+    ]
     assert texts
     found = [path.name for path in texts if path.is_file() and address.search(path.read_text(errors="ignore"))]
     assert found == []

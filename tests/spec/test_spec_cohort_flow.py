@@ -164,8 +164,10 @@ def test_the_first_candidate_that_passes_every_rule_is_the_index():
 
 
 def test_without_a_washout_only_the_first_record_ever_is_a_candidate():
-    ever = co.Cohort("first ever").enter_at_first(co.diagnosis(BACK)).require_index_between(
-        dt.date(2020, 1, 1), dt.date(2020, 12, 31)
+    ever = (
+        co.Cohort("first ever")
+        .enter_at_first(co.diagnosis(BACK))
+        .require_index_between(dt.date(2020, 1, 1), dt.date(2020, 12, 31))
     )
     part = run_bucket(WORLD, ever, OUTCOME, (), DATA_END)
     assert 3 not in part.rows["person_id"]

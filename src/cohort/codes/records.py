@@ -55,6 +55,8 @@ def dispensing(codes: Any) -> Record:
 
 def relative_days(days: pl.LazyFrame, entries: pl.LazyFrame) -> pl.LazyFrame:
     """Return every record day of every entry's person as an integer ``day`` relative to that entry's index date."""
-    return entries.select(KEY).join(days, on="person_id").with_columns(
-        (pl.col("date") - pl.col("index_date")).dt.total_days().cast(pl.Int64).alias("day")
+    return (
+        entries.select(KEY)
+        .join(days, on="person_id")
+        .with_columns((pl.col("date") - pl.col("index_date")).dt.total_days().cast(pl.Int64).alias("day"))
     )

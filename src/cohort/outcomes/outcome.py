@@ -36,7 +36,9 @@ class Chronification(Spec):
     codes: Annotated[Codes, Field(description="pain codes of the region that the cohort enters with")]
     after_days: Annotated[Whole, Field(ge=1, description="earliest day of the second encounter")] = 90
     within_days: Annotated[Whole, Field(ge=1, description="latest day of the second encounter")] = 365
-    explicit: Annotated[Codes | None, Field(description="codes that state chronic pain; absent = rule (i) alone")] = None
+    explicit: Annotated[Codes | None, Field(description="codes that state chronic pain; absent = rule (i) alone")] = (
+        None
+    )
     competing: Annotated[Competing, Field(description="events after which the outcome cannot happen")] = ("death",)
 
     @model_validator(mode="after")
@@ -80,7 +82,9 @@ class FirstRecord(Spec):
 
     kind: Literal["first_record"] = "first_record"
     record: Annotated[Record, Field(description="the record that is the event")]
-    from_day: Annotated[Whole, Field(ge=1, description="first day on which it counts: follow-up starts the day before")] = 1
+    from_day: Annotated[
+        Whole, Field(ge=1, description="first day on which it counts: follow-up starts the day before")
+    ] = 1
     label: Annotated[str | None, Field(description="the outcome's name in estimates; absent = the codelist's")] = None
     competing: Annotated[Competing, Field(description="events after which the outcome cannot happen")] = ("death",)
 
@@ -100,7 +104,7 @@ class FirstRecord(Spec):
         return found.filter(pl.col("day") > 0).select(*KEY, "day")
 
     def prevalent(self, tables: Tables, entries: pl.LazyFrame) -> None:
-        """Return nothing: a record on the index day may be the entry itself, so the study excludes it where it means to."""
+        """Return nothing: a record on the index day may be the entry itself, so a study excludes it by a rule."""
 
 
 Outcome = Annotated[Chronification | FirstRecord, Field(discriminator="kind")]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Annotated, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
 
+from cohort.codes.records import KEY, Record, Tables, relative_days
 from cohort.features.demographics import age_at
 from cohort.population.observation import spans
-from cohort.codes.records import KEY, Record, Tables, relative_days
 from cohort.spec import Date, Spec, Whole
 from cohort.time import Window
 

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import Field
 
-from cohort.population.observation import spans
 from cohort.codes.records import KEY, Tables
+from cohort.population.observation import spans
 from cohort.spec import Date, Spec, Whole
 from cohort.time import days_between
 
@@ -61,6 +61,8 @@ class FollowUp(Spec):
             .filter(pl.col("index_date").is_between("start_date", "end_date"))
             .select(*KEY, leaves_on=pl.col("end_date"))
         )
-        return entries.select(KEY).join(holding, on=KEY, how="left").with_columns(
-            pl.col("leaves_on").fill_null(pl.col("index_date"))
+        return (
+            entries.select(KEY)
+            .join(holding, on=KEY, how="left")
+            .with_columns(pl.col("leaves_on").fill_null(pl.col("index_date")))
         )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from cohort.features.intervals import union
 from cohort.codes.records import Tables
+from cohort.features.intervals import union
 
 
 def spans(tables: Tables, bridge_days: int) -> pl.LazyFrame:

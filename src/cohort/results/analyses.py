@@ -127,6 +127,7 @@ class Cox(Spec):
 
     title: ClassVar[str] = "Cause-specific Cox model"
     kind: Literal["cox"] = "cox"
+    by: ClassVar[None] = None
     terms: Annotated[str, Field(min_length=1, description="covariates and products, such as 'age + sex + age:sex'")]
     ties: Annotated[Literal["efron", "breslow"], Field(description="treatment of tied days")] = "efron"
     level: Level = 0.95
@@ -155,7 +156,7 @@ class Cox(Spec):
         return Estimates.from_rows(rows, unit="ratio", **constants)
 
     def _fit(self, table: AnalysisTable) -> pl.DataFrame:
-        from cohort.survival.cox import fit_cox  # noqa: PLC0415 -- numba: only studies with a model pay for it
+        from cohort.survival.cox import fit_cox
 
         frame = table.lazy().with_columns(event=pl.col("cause") == 1)
         fit = fit_cox(
@@ -214,7 +215,10 @@ def _count(table: AnalysisTable, by: str | None, *, outcome_only: bool = False) 
     causes = [1] if outcome_only else list(range(1, len(table.causes) + 1))
     kept = pl.when(pl.col("cause") <= len(causes)).then("cause").otherwise(0).alias("cause")
     return sum(
-        (count_days(part.lazy().with_columns(kept), "time", "cause", by, table.entry, causes=causes) for part in table.parts),
+        (
+            count_days(part.lazy().with_columns(kept), "time", "cause", by, table.entry, causes=causes)
+            for part in table.parts
+        ),
         start=0,
     )  # type: ignore[return-value]  # 0 + DayCounts is DayCounts
 

@@ -15,8 +15,9 @@ from cohort.features.covariates import VariableType
 class AnalysisTable:
     """Rows of every bucket: person_id, index_date, entry, time, cause, exit_reason and the covariates.
 
-    Risk sets are ``(entry, time]`` in days after index; ``cause`` is 0 for censored, else the position
-    in ``causes``, counted from 1: the outcome, then what competes with it. Rows are persons: for the data holder only, never part of a report.
+    Risk sets are ``(entry, time]`` in days after index. ``cause`` is 0 for censored, else the position in ``causes``,
+    counted from 1: the outcome, then what competes with it. Rows are persons: for the data holder only, never part of
+    a report.
     """
 
     parts: tuple[pl.DataFrame, ...]
