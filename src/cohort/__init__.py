@@ -12,8 +12,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Store": "store.store",
-    "ingest": "ingest",
-    "simulate": "simulate",
+    "ingest": "ingest.load",
+    "simulate": "simulate.run",
     "Codelist": "codes.codelist",
     "Window": "time",
     "Cohort": "population.cohort",

@@ -66,7 +66,7 @@ def simulate(
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Write the extracts of a simulated population whose truth is known."""
-    from cohort.simulate import simulate as write_extracts
+    from cohort.simulate.run import simulate as write_extracts
 
     with Reporter(as_json=log_format is LogFormat.JSON) as reporter:
         made = write_extracts(
@@ -89,7 +89,7 @@ def ingest(
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Load extract files into a store, with an account of every line."""
-    from cohort.ingest import ingest as load
+    from cohort.ingest.load import ingest as load
 
     with Reporter(as_json=log_format is LogFormat.JSON) as reporter:
         loaded = load(
@@ -142,3 +142,7 @@ def main() -> None:
 def _fail(error: CohortError) -> None:
     print(f"cohort: error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

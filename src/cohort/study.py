@@ -160,7 +160,8 @@ class Study(Spec):
 
     def _table_one(self, table: AnalysisTable) -> Estimates:
         """Describe the persons at risk, by the study's grouping."""
-        counts = (count_table_one(part.lazy(), table.variables, self.grouping) for part in table.parts)
+        described = {name: kind for name, kind in table.variables.items() if name != self.grouping}
+        counts = (count_table_one(part.lazy(), described, self.grouping) for part in table.parts)
         return functools.reduce(operator.add, counts).finish()
 
     def _estimate(self, table: AnalysisTable, progress: Progress | None) -> Iterator[Estimates]:
