@@ -70,7 +70,13 @@ def simulate(
 
     with Reporter(as_json=log_format is LogFormat.JSON) as reporter:
         made = write_extracts(
-            scenario, persons=persons, seed=seed, layout=layout, out=out, dirt=dirt, progress=reporter
+            scenario,
+            persons=persons,
+            seed=seed,
+            layout=layout,
+            out=out,
+            dirt=dirt,
+            progress=lambda done, total: reporter("simulate", done, total),
         )
     typer.echo(f"{made.persons:,} persons in {len(made.files)} files under {out}")
 
