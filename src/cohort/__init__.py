@@ -6,6 +6,8 @@ The public names are imported on first use, so that ``import cohort`` loads neit
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -43,6 +45,20 @@ _HOME = {
 """Public name → module that defines it."""
 
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604 -- the names are strings: keys of a dict
+
+
+class _Package(ModuleType):
+    """The package: a room that shares its name with a public function does not hide the function.
+
+    Importing ``cohort.ingest.load`` would set ``cohort.ingest`` to the room; the public name is the function.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -60,3 +60,12 @@ def test_an_unknown_name_is_an_attribute_error():
 
     with pytest.raises(AttributeError, match="no attribute 'surival'"):
         _ = co.surival
+
+
+def test_a_public_function_is_not_hidden_by_the_room_of_its_name():
+    kinds = python("""
+        import cohort as co
+        import cohort.ingest.load, cohort.simulate.run
+        print(type(co.ingest).__name__, type(co.simulate).__name__)
+    """)
+    assert kinds == "function function"
