@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import traceback
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -120,13 +121,16 @@ def run(
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and write the report."""
+    from cohort.store.files import locked, make_folder
     from cohort.store.store import Store
     from cohort.study import Study
 
     plan = Study.from_toml(study)
-    with Reporter(as_json=log_format is LogFormat.JSON) as reporter:
+    make_folder(out)
+    with locked(out, ".lock"), Reporter(as_json=log_format is LogFormat.JSON) as reporter:
         result = plan.run(Store.open(store, as_of=as_of), progress=reporter)
-    typer.echo(f"report: {result.report(out)}")
+        page = result.report(out)
+    typer.echo(f"report: {page}")
     result.raise_if_not_estimable()
 
 
@@ -140,12 +144,26 @@ def main() -> None:
     except MemoryError:
         _fail(ResourceError("out of memory; old results are untouched. Use more buckets or a larger machine"))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(ResourceError("the disk is full; old results are untouched. Free space and run again"))
+        _fail(_without_values(error))
+    except Exception as error:  # noqa: BLE001 -- the last boundary: what libraries say can quote a person's value
+        if os.environ.get("COHORT_DEBUG"):
             raise
-        _fail(ResourceError("the disk is full; old results are untouched. Free space and run again"))
+        _fail(_without_values(error))
 
 
-def _fail(error: CohortError) -> None:
+def _without_values(error: Exception) -> CohortError:
+    """Return what may be said of an error that nobody foresaw: its kind and place, not its text."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+    return CohortError(
+        f"unexpected {type(error).__name__}{reason} at {Path(place.filename).name}:{place.lineno}; please report it. "
+        "COHORT_DEBUG=1 shows the traceback, which may quote values of persons"
+    )
+
+
+def _fail(error: CohortError) -> NoReturn:
     print(f"cohort: error: {error}", file=sys.stderr)
     sys.exit(error.exit_code)
 

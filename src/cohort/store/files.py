@@ -25,20 +25,20 @@ def private_umask() -> Iterator[None]:
 
 
 @contextmanager
-def locked(store: Path) -> Iterator[None]:
-    """Hold the store's write lock; the kernel drops it when the process ends, however it ends.
+def locked(folder: Path, name: str = "lock") -> Iterator[None]:
+    """Hold the write lock of a store or of a result folder; the kernel drops it when the process ends, however it ends.
 
     Raises
     ------
     LockedError
-        If another process is writing to the store.
+        If another process is writing there.
     """
-    handle = os.open(store / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise LockedError(f"another run is writing to {store}; wait for it to end and run again") from None
+            raise LockedError(f"another run is writing to {folder}; wait for it to end and run again") from None
         yield
     finally:
         os.close(handle)
