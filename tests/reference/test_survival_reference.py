@@ -267,6 +267,54 @@ def test_restricted_time_lost(reference, records, record, by) -> None:
             close(row["estimate"], values[2], 1e-12)
 
 
+# ---- tests ----------------------------------------------------------------------------------------------------------
+
+RANK_TESTS = {
+    "lung_logrank_sex": ("lung", "died", "sex", {}),
+    "lung_petopeto_sex": ("lung", "died", "sex", {"rho": 1}),
+    "lung_logrank_sex_strat_ecog": ("lung", "died", "sex", {"strata": "ph.ecog"}),
+    "lung_logrank_ecog": ("lung", "died", "ph.ecog", {}),
+    "veteran_logrank_celltype": ("veteran", "status", "celltype", {}),
+    "colon_death_logrank": ("colon", "status", "rx", {}),
+}
+
+
+@pytest.mark.parametrize("record", RANK_TESTS)
+def test_rank_tests(reference, records, record) -> None:
+    name, event, by, options = RANK_TESTS[record]
+    frame = lung(reference) if name == "lung" else data(reference, name)
+    frame = frame.filter(pl.col("etype") == 2) if name == "colon" else frame
+    frame = frame.drop_nulls([by, *options.get("strata", "").split()])  # R leaves rows without a group out; we refuse
+    ours, theirs = sv.logrank(frame, "time", event, by, **options), records[record]["result"]
+    close([ours.statistic, ours.p_value], [theirs["chisq"], theirs["p"]], TEST)
+    assert ours.df == theirs["df"]
+    groups = ours.to_polars()
+    observed, expected = (
+        np.asarray(theirs[name]["values"]).reshape(len(groups), -1).sum(axis=1)
+        if isinstance(theirs[name], dict)
+        else theirs[name]
+        for name in ("obs", "exp")
+    )
+    order = {"veteran": ["squamous", "smallcell", "adeno", "large"], "colon": ["Obs", "Lev", "Lev+5FU"]}
+    place = [groups["group"].to_list().index(group) for group in order.get(name, sorted(groups["group"]))]
+    close(groups["n"].to_numpy()[place], theirs["n"])
+    close(groups["observed"].to_numpy()[place], observed, TEST)
+    close(groups["expected"].to_numpy()[place], expected, TEST)
+    close(ours.variance[np.ix_(place, place)], theirs["var"], TEST)
+
+
+def test_gray(reference, records) -> None:
+    theirs = records["pbc_cuminc"]["result"]["gray_tests"]
+    frame = data(reference, "pbc_etype")
+    ours = sv.gray(frame, "time", "status", "edema")
+    for name, values in zip(theirs["rows"], theirs["values"], strict=True):
+        row = ours.to_polars().row(by_predicate=pl.col("cause") == int(name), named=True)
+        close([row["statistic"], row["df"]], [values[0], values[2]], TEST)
+        close(row["p_value"], values[1], 1e-14)  # R prints 1 - pchisq: the small one has no more digits than that
+    death = sv.gray(frame, "time", "status", "edema", cause_of_interest=2)
+    assert (death.statistic, death.df, death.p_value) == ours.to_polars().row(1)[1:]
+
+
 # ---- rates ----------------------------------------------------------------------------------------------------------
 
 RATES = [(0, 100), (1, 12.5), (11, 800), (50, 10000), (250, 123456.7)]
