@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import polars as pl
 from pydantic import Field
 
+from cohort.codes.codelist import EXCLUDED, Codelist
 from cohort.codes.match import matches
 from cohort.codes.reference import Codes
 from cohort.spec import Spec
+
+CODED = ("diagnosis", "procedure", "dispensing")
+"""The tables whose rows carry a code."""
 
 Tables = Mapping[str, pl.LazyFrame]
 """The tables of one bucket, by name (`cohort.store.tables.TABLES`)."""
@@ -51,6 +55,20 @@ def procedure(codes: Any) -> Record:
 def dispensing(codes: Any) -> Record:
     """Return dispensing rows of a codelist: a `Codelist`, a shipped name or a path to a CSV file."""
     return Record.of(table="dispensing", codes=codes)
+
+
+def needed_codes(records: Iterable[Record]) -> dict[str, Codelist]:
+    """Return, for each coded table that some record reads, one list of all codes that can qualify."""
+    lists: dict[str, list[pl.DataFrame]] = {}
+    for record in records:
+        lists.setdefault(record.table, []).append(record.codes.codelist.rows.filter(pl.col("category") != EXCLUDED))
+    return {table: Codelist.from_rows("needed", pl.concat(rows)) for table, rows in lists.items()}
+
+
+def needed_rows(tables: Tables, codes: Mapping[str, Codelist]) -> dict[str, pl.LazyFrame]:
+    """Return one bucket's tables with only the rows that some record can qualify, so that each is read once."""
+    rows = [matches(tables[name], codes[name]) if name in codes else tables[name].clear() for name in CODED]
+    return dict(tables) | {name: frame.lazy() for name, frame in zip(CODED, pl.collect_all(rows), strict=True)}
 
 
 def relative_days(days: pl.LazyFrame, entries: pl.LazyFrame) -> pl.LazyFrame:

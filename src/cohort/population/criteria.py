@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -18,6 +18,7 @@ class IndexBetween(Spec):
     """The index date lies in a calendar period, both ends included."""
 
     rule: Literal["index_between"] = "index_between"
+    records: ClassVar[tuple[Record, ...]] = ()
     start: Annotated[Date, Field(description="first index date")]
     end: Annotated[Date, Field(description="last index date")]
 
@@ -41,6 +42,7 @@ class AgeBetween(Spec):
     """Age in completed years at index, both ends included; a person without a birth date is removed."""
 
     rule: Literal["age"] = "age"
+    records: ClassVar[tuple[Record, ...]] = ()
     minimum: Annotated[Whole, Field(ge=0, le=150, description="youngest age")] = 0
     maximum: Annotated[Whole, Field(ge=0, le=150, description="oldest age")] = 150
 
@@ -65,6 +67,7 @@ class Enrolled(Spec):
     """Observed on every day of a window, enrolment gaps of up to ``bridge_days`` days being bridged."""
 
     rule: Literal["enrolled"] = "enrolled"
+    records: ClassVar[tuple[Record, ...]] = ()
     window: Annotated[Window, Field(description="days relative to index that must be observed")]
     bridge_days: Annotated[Whole, Field(ge=0, description="longest gap, in days, that does not count as leaving")] = 31
 
@@ -96,6 +99,11 @@ class Exclude(Spec):
     record: Annotated[Record, Field(description="the record that excludes")]
     window: Annotated[Window, Field(description="days relative to index in which it excludes")]
     because: Annotated[str, Field(min_length=1, description="the reason, as the flow diagram prints it")]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (self.record,)
 
     @property
     def reason(self) -> str:

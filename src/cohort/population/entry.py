@@ -26,6 +26,11 @@ class Entry(Spec):
         Whole | None, Field(ge=1, description="days without such a record before it; absent = none ever before")
     ] = None
 
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (self.record,)
+
     def record_days(self, tables: Tables) -> pl.LazyFrame:
         """Return the distinct days with a qualifying record, of persons in the person table."""
         persons = tables["person"].select("person_id")
