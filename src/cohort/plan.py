@@ -55,7 +55,7 @@ class _Flow:
 
 def codes_needed(cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> dict[str, Codelist]:
     """Return, for each coded table, every code that the study asks for."""
-    parts = (cohort.entry, *cohort.rules, outcome, *covariates)
+    parts = (cohort.entry, *cohort.rules, cohort.end, outcome, *covariates)
     return needed_codes(record for part in parts if part is not None for record in part.records)
 
 
@@ -95,7 +95,7 @@ def _candidates(tables: Tables, cohort: Cohort) -> _Flow:
         Step(f"With a {cohort.entry.record}", persons, everybody - persons, days.height, None),
     ]
     flow = _Flow(days, steps)
-    flow.keep(cohort.entry.washout_text(), cohort.entry.after_washout(flow.lazy))
+    flow.keep(cohort.entry.candidate_text(), cohort.entry.candidates(flow.lazy))
     return flow
 
 
