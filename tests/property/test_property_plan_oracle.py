@@ -16,8 +16,8 @@ from cohort.plan import codes_needed, run_bucket
 from cohort.population.criteria import AgeBetween, Enrolled, Exclude, IndexBetween, Present, SexIs
 from cohort.store.tables import TABLES
 
-EPOCH = dt.date(2019, 12, 1)  # the leap day lies inside, birthdays of 29 February too
-LAST = 200
+EPOCH = dt.date(2020, 2, 1)  # the leap day lies inside, birthdays of 29 February too
+LAST = 60  # few days, so that every boundary is hit
 PAIN = co.Codelist.from_rows("pain", [{"system": "icd10cm", "code": "M54"}])
 CHRONIC = co.Codelist.from_rows("chronic", [{"system": "icd10cm", "code": "G89"}])
 DRUG = co.Codelist.from_rows("drug", [{"system": "atc", "code": "N02A"}])
@@ -27,11 +27,11 @@ PEOPLE = range(1, 6)
 
 day = st.integers(0, LAST)
 date = day.map(lambda n: EPOCH + dt.timedelta(days=n))
-birth = st.sampled_from([None, dt.date(2001, 12, 15), dt.date(2002, 2, 28), dt.date(2000, 2, 29), dt.date(1960, 5, 5)])
+birth = st.sampled_from([None, dt.date(2001, 3, 15), dt.date(2002, 2, 28), dt.date(2000, 2, 29), dt.date(1960, 5, 5)])
 persons = st.fixed_dictionaries(
     {n: st.tuples(birth, st.sampled_from(["female", "male", None]), st.none() | date) for n in PEOPLE}
 )
-spans = st.lists(st.tuples(st.sampled_from(PEOPLE), date, st.integers(0, 150)), max_size=8)
+spans = st.lists(st.tuples(st.sampled_from(PEOPLE), date, st.integers(0, 50)), max_size=8)
 diagnoses = st.lists(
     st.tuples(
         st.sampled_from([*PEOPLE, 99]),
@@ -44,11 +44,11 @@ diagnoses = st.lists(
 dispensings = st.lists(st.tuples(st.sampled_from(PEOPLE), date, st.sampled_from(["N02AA01", "C09"])), max_size=8)
 worlds = st.tuples(persons, spans, diagnoses, dispensings)
 
-ends = st.none() | st.integers(-120, 0)
-windows = st.tuples(ends, st.integers(0, 60)).map(lambda ab: co.Window(ab[0], (ab[0] or 0) + ab[1]))
-closed = st.tuples(st.integers(-60, 0), st.integers(0, 60)).map(lambda ab: co.Window(ab[0], ab[0] + ab[1]))
+ends = st.none() | st.integers(-40, 0)
+windows = st.tuples(ends, st.integers(0, 20)).map(lambda ab: co.Window(ab[0], (ab[0] or 0) + ab[1]))
+closed = st.tuples(st.integers(-20, 0), st.integers(0, 20)).map(lambda ab: co.Window(ab[0], ab[0] + ab[1]))
 plain = st.sampled_from(["pain", "chronic"]).map(lambda name: co.diagnosis(LISTS[name]))
-sure = st.tuples(st.integers(1, 40), st.none() | st.integers(0, 60)).map(
+sure = st.tuples(st.integers(1, 15), st.none() | st.integers(0, 15)).map(
     lambda ab: co.diagnosis(
         PAIN, evidence="confirmed", apart_days=ab[0], within_days=None if ab[1] is None else ab[0] + ab[1]
     )
@@ -58,7 +58,7 @@ rules = st.lists(
     st.tuples(date, st.integers(0, 150)).map(lambda ab: IndexBetween(start=ab[0], end=ab[0] + dt.timedelta(days=ab[1])))
     | st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda ab: AgeBetween(minimum=ab[0], maximum=ab[0] + ab[1]))
     | st.just(SexIs(sex="female"))
-    | st.tuples(closed, st.integers(0, 40)).map(lambda wb: Enrolled(window=wb[0], bridge_days=wb[1]))
+    | st.tuples(closed, st.integers(0, 10)).map(lambda wb: Enrolled(window=wb[0], bridge_days=wb[1]))
     | st.tuples(records, windows).map(lambda rw: Exclude(record=rw[0], window=rw[1], because="that"))
     | st.tuples(records, windows, st.integers(1, 2)).map(
         lambda rwn: Present(record=rwn[0], window=rwn[1], at_least=rwn[2], because="that")
@@ -76,27 +76,27 @@ cohorts = st.builds(
         .follow_up(until=until, max_days=most, censor_at=[*leave, *stop], bridge_days=bridge)
     ),
     record=records,
-    washout=st.none() | st.integers(1, 90),
+    washout=st.none() | st.integers(1, 20),
     nth=st.none() | st.integers(1, 3),
     rules=rules,
     until=st.none() | date,
-    most=st.none() | st.integers(1, 150),
+    most=st.none() | st.integers(1, 40),
     leave=st.sampled_from([[], ["disenrolment"]]),
-    bridge=st.integers(0, 40),
+    bridge=st.integers(0, 10),
     stop=st.lists(records, max_size=1),
 )
 outcomes = st.builds(
     lambda after, more, explicit, competing: co.chronification(
         PAIN, after_days=after, within_days=after + more, explicit=explicit, competing=competing
     ),
-    after=st.integers(1, 60),
-    more=st.integers(0, 60),
+    after=st.integers(1, 20),
+    more=st.integers(0, 20),
     explicit=st.sampled_from([None, CHRONIC]),
     competing=st.sampled_from([[], ["death"]]),
 ) | st.builds(
     lambda record, start, competing: co.first_record(record, from_day=start, competing=competing),
     record=records,
-    start=st.integers(1, 40),
+    start=st.integers(1, 20),
     competing=st.sampled_from([[], ["death"]]),
 )
 
