@@ -224,6 +224,15 @@ class Oracle:
             return time, 2 if "death" in self.outcome.competing else 0
         return time, 0
 
+    def flow(self):
+        """Return persons and entries after entry and after each rule."""
+        left = {(person, index) for person in self.people for index in self.candidates(person)}
+        counts = [(len({person for person, _ in left}), len(left))]
+        for rule in self.cohort.rules:
+            left = {(person, index) for person, index in left if self.passes(rule, person, index)}
+            counts.append((len({person for person, _ in left}), len(left)))
+        return counts
+
     def answer(self):
         rows = {}
         for person in self.people:
@@ -243,5 +252,8 @@ class Oracle:
 def test_engine_and_oracle_agree(world, cohort, outcome, data_end):
     part = run_bucket(tables_of(world), cohort, outcome, (), codes_needed(cohort, outcome, ()), data_end)
     found = {row["person_id"]: (row["index_date"], row["time"], row["cause"]) for row in part.rows.to_dicts()}
-    assert found == Oracle(world, cohort, outcome, data_end).answer()
+    oracle = Oracle(world, cohort, outcome, data_end)
+    assert found == oracle.answer()
+    flow = [(step.persons_kept, step.entries_kept) for step in part.attrition.steps]
+    assert flow[2 : 3 + len(cohort.rules)] == oracle.flow()
     assert part.attrition.steps[-1].persons_kept == len(found)
