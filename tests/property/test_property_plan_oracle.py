@@ -23,7 +23,7 @@ CHRONIC = co.Codelist.from_rows("chronic", [{"system": "icd10cm", "code": "G89"}
 DRUG = co.Codelist.from_rows("drug", [{"system": "atc", "code": "N02A"}])
 LISTS = {"pain": PAIN, "chronic": CHRONIC, "drug": DRUG}
 PREFIX = {"pain": "M54", "chronic": "G89", "drug": "N02A"}
-PEOPLE = range(1, 6)
+PEOPLE = range(1, 4)
 
 day = st.integers(0, LAST)
 date = day.map(lambda n: EPOCH + dt.timedelta(days=n))
@@ -39,7 +39,8 @@ diagnoses = st.lists(
         st.sampled_from(["M545", "M54", "G894", "J00"]),
         st.sampled_from(["inpatient", "outpatient", "unknown"]),
     ),
-    max_size=30,
+    min_size=10,
+    max_size=40,
 )
 dispensings = st.lists(st.tuples(st.sampled_from(PEOPLE), date, st.sampled_from(["N02AA01", "C09"])), max_size=8)
 worlds = st.tuples(persons, spans, diagnoses, dispensings)
@@ -76,7 +77,7 @@ cohorts = st.builds(
         .follow_up(until=until, max_days=most, censor_at=[*leave, *stop], bridge_days=bridge)
     ),
     record=records,
-    washout=st.none() | st.integers(1, 20),
+    washout=st.none() | st.sampled_from([1, 2, 5, 10, 20]),
     nth=st.none() | st.integers(1, 3),
     rules=rules,
     until=st.none() | date,
