@@ -1,0 +1,78 @@
+"""Numbers as a reader expects them: sensible digits, thin spaces, units; one place for all of them."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from dataclasses import dataclass
+
+from cohort.time import DAYS_PER_YEAR
+
+THIN = "\u202f"  # narrow no-break space: groups of three digits, and before a unit
+MINUS = "\u2212"
+WITHHELD = "[c]"
+"""Token of a withheld number: the symbol for "confidential" of the UK statistical service; neither 0 nor missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a table: its text, and what it is, so that the page can tell a 0 from a withheld number."""
+
+    text: str
+    kind: str = "number"  # number, withheld, not_estimable, reference, blank
+
+
+BLANK = Cell("", "blank")
+HIDDEN = Cell(WITHHELD, "withheld")
+
+
+def count(value: float | None) -> str:
+    """Write a count with thin spaces: 12 345."""
+    return "" if value is None else f"{round(value):,}".replace(",", THIN).replace("-", MINUS)
+
+
+def decimal(value: float | None, digits: int) -> str:
+    """Write a number with a fixed number of decimals and a real minus sign."""
+    if value is None or not math.isfinite(value):
+        return "" if value is None else ("∞" if value > 0 else f"{MINUS}∞")
+    text = f"{value:,.{digits}f}".replace(",", THIN)
+    return text.replace("-", MINUS) if float(text.replace(THIN, "")) else text.replace("-", "")
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """Write a proportion as a percentage with its sign."""
+    return "" if value is None else f"{decimal(100 * value, digits)}{THIN}%"
+
+
+def ratio(value: float | None) -> str:
+    """Write a ratio with two decimals, with fewer from 10 and more below 0.1: 1.45, 12.3, 0.034."""
+    if value is None or not math.isfinite(value) or value <= 0:
+        return decimal(value, 2)
+    return decimal(
+        value, max(0, min(5, 2 - math.floor(math.log10(value)) - (value >= 1))) if not 0.1 <= value < 10 else 2
+    )
+
+
+def interval(lower: str, upper: str) -> str:
+    """Write an interval: ``1.30 to 1.61``, as minus signs and dashes do not mix."""
+    return f"{lower} to {upper}" if lower and upper else ""
+
+
+def days(value: int) -> str:
+    """Write days with months beside: ``365 days (12.0 months)``."""
+    return f"{count(value)}{THIN}{'day' if value == 1 else 'days'} ({months(value)})"
+
+
+def months(value: int) -> str:
+    """Write days as months of 30.4375 days."""
+    return f"{decimal(12 * value / DAYS_PER_YEAR, 1)}{THIN}months"
+
+
+def plain(text: str) -> str:
+    """Return foreign text without characters that cannot be seen but change what is: control and direction marks.
+
+    Line breaks and tabs become blanks. A right-to-left override in a label could otherwise turn round the numbers
+    beside it.
+    """
+    blanks = text.replace("\n", " ").replace("\t", " ").replace("\u2028", " ").replace("\u2029", " ")
+    return "".join(char for char in blanks if unicodedata.category(char) not in {"Cc", "Cf", "Cs", "Co"})

@@ -1,0 +1,38 @@
+"""Survival: day counts, curves, tests and models, each a small function of sums over buckets."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "DayCounts": "counts",
+    "count_days": "counts",
+    "Curves": "curves",
+    "kaplan_meier": "curves",
+    "kaplan_meier_from": "curves",
+    "nelson_aalen": "curves",
+    "nelson_aalen_from": "curves",
+    "fleming_harrington": "curves",
+    "fleming_harrington_from": "curves",
+    "cumulative_incidence": "curves",
+    "cumulative_incidence_from": "curves",
+    "incidence_rate": "rates",
+    "incidence_rate_from": "rates",
+    "CoxPHFitter": "cox",
+    "CoxTimeVaryingFitter": "cox",
+    "FineGrayFitter": "fine_gray",
+}
+"""Public name → module that defines it; imported on first use, so that curves never load a model's libraries."""
+
+__all__ = [*_HOME]  # noqa: PLE0604 -- the names are strings: keys of a dict
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cohort.survival' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"cohort.survival.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

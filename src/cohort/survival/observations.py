@@ -1,0 +1,135 @@
+"""What a follow-up row must look like before it is counted; everything else is refused, with counts only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from cohort.errors import InputRefusedError
+from cohort.frames import as_lazy, require_columns
+from cohort.survival.exact import LARGEST_WEIGHT
+
+By = str | Sequence[str] | None
+"""One grouping column, several, or none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """Checked rows with columns ``time, cause`` and, where asked for, ``entry, weight`` and the columns of ``by``."""
+
+    rows: pl.DataFrame
+    by: tuple[str, ...]
+    causes: tuple[int, ...]
+
+    @property
+    def delayed(self) -> bool:
+        """Whether persons join after day 0."""
+        return "entry" in self.rows.columns
+
+    @property
+    def weighted(self) -> bool:
+        """Whether rows carry weights."""
+        return "weight" in self.rows.columns
+
+
+def observe(
+    frame: Any,
+    time: str,
+    cause: str,
+    by: By = None,
+    entry: str | None = None,
+    weights: str | None = None,
+    causes: Sequence[int] | None = None,
+) -> Observations:
+    """Read the columns of a follow-up frame and refuse what cannot be counted.
+
+    Parameters
+    ----------
+    frame
+        Any frame that ``cohort.frames.as_lazy`` takes; one row per person (or per stretch of follow-up).
+    time, entry
+        Columns of whole days (or other non-negative times); a row is at risk in ``(entry, time]``.
+    cause
+        Column of event codes, 0 = censored; boolean, or whole numbers.
+    causes
+        The codes allowed besides 0; those found when not given.
+
+    Raises
+    ------
+    InputRefusedError
+        On missing, negative or infinite times and weights, ``entry >= time``, undeclared codes, missing groups.
+    """
+    names = () if by is None else (by,) if isinstance(by, str) else tuple(by)
+    lazy = as_lazy(frame)
+    asked = {"time": time, "event or cause": cause, "entry": entry, "weights": weights}
+    asked |= {f"by[{i}]": name for i, name in enumerate(names)}
+    require_columns(lazy, {parameter: name for parameter, name in asked.items() if name is not None})
+    columns = (
+        {"time": time, "cause": cause} | ({"entry": entry} if entry else {}) | ({"weight": weights} if weights else {})
+    )
+    # "by" columns are renamed, so that a grouping column called "time" does not collide with the clock
+    grouping = [pl.col(name).alias(f"by_{i}") for i, name in enumerate(names)]
+    rows = lazy.select([pl.col(name).alias(role) for role, name in columns.items()] + grouping).collect()
+    _require_types(rows, columns)
+    _refuse(rows, columns, causes)
+    rows = _whole_days(rows.with_columns(pl.col("cause").cast(pl.Int64) if rows["cause"].dtype.is_float() else []))
+    found = tuple(sorted(int(code) for code in causes)) if causes is not None else _codes(rows["cause"])
+    return Observations(rows, tuple(f"by_{i}" for i in range(len(names))), found)
+
+
+def _require_types(rows: pl.DataFrame, columns: dict[str, str]) -> None:
+    for role, name in columns.items():
+        dtype = rows.schema[role]
+        if not (dtype.is_numeric() or (role == "cause" and dtype == pl.Boolean)):
+            raise InputRefusedError(f"column {name!r} ({role}) is {dtype}; it must be a number")
+
+
+def _refuse(rows: pl.DataFrame, columns: dict[str, str], causes: Sequence[int] | None) -> None:
+    """Raise on the rows that cannot be counted; one scan for all rules."""
+    rules = {f"{role}: missing": pl.col(role).is_null() for role in rows.columns}
+    for role in [name for name in ("time", "entry", "weight") if name in columns]:
+        rules[f"{role}: negative"] = pl.col(role) < 0
+        if rows.schema[role].is_float():
+            rules[f"{role}: not finite"] = ~pl.col(role).is_finite()
+    if "entry" in columns:
+        rules["entry: not before time"] = pl.col("entry") >= pl.col("time")
+    if "weight" in columns:
+        rules["weight: above 2**70"] = pl.col("weight") > LARGEST_WEIGHT
+    rules["cause: undeclared code"] = _undeclared(rows["cause"].dtype, causes)
+    found = rows.select([rule.sum().alias(name) for name, rule in rules.items()]).row(0, named=True)
+    faults = [
+        f"{columns.get(name.split(':')[0], name.split(':')[0])} ({name}): {n} rows" for name, n in found.items() if n
+    ]
+    if faults:
+        raise InputRefusedError("follow-up rows refused: " + "; ".join(faults) + "; repair or exclude them first")
+
+
+def _undeclared(dtype: pl.DataType, causes: Sequence[int] | None) -> pl.Expr:
+    """Return the rule that finds codes other than 0 and the declared ones."""
+    code = pl.col("cause")
+    if dtype == pl.Boolean:
+        return pl.lit(causes is not None and 1 not in causes) & code
+    wrong = code != code.floor() if dtype.is_float() else pl.lit(False)
+    if causes is None:
+        return wrong | (code < 0)
+    declared = sorted({0, *causes})
+    if declared == list(range(len(declared))):  # the usual 0…k: two comparisons instead of a hash look-up
+        return wrong | (code < 0) | (code > declared[-1])
+    return wrong | ~code.is_in(declared)
+
+
+def _codes(cause: pl.Series) -> tuple[int, ...]:
+    return tuple(sorted(int(code) for code in cause.unique() if code))
+
+
+def _whole_days(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return float times as Int64 when all of them are whole, so that ties are exact and the fast path applies."""
+    clocks = [name for name in ("time", "entry") if name in rows.columns]
+    floats = [name for name in clocks if rows.schema[name].is_float()]
+    if not floats:
+        return rows
+    whole = rows.select(pl.all_horizontal((pl.col(name) == pl.col(name).floor()).all() for name in floats)).item()
+    return rows.with_columns(pl.col(clocks).cast(pl.Int64 if whole else pl.Float64))
