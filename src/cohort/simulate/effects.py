@@ -115,6 +115,12 @@ def _risk(exits: Ints, day: int, cause: int, arm: int = 0) -> float:
     return float(exits[arm, : day + 1, cause].sum() / persons) if persons else np.nan
 
 
+def _risk_ratio(exits: Ints, day: int) -> float:
+    """Return the risk of the first arm over that of the second; nan if the second has no outcome."""
+    reference = _risk(exits, day, OUTCOME, 1)
+    return _risk(exits, day, OUTCOME) / reference if reference > 0 else np.nan
+
+
 def _restricted_mean(exits: Ints, day: int, arm: int = 0) -> float:
     """Return the mean days up to ``day`` free of the outcome and alive."""
     leaving = exits[arm].sum(axis=1)
@@ -159,7 +165,7 @@ _PER_STRATEGY: dict[str, Estimand] = {
 }
 _CONTRASTS: dict[str, Estimand] = {
     "risk_difference": lambda exits, day: _risk(exits, day, OUTCOME) - _risk(exits, day, OUTCOME, 1),
-    "risk_ratio": lambda exits, day: float(np.divide(_risk(exits, day, OUTCOME), _risk(exits, day, OUTCOME, 1))),
+    "risk_ratio": _risk_ratio,
     "restricted_mean_difference_days": lambda exits, day: (
         _restricted_mean(exits, day) - _restricted_mean(exits, day, 1)
     ),
