@@ -76,7 +76,20 @@ OPIOID_PRODUCTS = {  # alfentanil (480) and remifentanil (73032) are given under
 NOT_A_TREATMENT = ("not pain therapy", "not a pain treatment", "do not use", "salivary", "not a pain-specific")
 """Phrases in the facts' notes that mark a treatment row as unfit."""
 
-SCORES = {"charlson1987": "score_1987", "quan2011": "score_2011", "vanwalraven2009": "score_van_walraven"}
+INDICES = {
+    "charlson_quan2005": "charlson_quan2005",
+    "elixhauser_quan2005": "elixhauser_quan2005",
+    "elixhauser_ahrq_refined_2025.1": "elixhauser_ahrq2025",
+}
+"""The facts' indices → ours."""
+
+SCORES = {
+    "charlson1987": "score_1987",
+    "quan2011": "score_2011",
+    "vanwalraven2009": "score_van_walraven",
+    "ahrq_refined_2023.1-2025.1_mortality": "score_ahrq_mortality",
+    "ahrq_refined_2023.1-2025.1_readmission": "score_ahrq_readmission",
+}
 """The facts' weight sets → the names of the scores."""
 
 SYMPTOM_LISTS = {
@@ -185,34 +198,34 @@ def opioid_ndcs(facts: Path) -> pl.DataFrame:
 
 
 def comorbidity(facts: Path) -> list[Codelist]:
-    """Return the Charlson and Elixhauser maps of Quan 2005, exactly as published (no ICD-10-CM additions)."""
-    lists = []
-    for index in ("charlson", "elixhauser"):
-        rows = read(facts / f"{index}_icd10.csv").filter(pl.col("index") == f"{index}_quan2005")
-        lists.append(make(f"{index}_quan2005", rows.with_columns(system(pl.col("code_system")), code="code_prefix")))
-    return lists
+    """Return the maps of Quan 2005 exactly as published (no ICD-10-CM additions), and AHRQ's refined map of 2025."""
+    facts_rows = pl.concat([read(facts / "charlson_icd10.csv"), read(facts / "elixhauser_icd10.csv")])
+    rows = facts_rows.with_columns(system(pl.col("code_system")), code="code_prefix")
+    return [make(ours, rows.filter(pl.col("index") == theirs)) for theirs, ours in INDICES.items()]
 
 
 def weights(facts: Path) -> pl.DataFrame:
-    """Return weights and hierarchy of the shipped indices, in the order of their publications."""
-    rows = read(facts / "weights.csv").filter(pl.col("applies_to_index").str.ends_with("_quan2005"))
-    weight = rows.filter(pl.col("weight_set").is_in(list(SCORES))).select(
-        index="applies_to_index",
-        kind=pl.lit("weight"),
-        score=pl.col("weight_set").replace(SCORES),
-        category="category",
-        value="value",
-        source="source",
-    )
-    drops = rows.filter(pl.col("row_type") == "hierarchy").select(
-        index="applies_to_index",
-        kind=pl.lit("drops"),
+    """Return weights, hierarchy and present-on-admission rules of the shipped indices, in published order."""
+    rows = read(facts / "weights.csv").filter(pl.col("applies_to_index").is_in(list(INDICES)))
+    rows = rows.with_columns(index=pl.col("applies_to_index").replace(INDICES), score=pl.lit(""))
+    weight = rows.filter(pl.col("weight_set").is_in(list(SCORES)))
+    weight = weight.with_columns(kind=pl.lit("weight"), score=pl.col("weight_set").replace(SCORES))
+    drops = rows.filter(pl.col("row_type") == "hierarchy").with_columns(kind=pl.lit("drops"), value="drops_category")
+    columns = ["index", "kind", "score", "category", "value", "source"]
+    return pl.concat([weight.select(columns), drops.select(columns), on_admission(facts).select(columns)])
+
+
+def on_admission(facts: Path) -> pl.DataFrame:
+    """Return the refined categories that count only when present on admission."""
+    rows = read(facts / "ndc_and_codes/medicalcoder_elixhauser_poa.csv.gz")
+    return rows.filter((pl.col("poa_required") == "1") & (pl.col("elixhauser_ahrq2025") == "1")).select(
+        index=pl.lit("elixhauser_ahrq2025"),
+        kind=pl.lit("on_admission"),
         score=pl.lit(""),
-        category="category",
-        value="drops_category",
-        source="source",
+        category="condition",
+        value=pl.lit(""),
+        source=pl.lit("AHRQ CMR v2025.1, as tabulated in medicalcoder"),
     )
-    return pl.concat([weight, drops])
 
 
 def written_here() -> list[Codelist]:

@@ -28,7 +28,7 @@ def protocol(study: Study) -> tuple[Row, ...]:
         *_population(study),
         *(("Follow-up", item, text) for item, text in _follow_up(study)),
         *(("Outcome", item, text) for item, text in _outcome(study)),
-        *(("Covariates", covariate.name, covariate.label) for covariate in study.covariates),
+        *(("Covariates", covariate.label, covariate.text) for covariate in study.covariates),
         *(("Analyses", f"{number}. {a.kind.replace('_', ' ')}", _settings(a)) for number, a in _numbered(study)),
         (
             "Release",

@@ -194,6 +194,127 @@ def test_aalen_variance_of_cuminc(reference, records) -> None:
         close(rows["std_error"].to_numpy()[known] ** 2, np.array(result["var"]["values"][row], dtype=float)[known])
 
 
+# ---- quantiles and restricted means ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("conf_type", ["plain", "log", "log-log", "logit", "arcsin"])
+def test_quantiles_on_each_scale(reference, records, conf_type) -> None:
+    theirs = records[f"lung_km_all_{conf_type}"]["result"]["quantiles"]
+    ours = sv.kaplan_meier(lung(reference), **LUNG, conf_type=conf_type).quantiles(theirs["p"])
+    for mine, name in {"estimate": "quantile", "lower": "lower", "upper": "upper"}.items():
+        assert ours[mine].to_list() == theirs[name]
+
+
+@pytest.mark.parametrize(
+    ("record", "name", "event", "by"),
+    [
+        ("lung_km_sex", "lung", "died", "sex"),
+        ("veteran_km_celltype", "veteran", "status", "celltype"),
+        ("aml_km", "leukemia", "status", "x"),
+    ],
+)
+def test_quantiles_by_group(reference, records, record, name, event, by) -> None:
+    frame = lung(reference) if name == "lung" else data(reference, name)
+    theirs = records[record]["result"]["quantiles"]
+    ours = sv.kaplan_meier(frame, "time", event, by).quantiles(theirs["p"])
+    for mine, band in {"estimate": "quantile", "lower": "lower", "upper": "upper"}.items():
+        for row, group in enumerate(theirs[band]["rows"]):
+            rows = ours.filter(pl.col("group") == group.split("=")[-1])
+            assert rows[mine].to_list() == theirs[band]["values"][row]
+
+
+RESTRICTED = {
+    "lung_rmst_sex_365": ("lung", "died", "sex", None),
+    "lung_rmst_sex_730.5": ("lung", "died", "sex", None),
+    "aml_km": ("leukemia", "status", "x", "rmst48"),
+    "colon_death_km_rx": ("colon", "status", "rx", "rmst5y"),
+}
+
+
+@pytest.mark.parametrize("record", RESTRICTED)
+def test_restricted_means(reference, records, record) -> None:
+    name, event, by, key = RESTRICTED[record]
+    frame = lung(reference) if name == "lung" else data(reference, name)
+    frame = frame.filter(pl.col("etype") == 2) if name == "colon" else frame
+    theirs = records[record]["result"][key] if key else records[record]["result"]
+    ours = sv.rmst(frame, "time", event, by, tau=theirs["tau"]).to_polars()
+    medians = sv.kaplan_meier(frame, "time", event, by).quantiles([0.5])
+    table = theirs["table"]
+    for group, values in zip(table["rows"], table["values"], strict=True):
+        row = dict(zip(table["cols"], values, strict=True))
+        mine = ours.row(by_predicate=pl.col("group") == group.split("=")[-1], named=True)
+        close([mine["estimate"], mine["std_error"]], [row["rmean"], row["se(rmean)"]])
+        median = medians.row(by_predicate=pl.col("group") == group.split("=")[-1], named=True)
+        assert (median["estimate"], median["lower"], median["upper"]) == (row["median"], row["0.95LCL"], row["0.95UCL"])
+
+
+@pytest.mark.parametrize(("record", "by"), [("pbc_aj", None), ("pbc_aj_edema", "edema")])
+def test_restricted_time_lost(reference, records, record, by) -> None:
+    theirs = records[record]["result"]["rmean"]
+    frame = data(reference, "pbc_etype")
+    lost = sv.restricted_time_lost(frame, "time", "status", by, tau=theirs["tau"]).to_polars()
+    for name, values in zip(theirs["table"]["rows"], theirs["table"]["values"], strict=True):
+        *group, state = name.replace("edema=", "").split(", ")
+        group = {"0": "0.0", "1": "1.0", "": "all"}.get("".join(group), "".join(group))
+        if state == "(s0)":  # the event-free state: its mean is the restricted mean
+            mine = sv.rmst(frame.with_columns(any=pl.col("status") > 0), "time", "any", by, theirs["tau"]).to_polars()
+        else:
+            mine = lost.filter(pl.col("cause") == {"transplant": 1, "death": 2}[state])
+        row = mine.row(by_predicate=pl.col("group") == group, named=True)
+        if row["estimate"] is None:  # R extends a curve beyond the group's last exit; we call that not known
+            assert frame.filter(pl.col("edema").cast(pl.String) == group)["time"].max() < theirs["tau"]
+        else:
+            close(row["estimate"], values[2], 1e-12)
+
+
+# ---- tests ----------------------------------------------------------------------------------------------------------
+
+RANK_TESTS = {
+    "lung_logrank_sex": ("lung", "died", "sex", {}),
+    "lung_petopeto_sex": ("lung", "died", "sex", {"rho": 1}),
+    "lung_logrank_sex_strat_ecog": ("lung", "died", "sex", {"strata": "ph.ecog"}),
+    "lung_logrank_ecog": ("lung", "died", "ph.ecog", {}),
+    "veteran_logrank_celltype": ("veteran", "status", "celltype", {}),
+    "colon_death_logrank": ("colon", "status", "rx", {}),
+}
+
+
+@pytest.mark.parametrize("record", RANK_TESTS)
+def test_rank_tests(reference, records, record) -> None:
+    name, event, by, options = RANK_TESTS[record]
+    frame = lung(reference) if name == "lung" else data(reference, name)
+    frame = frame.filter(pl.col("etype") == 2) if name == "colon" else frame
+    frame = frame.drop_nulls([by, *options.get("strata", "").split()])  # R leaves rows without a group out; we refuse
+    ours, theirs = sv.logrank(frame, "time", event, by, **options), records[record]["result"]
+    close([ours.statistic, ours.p_value], [theirs["chisq"], theirs["p"]], TEST)
+    assert ours.df == theirs["df"]
+    groups = ours.to_polars()
+    observed, expected = (
+        np.asarray(theirs[name]["values"]).reshape(len(groups), -1).sum(axis=1)
+        if isinstance(theirs[name], dict)
+        else theirs[name]
+        for name in ("obs", "exp")
+    )
+    order = {"veteran": ["squamous", "smallcell", "adeno", "large"], "colon": ["Obs", "Lev", "Lev+5FU"]}
+    place = [groups["group"].to_list().index(group) for group in order.get(name, sorted(groups["group"]))]
+    close(groups["n"].to_numpy()[place], theirs["n"])
+    close(groups["observed"].to_numpy()[place], observed, TEST)
+    close(groups["expected"].to_numpy()[place], expected, TEST)
+    close(ours.variance[np.ix_(place, place)], theirs["var"], TEST)
+
+
+def test_gray(reference, records) -> None:
+    theirs = records["pbc_cuminc"]["result"]["gray_tests"]
+    frame = data(reference, "pbc_etype")
+    ours = sv.gray(frame, "time", "status", "edema")
+    for name, values in zip(theirs["rows"], theirs["values"], strict=True):
+        row = ours.to_polars().row(by_predicate=pl.col("cause") == int(name), named=True)
+        close([row["statistic"], row["df"]], [values[0], values[2]], TEST)
+        close(row["p_value"], values[1], 1e-14)  # R prints 1 - pchisq: the small one has no more digits than that
+    death = sv.gray(frame, "time", "status", "edema", cause_of_interest=2)
+    assert (death.statistic, death.df, death.p_value) == ours.to_polars().row(1)[1:]
+
+
 # ---- rates ----------------------------------------------------------------------------------------------------------
 
 RATES = [(0, 100), (1, 12.5), (11, 800), (50, 10000), (250, 123456.7)]

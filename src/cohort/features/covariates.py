@@ -23,7 +23,8 @@ class Age(Spec):
     kind: Literal["age"] = "age"
     type: ClassVar[VariableType] = "integer"
     name: ClassVar[str] = "age"
-    label: ClassVar[str] = "Age at index, years"
+    label: ClassVar[str] = "Age, years"
+    text: ClassVar[str] = "age in completed years at index"
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate."""
@@ -37,6 +38,7 @@ class Sex(Spec):
     type: ClassVar[VariableType] = "categorical"
     name: ClassVar[str] = "sex"
     label: ClassVar[str] = "Sex"
+    text: ClassVar[str] = "administrative sex as the supplier records it"
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate."""
@@ -56,11 +58,12 @@ class Charlson(Spec):
     window: Annotated[Window, Field(description="days relative to index whose diagnoses count")]
     type: ClassVar[VariableType] = "integer"
     name: ClassVar[str] = "charlson"
+    label: ClassVar[str] = "Charlson score"
 
     @property
-    def label(self) -> str:
-        """Return the row label of Table 1."""
-        return f"Charlson score, {self.window}"
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"Charlson score, weights of 1987, of diagnoses from {self.window}"
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate: 0 for an entry without such a diagnosis."""
@@ -76,11 +79,12 @@ class PainSites(Spec):
     window: Annotated[Window, Field(description="days relative to index whose diagnoses count")]
     type: ClassVar[VariableType] = "integer"
     name: ClassVar[str] = "pain_sites"
+    label: ClassVar[str] = "Pain sites"
 
     @property
-    def label(self) -> str:
-        """Return the row label of Table 1."""
-        return f"Pain sites, {self.window}"
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"distinct body regions with a pain code from {self.window}"
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate: 0 for an entry without such a diagnosis."""
@@ -98,8 +102,13 @@ class Exposed(Spec):
 
     @property
     def label(self) -> str:
-        """Return the row label of Table 1."""
-        return f"{self.name.replace('_', ' ').capitalize()}: {self.record}, {self.window}"
+        """Return what tables and figures call it."""
+        return self.name.replace("_", " ").capitalize()
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"any {self.record} from {self.window}"
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate, never null."""

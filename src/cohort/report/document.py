@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +77,7 @@ def write_report(content: ReportContent, folder: Path) -> Path:
         (staged / "run.json").write_text(content.provenance.to_json(), encoding="utf-8", newline="\n")
         (staged / "report.html").write_text(render(content), encoding="utf-8", newline="\n")
         for name in ("estimates.csv", "estimates.parquet", "attrition.csv", "run.json", "report.html"):
-            os.replace(staged / name, folder / name)
+            (staged / name).replace(folder / name)
     return folder / "report.html"
 
 

@@ -42,6 +42,7 @@ KEY = ("analysis", "estimand", "outcome", "term", "category", "group", "time")
 NUMBERS = ("value", "std_error", "lower", "upper", "n", "events", "censored", "person_days")
 ALL = "all"
 OK, SUPPRESSED, NOT_ESTIMABLE = "ok", "suppressed", "not_estimable"
+COUNTS_SUPPRESSED = "ok, counts suppressed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,7 @@ class Estimates:
     On ``survival`` and ``cumulative_incidence`` rows ``n`` counts those at risk on ``time`` (before its events), and
     ``events`` and ``censored`` those since the row before. On ``hazard_ratio`` rows with a ``category`` ``n`` and
     ``events`` are of that level; the reference level has a row of its own, with value 1 and no standard error.
-    ``status`` is ``ok``, ``suppressed`` or ``not_estimable: reason``.
+    ``status`` is ``ok``, ``suppressed`` (no numbers), ``ok, counts suppressed`` or ``not_estimable: reason``.
     """
 
     frame: pl.DataFrame

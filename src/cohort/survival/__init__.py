@@ -17,13 +17,27 @@ _HOME = {
     "fleming_harrington_from": "curves",
     "cumulative_incidence": "curves",
     "cumulative_incidence_from": "curves",
+    "RestrictedMeans": "restricted",
+    "rmst": "restricted",
+    "rmst_from": "restricted",
+    "restricted_time_lost": "restricted",
+    "restricted_time_lost_from": "restricted",
+    "RankTest": "rank_tests",
+    "logrank": "rank_tests",
+    "logrank_from": "rank_tests",
+    "GrayTest": "gray_test",
+    "gray": "gray_test",
+    "gray_from": "gray_test",
     "incidence_rate": "rates",
     "incidence_rate_from": "rates",
     "CoxPHFitter": "cox",
     "CoxTimeVaryingFitter": "cox",
     "FineGrayFitter": "fine_gray",
 }
-"""Public name → module that defines it; imported on first use, so that curves never load a model's libraries."""
+"""Public name → module that defines it; imported on first use, so that curves never load a model's libraries.
+
+No module may bear a public name: once imported it would stand in front of the function.
+"""
 
 __all__ = [*_HOME]  # noqa: PLE0604 -- the names are strings: keys of a dict
 

@@ -19,7 +19,7 @@ from cohort.survival.counts import DayCounts, count_days
 from cohort.survival.influence import aalen_variance, hazard_influence, incidence_influence, ratio
 from cohort.survival.intervals import hazard_limits, probability_limits
 from cohort.survival.observations import By
-from cohort.survival.reading import read_off
+from cohort.survival.reading import curve_quantiles, read_off
 from cohort.survival.risk import RiskTable, risk_tables
 from cohort.survival.types import Floats, Ints, Numbers
 
@@ -30,12 +30,14 @@ class Curves:
 
     ``table`` has columns ``group, time, n_risk, n_event, n_censored, estimate, std_error, lower, upper`` and, for
     cumulative incidence, ``cause`` after ``group``; sorted by group, cause and time. ``counts`` are what it was
-    computed from, ``start`` the landmark day, ``at_start`` the value of the curves before the first exit.
+    computed from; ``estimand`` is ``survival``, ``cumulative_hazard`` or ``cumulative_incidence``; ``start`` the day
+    from which the curve runs.
     """
 
     table: pl.DataFrame
     counts: DayCounts
-    at_start: float
+    estimand: str
+    start: float
     conf_type: str
     level: float
 
@@ -48,7 +50,16 @@ class Curves:
 
         Columns ``group, (cause,) time, n_risk, estimate, std_error, lower, upper``.
         """
-        return read_off(self.table, self.counts, self.at_start, times)
+        return read_off(self.table, self.counts, 1.0 if self.estimand == "survival" else 0.0, times)
+
+    def quantiles(self, probabilities: Sequence[float] = (0.25, 0.5, 0.75)) -> pl.DataFrame:
+        """Return the times by which the given shares have had the event, with limits; the median is 0.5.
+
+        Columns ``group, (cause,) probability, estimate, lower, upper``; missing where a curve does not get so far.
+        """
+        if self.estimand == "cumulative_hazard":
+            raise StudyError("a cumulative hazard has no quantiles; take them from the Kaplan–Meier curve")
+        return curve_quantiles(self.table, probabilities, self.start, falling=self.estimand == "survival")
 
 
 class _Estimate(NamedTuple):
@@ -58,7 +69,12 @@ class _Estimate(NamedTuple):
     std_error: Floats
 
 
-_Limits = Callable[[Floats, Floats, str, float], tuple[Floats, Floats]]
+class _Layout(NamedTuple):
+    estimand: str
+    limits: Callable[[Floats, Floats, str, float], tuple[Floats, Floats]]
+    conf_type: str
+    level: float
+    start: float | None
 
 
 def kaplan_meier(
@@ -105,16 +121,17 @@ def kaplan_meier_from(
     ----------
     Kaplan EL, Meier P (1958), JASA 53:457–481, doi:10.1080/01621459.1958.10501452; Greenwood M (1926).
     """
-    robust = _is_robust(counts, variance, "greenwood")
+    robust = is_robust(counts, variance, "greenwood")
 
     def estimate(risk: RiskTable) -> list[_Estimate]:
-        survival = _product_limit(risk)
+        survival = product_limit(risk)
         log_variance = _log_survival_variance(risk, robust=robust)
         with np.errstate(invalid="ignore"):
             std_error = np.where(survival > 0, survival * np.sqrt(log_variance), np.nan)
         return [_Estimate(1, risk.n_any, survival, std_error)]
 
-    return _curves(_from(counts.any_cause(), start), estimate, probability_limits, conf_type, level, at_start=1.0)
+    layout = _Layout("survival", probability_limits, conf_type, level, start)
+    return _curves(counts.any_cause(), estimate, layout)
 
 
 def nelson_aalen(
@@ -157,7 +174,7 @@ def nelson_aalen_from(
     Nelson W (1972), Technometrics 14:945–966, doi:10.1080/00401706.1972.10488991; Aalen O (1978), Ann Stat
     6:701–726, doi:10.1214/aos/1176344247.
     """
-    robust = _is_robust(counts, variance, "aalen")
+    robust = is_robust(counts, variance, "aalen")
 
     def estimate(risk: RiskTable) -> list[_Estimate]:
         hazard = ratio(risk.n_any, risk.n_risk)
@@ -165,7 +182,7 @@ def nelson_aalen_from(
         squared = hazard_influence(risk, drift, ratio(1.0, risk.n_risk)) if robust else np.cumsum(drift)
         return [_Estimate(1, risk.n_any, np.cumsum(hazard), np.sqrt(squared))]
 
-    return _curves(_from(counts.any_cause(), start), estimate, hazard_limits, conf_type, level, at_start=0.0)
+    return _curves(counts.any_cause(), estimate, _Layout("cumulative_hazard", hazard_limits, conf_type, level, start))
 
 
 def fleming_harrington(
@@ -216,7 +233,8 @@ def fleming_harrington_from(
         survival = np.exp(-np.cumsum(hazard))
         return [_Estimate(1, risk.n_any, survival, survival * np.sqrt(np.cumsum(increment)))]
 
-    return _curves(_from(counts.any_cause(), start), estimate, probability_limits, conf_type, level, at_start=1.0)
+    layout = _Layout("survival", probability_limits, conf_type, level, start)
+    return _curves(counts.any_cause(), estimate, layout)
 
 
 def cumulative_incidence(
@@ -262,13 +280,13 @@ def cumulative_incidence_from(
     ----------
     Aalen OO, Johansen S (1978), Scand J Stat 5:141–150.
     """
-    robust = _is_robust(counts, variance or "robust", "delta")
+    robust = is_robust(counts, variance or "robust", "delta")
     if counts.weighted and not robust:
         raise StudyError("variance = 'delta' has no weighted form; use 'robust'")
     spread = incidence_influence if robust else aalen_variance
 
     def estimate(risk: RiskTable) -> list[_Estimate]:
-        free = _product_limit(risk)
+        free = product_limit(risk)
         before = np.concatenate([[1.0], free])[:-1]
         results = []
         for position, (code, events) in enumerate(zip(counts.causes, risk.n_event, strict=True)):
@@ -278,20 +296,19 @@ def cumulative_incidence_from(
             results.append(_Estimate(code, events, value, np.sqrt(squared)))
         return results
 
-    return _curves(_from(counts, start), estimate, probability_limits, conf_type, level, at_start=0.0, by_cause=True)
+    layout = _Layout("cumulative_incidence", probability_limits, conf_type, level, start)
+    return _curves(counts, estimate, layout)
 
 
-def _is_robust(counts: DayCounts, variance: str | None, plain: str) -> bool:
+def is_robust(counts: DayCounts, variance: str | None, plain: str) -> bool:
+    """Return whether the variance is the robust one: asked for, or the default of weights."""
     if variance not in (None, plain, "robust"):
         raise StudyError(f"variance = {variance!r}; {plain} or robust")
     return counts.weighted if variance is None else variance == "robust"
 
 
-def _from(counts: DayCounts, start: float | None) -> DayCounts:
-    return counts if start is None else counts.landmark(start)
-
-
-def _product_limit(risk: RiskTable) -> Floats:
+def product_limit(risk: RiskTable) -> Floats:
+    """Return the Kaplan–Meier curve of one group, (T,)."""
     survivors: Floats = np.where(risk.n_risk > 0, ratio(risk.n_risk - risk.n_any, risk.n_risk), 1.0)
     return np.cumprod(survivors, dtype=np.float64)
 
@@ -319,24 +336,18 @@ def _hazard(risk: RiskTable, *, one_by_one: bool) -> tuple[Floats, Floats]:
     ).astype(np.float64)
 
 
-def _curves(
-    counts: DayCounts,
-    estimate: Callable[[RiskTable], list[_Estimate]],
-    limits: _Limits,
-    conf_type: str,
-    level: float,
-    *,
-    at_start: float,
-    by_cause: bool = False,
-) -> Curves:
+def _curves(counts: DayCounts, estimate: Callable[[RiskTable], list[_Estimate]], layout: _Layout) -> Curves:
     """Estimate every group and lay the results out as one table."""
+    counts = counts if layout.start is None else counts.landmark(layout.start)
     rows = [
-        _rows(risk, result, limits(result.value, result.std_error, conf_type, level))
+        _rows(risk, result, layout.limits(result.value, result.std_error, layout.conf_type, layout.level))
         for risk in risk_tables(counts)
         for result in estimate(risk)
     ]
     table = pl.concat(rows) if rows else _EMPTY
-    return Curves(table if by_cause else table.drop("cause"), counts, at_start, conf_type, level)
+    if layout.estimand != "cumulative_incidence":
+        table = table.drop("cause")
+    return Curves(table, counts, layout.estimand, layout.start or 0.0, layout.conf_type, layout.level)
 
 
 def _rows(risk: RiskTable, result: _Estimate, limits: tuple[Floats, Floats]) -> pl.DataFrame:

@@ -61,6 +61,21 @@ def hazard_influence(risk: RiskTable, drift: Floats, jump: Floats) -> Floats:
     return gone + np.maximum(first * now**2 - 2 * now * second + third, 0.0)
 
 
+def total_influence(risk: RiskTable, drift: Floats, jump: Floats) -> float:
+    """Return the robust variance of one number.
+
+    Parameters
+    ----------
+    drift
+        (T,) what a person at risk at each time adds to the number.
+    jump
+        (M,) what the exit of each cell takes away from it.
+    """
+    total = _after(drift)
+    influence = total[risk.exit + 1] - total[risk.entry] - jump
+    return float((risk.squares * influence**2).sum())
+
+
 def incidence_influence(risk: RiskTable, before: Floats, incidence: Floats, cause: int) -> Floats:
     """Return the robust variance, (T,), of an Aalen–Johansen cumulative incidence.
 

@@ -45,7 +45,7 @@ class RiskTable:
 
 def risk_tables(counts: DayCounts) -> list[RiskTable]:
     """Return the risk table of every group, in the order of ``counts.groups``."""
-    cells = _merge_near_ties(counts.cells)
+    cells = merge_near_ties(counts.cells)
     groups = cells.partition_by("group", as_dict=True, maintain_order=True)
     return [_risk_table(name, groups[(name,)], counts) for name in counts.groups]
 
@@ -55,19 +55,34 @@ def _risk_table(group: str, cells: pl.DataFrame, counts: DayCounts) -> RiskTable
     joined = np.searchsorted(time, cells["entry"].to_numpy(), side="right")  # exit times at or before entry
     codes = np.array([0, *counts.causes])
     cause = np.searchsorted(codes, cells["cause"].to_numpy())
-    size = (len(codes), len(time))
-    masses = _masses(cells, "w" if counts.weighted else "n")
-    leaving = {
-        limb: _scatter(cause * size[1] + exit_, mass, size[0] * size[1]).reshape(size) for limb, mass in masses.items()
-    }
-    entering = {limb: _scatter(joined, mass, size[1] + 1)[: size[1]] for limb, mass in masses.items()}
-    at_risk = {
-        limb: np.cumsum(entering[limb]) - np.cumsum(leaving[limb].sum(axis=0)) + leaving[limb].sum(axis=0)
-        for limb in masses
-    }
-    counted = [_number(leaving, size), _number(at_risk, size[1:])] if counts.weighted else [leaving[0], at_risk[0]]
-    squares = from_limbs(_masses(cells, "v"), len(cells)) if counts.weighted else cells["n"].to_numpy().astype(float)
-    return RiskTable(group, time, counted[1], counted[0][1:], counted[0][0], exit_, joined, cause, squares)
+    at_risk, leaving = occupancy(cells, exit_, joined, cause, (len(codes), len(time)), weighted=counts.weighted)
+    squares = squared_weights(cells, weighted=counts.weighted)
+    return RiskTable(group, time, at_risk, leaving[1:], leaving[0], exit_, joined, cause, squares)
+
+
+def occupancy(
+    cells: pl.DataFrame, exit_: Ints, entry: Ints, layer: Ints, shape: tuple[int, int], *, weighted: bool
+) -> tuple[Numbers, Numbers]:
+    """Return who is at risk at each of T places in time, (T,), and who leaves by layer, (L, T).
+
+    ``exit_, entry`` (M,) are the places of the cells' exits and the first places at which they are at risk, ``layer``
+    (M,) is what they are counted under, ``shape`` is (L, T). Sums are of integers throughout.
+    """
+    layers, places = shape
+    masses = _masses(cells, "w" if weighted else "n")
+    leaving, at_risk = {}, {}
+    for limb, mass in masses.items():
+        leaving[limb] = _scatter(layer * places + exit_, mass, layers * places).reshape(shape)
+        out = leaving[limb].sum(axis=0)
+        at_risk[limb] = np.cumsum(_scatter(entry, mass, places + 1)[:places]) - np.cumsum(out) + out
+    if weighted:
+        return _number(at_risk, (places,)), _number(leaving, shape)
+    return at_risk[0], leaving[0]
+
+
+def squared_weights(cells: pl.DataFrame, *, weighted: bool) -> Floats:
+    """Return the sum of squared weights of every cell, (M,); without weights its number of rows."""
+    return from_limbs(_masses(cells, "v"), len(cells)) if weighted else cells["n"].to_numpy().astype(np.float64)
 
 
 def _masses(cells: pl.DataFrame, kind: str) -> dict[int, Ints]:
@@ -88,7 +103,7 @@ def _number(limbs: dict[int, Ints], shape: tuple[int, ...]) -> Floats:
     return from_limbs({limb: total.ravel() for limb, total in limbs.items()}, int(np.prod(shape))).reshape(shape)
 
 
-def _merge_near_ties(cells: pl.DataFrame) -> pl.DataFrame:
+def merge_near_ties(cells: pl.DataFrame) -> pl.DataFrame:
     """Return the cells with times that differ by rounding only set to the earliest of them.
 
     References
@@ -120,7 +135,7 @@ def _merge_near_ties(cells: pl.DataFrame) -> pl.DataFrame:
 def number_at_risk(counts: DayCounts, times: Numbers) -> dict[str, Numbers]:
     """Return per group who is under observation just before each of ``times``: entry < time ≤ exit."""
     found = {}
-    for (name,), cells in _merge_near_ties(counts.cells).partition_by("group", as_dict=True).items():
+    for (name,), cells in merge_near_ties(counts.cells).partition_by("group", as_dict=True).items():
         masses = _masses(cells, "w" if counts.weighted else "n")
         entry, exit_ = cells["entry"].to_numpy(), cells["time"].to_numpy()
         joined = {limb: _sum_before(entry, mass, times) for limb, mass in masses.items()}
