@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from cohort import survival as sv
+from cohort.survival.proportions import proportion_limits
 from cohort.survival.rates import rate_limits
 
 CURVE, TEST = 1e-12, 1e-9
@@ -331,3 +332,63 @@ def test_rate_limits(records, events, time) -> None:
         ours = rate_limits(np.array([events]), np.array([time]), method=method)
         # R's approximations give negative lower limits for few events; a rate has none below 0
         close([ours["lower"][0], ours["upper"][0]], [max(theirs["lower"], 0), theirs["upper"]])
+
+
+def test_person_years_and_events_by_age_and_sex(reference, records) -> None:
+    theirs = records["lung_pyears"]["result"]
+    bands = theirs["pyears"]["rows"]
+    frame = lung(reference)
+    frame = frame.with_columns(band=np.array(bands)[np.searchsorted([50, 60, 70], frame["age"].to_numpy())])
+    ours = sv.incidence_rate(frame, **LUNG, by=["band", "sex"])
+    for i, band in enumerate(bands):
+        for j, sex in enumerate(theirs["pyears"]["cols"]):
+            row = ours.row(by_predicate=pl.col("group") == f"{band}, {sex}", named=True)
+            close(row["person_time"] / 365.25, theirs["pyears"]["values"][i][j])
+            assert (row["n"], row["n_event"]) == (theirs["n"]["values"][i][j], theirs["event"]["values"][i][j])
+
+
+PROPORTIONS = [(0, 100), (1, 10), (5, 5), (10, 10), (7, 250), (123, 4567), (0, 3), (3000, 1_000_000)]
+
+
+@pytest.mark.parametrize(
+    ("method", "name"), [("exact", "prop_exact"), ("wilson", "prop_wilson"), ("wilson_corrected", "prop_wilson_cc")]
+)
+@pytest.mark.parametrize(("events", "persons"), PROPORTIONS)
+def test_proportion_limits(records, events, persons, method, name) -> None:
+    theirs = records[f"{name}_{events}_of_{persons}"]["result"]
+    ours = proportion_limits(np.array([events]), np.array([persons]), method=method)
+    close(ours["estimate"], list(theirs["estimate"].values()))
+    close([ours["lower"][0], ours["upper"][0]], theirs["conf_int"])
+
+
+def test_rate_ratios(records) -> None:
+    theirs = records["irr_exact"]["result"]
+    ours = sv.rate_ratio(11, 800, 6 + 8 + 7, 1083 + 1050 + 878)
+    close([ours.estimate, ours.lower, ours.upper], [theirs["estimate"]["rate ratio"], *theirs["conf_int"]])
+    close(ours.p_value, theirs["p_value"], TEST)
+    theirs = records["irr_epitools"]["result"]  # its mid-p test is not offered
+    ours = sv.rate_ratio(15, 19017, 41, 28010, method="wald")
+    close([ours.estimate, ours.lower, ours.upper], theirs["measure"]["values"][1])
+    close(ours.p_value, theirs["p"]["values"][1][1], TEST)
+
+
+@pytest.mark.parametrize("record", ["ageadjust_direct_downs", "ageadjust_direct_small"])
+def test_direct_standardisation(records, record) -> None:
+    given, theirs = records[record]["data"], records[record]["result"]
+    table = pl.DataFrame(
+        {"n_event": given["count"], "person_time": given["pop"], "standard": given["stdpop"]}, strict=False
+    )
+    ours = sv.direct_rate(table, per=1).row(0, named=True)
+    for mine, name in {"crude": "crude.rate", "estimate": "adj.rate", "lower": "lci", "upper": "uci"}.items():
+        close(ours[mine], theirs[name])
+
+
+def test_indirect_standardisation(records) -> None:
+    given, theirs = records["ageadjust_indirect"]["data"], records["ageadjust_indirect"]["result"]
+    table = pl.DataFrame({"x": given["count"], "t": given["pop"], "sx": given["stdcount"], "st": given["stdpop"]})
+    ours = sv.indirect_rate(table, "x", "t", "sx", "st", per=1, method="log").row(0, named=True)
+    close([ours["n_event"], ours["expected"]], [theirs["sir"]["observed"], theirs["sir"]["exp"]])
+    close([ours["smr"], ours["smr_lower"], ours["smr_upper"]], [theirs["sir"][name] for name in ("sir", "lci", "uci")])
+    close(
+        [ours["estimate"], ours["lower"], ours["upper"]], [theirs["rate"][name] for name in ("adj.rate", "lci", "uci")]
+    )
