@@ -30,8 +30,8 @@ class Curves:
 
     ``table`` has columns ``group, time, n_risk, n_event, n_censored, estimate, std_error, lower, upper`` and, for
     cumulative incidence, ``cause`` after ``group``; sorted by group, cause and time. ``counts`` are what it was
-    computed from; ``estimand`` is ``survival``, ``cumulative_hazard`` or ``cumulative_incidence``; ``start`` the day
-    from which the curve runs.
+    computed from; ``estimand`` is ``survival``, ``cumulative_hazard``, ``cumulative_incidence`` or
+    ``mean_cumulative_function``; ``start`` the day from which the curve runs.
     """
 
     table: pl.DataFrame
@@ -57,8 +57,8 @@ class Curves:
 
         Columns ``group, (cause,) probability, estimate, lower, upper``; missing where a curve does not get so far.
         """
-        if self.estimand == "cumulative_hazard":
-            raise StudyError("a cumulative hazard has no quantiles; take them from the Kaplan–Meier curve")
+        if self.estimand not in ("survival", "cumulative_incidence"):
+            raise StudyError("only probabilities have quantiles; take them from the Kaplan–Meier curve")
         return curve_quantiles(self.table, probabilities, self.start, falling=self.estimand == "survival")
 
 
