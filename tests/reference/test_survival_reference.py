@@ -7,6 +7,7 @@ sides sum a few hundred terms; 1e-9 for tests, whose statistic is a quotient of 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -427,3 +428,36 @@ def test_indirect_standardisation(records) -> None:
     close(
         [ours["estimate"], ours["lower"], ours["upper"]], [theirs["rate"][name] for name in ("adj.rate", "lci", "uci")]
     )
+
+
+# ---- every record is accounted for ----------------------------------------------------------------------------------
+
+COVERED = {
+    *(f"lung_km_all_{conf_type}" for conf_type in ("plain", "log", "log-log", "logit", "arcsin", "log_90")),
+    *("lung_km_sex", "veteran_km_celltype", "aml_km", "colon_death_km_rx", "heart_km_transplant"),
+    *("lung_km_sex_na", "lung_km_sex_fh2", "lung_km_landmark180", "lung_km_weighted_sex"),
+    *("lung_km_weighted_sex_robust", "bladder_mcf", "lung_pyears", *RESTRICTED, *RANK_TESTS),
+    *("pbc_aj", "pbc_aj_full", "pbc_aj_edema", "pbc_aj_ci_plain", "pbc_aj_ci_log-log", "pbc_aj_ci_logit", "pbc_cuminc"),
+    *(
+        f"{kind}_{events}_of_{n}"
+        for kind in ("prop_exact", "prop_wilson", "prop_wilson_cc")
+        for events, n in PROPORTIONS
+    ),
+    *(f"{kind}_{events}_pt_{t}" for kind in ("rate_exact", "rate_byar", "rate_approx") for events, t in RATES),
+    *("irr_exact", "irr_epitools", "ageadjust_direct_downs", "ageadjust_direct_small", "ageadjust_indirect"),
+}
+ELSEWHERE = {
+    r".*_(cox|zph|concordance)(_.*)?": "Cox models and their checks: the tests of survival/cox",
+    r".*_(crr|finegray_data|causespecific_death)": "subdistribution and cause-specific models: survival/fine_gray",
+    r"colon_wlw|bladder_(ag|pwp_total|pwp_gap|wlw)": "Cox models of recurrent events: the tests of survival/cox",
+    r".*_survreg(_.*)?|lung_aareg|lung_poisson_piecewise": "parametric and additive regression, not curves or rates",
+    r"migraine_.*|BtheB_.*|backpain_polr": "repeated measures and ordinal models, not survival",
+    r"mantelhaen": "odds ratio of stratified 2 × 2 tables, not a rate",
+}
+
+
+def test_every_record_is_covered_or_belongs_elsewhere(records) -> None:
+    elsewhere = {name for name in records if any(re.fullmatch(pattern, name) for pattern in ELSEWHERE)}
+    assert sorted(set(records) - COVERED - elsewhere) == []
+    assert sorted(COVERED - set(records)) == []
+    assert sorted(COVERED & elsewhere) == []
