@@ -9,7 +9,8 @@ import polars as pl
 
 from cohort.frames import as_lazy
 from cohort.survival.counts import count_days
-from cohort.survival.curves import Curves, nelson_aalen_from
+from cohort.survival.curves import Curves
+from cohort.survival.hazards import nelson_aalen_from
 from cohort.survival.intervals import hazard_limits
 from cohort.survival.observations import By
 from cohort.survival.risk import RiskTable, risk_tables
