@@ -137,9 +137,8 @@ def _fewest_at_risk(curve: pl.DataFrame, last: int) -> Counts:
 
     A curve is cut where few remain: its last steps stand for single persons, even where nobody is left after them.
     """
-    final = curve.row(-1, named=True)
     starts = np.append(curve["time"].to_numpy(), [last + 1])
-    sizes = np.append(curve["n"].to_numpy(), [final["n"] - final["events"] - final["censored"]])
+    sizes = np.append(curve["n"].to_numpy(), [0])
     after = sizes[np.minimum(np.searchsorted(starts, np.arange(1, last + 2)), len(sizes) - 1)]
     before = np.full(last + 1, np.iinfo(np.int64).max)
     before[curve["time"].to_numpy()] = curve["n"].to_numpy()

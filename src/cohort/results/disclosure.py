@@ -16,7 +16,6 @@ from cohort.population.attrition import Attrition
 from cohort.results import withhold
 from cohort.results.attrition_steps import merge_steps
 from cohort.results.cells import cells_to_hide
-from cohort.results.coarsen import CURVES
 from cohort.results.estimates import ALL, COUNTS_SUPPRESSED, SUPPRESSED, Estimates
 from cohort.results.families import ROW, family_ledger
 
