@@ -41,8 +41,11 @@ def axis_days(rows: pl.DataFrame) -> list[int]:
     return [*days, max(last, 1)] if last - days[-1] >= step / 2 or len(days) == 1 else days
 
 
-def curves(series: list[Series], times: list[int], *, start: float, axis: str, text: str) -> Markup:
-    """Draw step curves from ``start`` (1 for survival, else 0) and, aligned under the axis, who is at risk.
+def curves(series: list[Series], times: list[int], *, start: float, exact: bool, axis: str, text: str) -> Markup:
+    """Draw curves from ``start`` (1 for survival, else 0) and, aligned under the axis, who is at risk.
+
+    Exact curves are steps. Where points were withheld the released ones are dots, and straight lines only join
+    them: steps would claim that nothing happened in between.
 
     References
     ----------
@@ -54,14 +57,14 @@ def curves(series: list[Series], times: list[int], *, start: float, axis: str, t
         top = 0.15 + 0.2 * len(series)
         figure, axes = canvas(7.4, 2.9 + bottom + top, left=1.35, right=0.25, bottom=bottom, top=top)
         for number, one in enumerate(series):
-            _draw_curve(axes, one, number, start)
+            _draw_curve(axes, one, number, start, exact=exact)
         _scale(axes, series, times, start, axis)
         _write_under(axes, series, times)
         _write_legend(axes, series)
         return svg(figure, text)
 
 
-def _draw_curve(axes: Axes, one: Series, number: int, start: float) -> None:
+def _draw_curve(axes: Axes, one: Series, number: int, start: float, *, exact: bool) -> None:
     rows = one.rows
     days = [0, *rows["time"].to_list()]
     colour = PALETTE[number % len(PALETTE)]
@@ -69,10 +72,12 @@ def _draw_curve(axes: Axes, one: Series, number: int, start: float) -> None:
     value, lower, upper = (
         [start, *rows[name].fill_null(strategy="forward").to_list()] for name in ("value", "lower", "upper")
     )
-    axes.step(days, value, where="post", color=colour, linestyle=dashes, linewidth=1.8)
+    dots: Any = {} if exact else {"marker": "o", "markersize": 3}
+    drawn = "steps-post" if exact else "default"
+    axes.plot(days, value, drawstyle=drawn, color=colour, linestyle=dashes, linewidth=1.8, **dots)
     if rows["lower"].null_count() < rows.height:
         low, high = ([start if edge is None else edge for edge in edges] for edges in (lower, upper))
-        axes.fill_between(days, low, high, step="post", color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(days, low, high, step="post" if exact else None, color=colour, alpha=0.15, linewidth=0)
 
 
 def _scale(axes: Axes, series: list[Series], times: list[int], start: float, axis: str) -> None:

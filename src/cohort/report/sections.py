@@ -81,7 +81,7 @@ def _curve_section(rows: pl.DataFrame, labels: Labels, *, exact: bool) -> Sectio
         for group, part in drawn.items()
     ]
     start = 1.0 if estimand == "survival" else 0.0
-    svg = curves(series, times, start=start, axis=CURVES[estimand], text=_curve_text(title, rows, labels))
+    svg = curves(series, times, start=start, exact=exact, axis=CURVES[estimand], text=_curve_text(title, rows, labels))
     notes = (*methods(rows, labels, position), *_risk_notes(left, exact=exact))
     return Section(title, svg, curve_table(rows, position, times, labels), notes, refusals)
 
@@ -90,7 +90,8 @@ def _risk_notes(left: str, *, exact: bool) -> tuple[str, ...]:
     """Say what the numbers under the axis count."""
     otherwise = "Left otherwise: censored, or another event came first. " if left == "Left otherwise" else ""
     coarse = "as of the last released point before each day, blank where there is no newer one"
-    return (f"{otherwise}Numbers under the axis are {'before the events of each day' if exact else coarse}.",)
+    joined = "" if exact else "Dots are the released points; the lines only join them. "
+    return (f"{joined}{otherwise}Numbers under the axis are {'before the events of each day' if exact else coarse}.",)
 
 
 def _curve_text(title: str, rows: pl.DataFrame, labels: Labels) -> str:
@@ -103,7 +104,7 @@ def _curve_text(title: str, rows: pl.DataFrame, labels: Labels) -> str:
             ends = interval(percent(last["lower"]), percent(last["upper"]))
             name = labels.group(last["analysis"], group)
             said.append(f"{name}: {percent(last['value'])} ({confidence(rows)} {ends}) at {days(last['time'])}")
-    return f"{title}. Step curves by day since index with confidence bands. " + "; ".join(said) + "."
+    return f"{title}. Curves by day since index with confidence bands. " + "; ".join(said) + "."
 
 
 def _refusals(rows: pl.DataFrame, position: int, labels: Labels) -> tuple[str, ...]:

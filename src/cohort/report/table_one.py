@@ -119,6 +119,6 @@ def _notes(rows: _Rows, compared: list[str], labels: Labels) -> tuple[str, ...]:
             f"SMD: standardised mean difference from {labels.group(0, first)}, known values only; Austin 2009, for "
             "several levels Yang & Dalton 2012."
         )
-    if any(row["status"].startswith(NOT_ESTIMABLE) for row in rows.values()):
+    if any(row["status"].startswith(NOT_ESTIMABLE) and key[1] != labels.by(0) for key, row in rows.items()):
         notes.append("n.e.: not estimable, as neither group varies or no value is known.")
     return tuple(notes)

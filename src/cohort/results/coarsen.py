@@ -63,7 +63,9 @@ def released_points(
     may_end = _allowed(at_risk, minimum)
     points: list[int] = []
     for start, end in pairwise([-1, *(joint or []), len(happened) - 1]):
-        inner = [day for day in range((start // days + 1) * days, end + 1, days) if may_end[day]]
+        grid = range((start // days + 1) * days, end + 1, days)
+        news = {day for before, day in pairwise([start, *grid]) if (so_far[day + 1] != so_far[before + 1]).any()}
+        inner = [day for day in grid if day in news and may_end[day]]
         points += _longest_path(so_far[[day + 1 for day in (start, *inner, end)]], inner, minimum)
         points += [end] if end in (joint or []) else []
     return sorted(set(points))
@@ -79,7 +81,7 @@ def _longest_path(so_far: Counts, days: list[int], minimum: int) -> list[int]:
         change = so_far[number] - so_far[:number]
         reachable = _allowed(change, minimum) & change.any(axis=1) & (np.array(best) >= 0)
         steps = np.where(reachable, best, -1)
-        back.append(int(number - 1 - steps[::-1].argmax()))
+        back.append(int(steps.argmax()))
         best.append(int(steps.max()) + 1 if reachable.any() else -1)
     rest = _allowed(so_far[-1] - so_far[:-1], minimum) & (np.array(best) >= 0)
     at = int(np.flatnonzero(rest)[-1]) if rest.any() else 0

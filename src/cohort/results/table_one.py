@@ -111,7 +111,7 @@ def _count(frame: pl.LazyFrame, group: pl.Expr, term: str | None, kind: Kind | N
     number = value.cast(pl.Int64) if kind == "integer" else pl.lit(None, pl.Int64)
     category = value.cast(pl.String) if kind in {"categorical", "boolean"} else pl.lit(None, pl.String)
     counted = (
-        frame.select(group=group, category=category, known=value.is_not_null(), number=number)
+        frame.with_columns(group=group, category=category, known=value.is_not_null(), number=number)
         .group_by("group", "category", "known")
         .agg(n=pl.len().cast(pl.Int64), sum=pl.col("number").sum(), squares=(pl.col("number") ** 2).sum())
     )
