@@ -20,7 +20,7 @@ FIRST_YEAR = Window(0, 364)
 """The usual window of the proportion of days covered: 365 days from the first dispensing."""
 
 
-def covered_days(  # noqa: PLR0917 -- the public signature: every argument after the frame may be left out
+def covered_days(
     frame: Any,
     person: str = "id",
     start: str = "date",

@@ -22,7 +22,7 @@ _UNITS = 2**30  # per mg; a power of two, because polars divides by a number by 
 _SYNONYMS = {"pethidine": "meperidine"}
 
 
-def daily_mme(  # noqa: PLR0917 -- the public signature: every argument after the frame may be left out
+def daily_mme(
     frame: Any,
     person: str = "id",
     start: str = "date",

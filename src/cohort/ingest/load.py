@@ -1,7 +1,5 @@
 """Ingestion from end to end: guard, pseudonyms, staging, tables, commit. Nothing is visible before the commit."""
 
-# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
-
 from __future__ import annotations
 
 import datetime as dt

@@ -40,14 +40,14 @@ _STYLE: Any = {
 
 def style() -> AbstractContextManager[None]:
     """Return the context in which every figure is drawn, whatever the caller's own settings are."""
-    import matplotlib as mpl  # noqa: PLC0415 -- lazily: `import cohort` must not load it
+    import matplotlib as mpl
 
     return mpl.rc_context(_STYLE)
 
 
 def canvas(width: float, height: float, *, left: float, right: float, bottom: float, top: float) -> tuple[Figure, Axes]:
     """Return a figure of the given size in inches whose axes leave fixed margins, so text beside them aligns."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 -- lazily: `import cohort` must not load it
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
     box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
@@ -59,7 +59,7 @@ def write(axes: Axes, x: float, y: float, text: str, *, along: str = "axes", **l
 
     ``along="data"`` puts it ``y`` points below the axes at ``x`` of the data instead.
     """
-    from matplotlib.transforms import ScaledTranslation, blended_transform_factory  # noqa: PLC0415 -- lazily
+    from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
     scale = axes.figure.dpi_scale_trans
     if along == "data":

@@ -53,7 +53,7 @@ def _draw(axes: Axes, mark: Mark, row: int, rows: int) -> None:
 
 
 def _scale(axes: Axes, marks: list[Mark], axis: str) -> None:
-    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator  # noqa: PLC0415 -- lazily
+    from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
     ends = [end for mark in marks for end in (mark.lower, mark.upper, mark.value) if end is not None]
     low, high = min([*ends, 1.0]), max([*ends, 1.0])
