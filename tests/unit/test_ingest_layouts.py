@@ -63,6 +63,8 @@ def test_shipped_layouts_are_read_by_name():
             LAYOUT.replace("[sources.people]", "views = ['nowhere']\n[sources.people]", 1),
             r"without a file: nowhere\.sql",
         ),
+        (LAYOUT.replace('"person"', '"text"'), "one column of type person"),
+        (LAYOUT.replace('BORN = "date"', 'BORN = "person"'), "one column of type person"),
         ("name = ", r"layout\.toml"),
     ],
 )
