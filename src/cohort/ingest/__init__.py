@@ -11,7 +11,7 @@ from typing import Any
 
 
 class _Room(ModuleType):
-    """This room, callable: Python binds a subpackage's name on its parent, where ``co.ingest(…)`` is the verb."""
+    """The room, made callable: Python binds a subpackage's name on its parent, where ``co.ingest(…)`` is the verb."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Do what `cohort.ingest.load.ingest` does."""
