@@ -133,7 +133,7 @@ def model_arrays(
 ) -> tuple[Design, Follow]:
     """Return the arrays of a Cox model in an order that does not depend on the frame's; see :func:`fit_cox`."""
     parsed = parse_terms(terms) if isinstance(terms, str) else terms
-    table = _sorted_rows(frame, {"time": time, "event": event, **({"entry": entry} if entry else {})}, parsed)
+    table = sorted_rows(frame, {"time": time, "event": event, **({"entry": entry} if entry else {})}, parsed)
     design = design_matrix(table, parsed, missing)
     if not design.kept.all():
         table = table.filter(pl.Series(design.kept))
@@ -141,7 +141,7 @@ def model_arrays(
     return design, Follow(table[time].to_numpy(), table[event].cast(pl.Float64).to_numpy(), entries)
 
 
-def _sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
+def sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
     """Collect the columns a model reads, sorted by all of them: equal rows are interchangeable, so bits are fixed."""
     lazy = as_lazy(frame)
     require_columns(lazy, columns)
@@ -152,7 +152,7 @@ def _sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -
     for role, name in columns.items():
         numeric = table[name].dtype.is_numeric() or (role == "event" and table[name].dtype == pl.Boolean)
         if not numeric:
-            raise InputRefusedError(f"column {name} is {table[name].dtype}; {role} must be a number (days, or 0/1)")
+            raise InputRefusedError(f"column {name} is {table[name].dtype}; {role} must be a number (days, or a code)")
         if gone := table[name].null_count():
             raise InputRefusedError(f"column {name} ({role}) is missing in {gone} rows; mend or remove them first")
     return table

@@ -15,7 +15,7 @@ from cohort.errors import InputRefusedError, NotEstimableError
 from cohort.survival.cox_checks import require_bounded, require_identified
 from cohort.survival.cox_newton import Optimum, PartialLikelihood, Penalty, Point, Ties, invert, maximise
 from cohort.survival.cox_risk import check_follow_up, risk_sets
-from cohort.survival.cox_sums import Rows, RowSums, centre_and_scale, workers
+from cohort.survival.cox_sums import Rows, RowSums, centre_and_scale, score_tables, workers
 
 Floats = NDArray[np.float64]
 _NONE = np.empty(0)
@@ -150,7 +150,7 @@ def estimate(
         meat = None
         if robust or cluster is not None:
             groups = None if cluster is None else np.unique(cluster[used], return_inverse=True)[1]
-            meat = sums.score_products(optimum.point, groups)
+            meat = sums.score_products(score_tables(optimum.point, rows.cells), groups)
     sandwich = bread if meat is None else bread @ meat @ bread
     with np.errstate(over="ignore", divide="ignore", under="ignore"):
         # columns of 1e±200 have variances outside float64, while their standard errors are inside

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
+ScoreTables = tuple[Floats, Floats, Floats, Floats, Floats]
 
 _CHUNK = 1 << 16  # rows
 _CELLS = 1 << 23  # numbers that all chunks' tables may hold together: 64 MB
@@ -130,34 +131,35 @@ class RowSums:
             total += part
         return total
 
-    def scores(self, point: Point, first: int, last: int) -> Floats:
-        """Return the weighted score residuals of some rows at a point, in scaled units, shape (p, rows).
+    def scores(self, tables: ScoreTables, first: int, last: int) -> Floats:
+        """Return the weighted score residuals of some rows, in scaled units, shape (p, rows).
 
-        ``risk_of_row`` must stem from that point, as it does right after it was computed.
+        ``risk_of_row`` must stem from the point of the tables, as it does right after that was computed.
         """
         rows, out = self.rows, np.empty((self.rows.shape[1], last - first))
         kernels().score_strip(
             rows.x, rows.centre, rows.scale, self.risk_of_row, rows.weight, rows.cells.slot, rows.cells.start,
-            score_tables(point, rows.cells), first, last, out,
+            tables, first, last, out,
         )  # fmt: skip
         return out
 
-    def score_products(self, point: Point, group: NDArray[np.int64] | None = None) -> Floats:
-        """Return the sum over groups (by default: rows) of the outer product of their scores, shape (p, p)."""
-        if group is None:
-            total = np.zeros((self.rows.shape[1],) * 2)
-            for part in self._each(lambda first, last: self._strip_products(point, first, last)):
-                total += part
-            return total
-        columns = np.concatenate(list(self._each(lambda first, last: self.scores(point, first, last))), axis=1)
-        by_group = np.stack([np.bincount(group, weights=column).astype(np.float64) for column in columns])
-        products: Floats = by_group @ by_group.T
-        return products
+    def all_scores(self, tables: ScoreTables) -> Floats:
+        """Return the weighted score residuals of every row, shape (p, n)."""
+        return np.concatenate(list(self._each(lambda first, last: self.scores(tables, first, last))), axis=1)
 
-    def _strip_products(self, point: Point, first: int, last: int) -> Floats:
+    def score_products(self, tables: ScoreTables, group: NDArray[np.int64] | None = None) -> Floats:
+        """Return the sum over groups (by default: rows) of the outer product of their scores, shape (p, p)."""
+        if group is not None:
+            return products(self.all_scores(tables), group)
+        total = np.zeros((self.rows.shape[1],) * 2)
+        for part in self._each(lambda first, last: self._strip_products(tables, first, last)):
+            total += part
+        return total
+
+    def _strip_products(self, tables: ScoreTables, first: int, last: int) -> Floats:
         total = np.zeros((self.rows.shape[1],) * 2)
         for low in range(first, last, _STRIP):
-            part = self.scores(point, low, min(low + _STRIP, last))
+            part = self.scores(tables, low, min(low + _STRIP, last))
             total += part @ part.T
         return total
 
@@ -166,16 +168,28 @@ class RowSums:
         return self.pool.map(one, bounds[:-1], bounds[1:])
 
 
-def score_tables(point: Point, cells: RiskSets) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+def products(scores: Floats, group: NDArray[np.int64]) -> Floats:
+    """Return the sum over groups of the outer product of their summed scores; scores (p, n), result (p, p)."""
+    by_group = np.stack([np.bincount(group, weights=column).astype(np.float64) for column in scores])
+    outer: Floats = by_group @ by_group.T
+    return outer
+
+
+def score_tables(point: Point, cells: RiskSets) -> ScoreTables:
     """Return the tables of a score residual: A, b (K + 1,) and m, C, c (p, K + 1); see the kernel ``score_strip``."""
     a, b, a2, b2, c2 = point.ties
     s1, d1 = point.mean_risk, point.mean_dying
     hazard, drift = a.copy(), a2 * s1 - b2 * d1
     kernels().forward_sums(hazard[None, :], cells.head)
     kernels().forward_sums(drift, cells.head)
-    tables = (hazard, b, (a * s1 - b * d1) / cells.weight, drift, b2 * s1 - c2 * d1)
-    never = [np.concatenate([table, np.zeros((*table.shape[:-1], 1))], axis=-1) for table in tables]
-    return never[0], never[1], never[2], never[3], never[4]
+    mean = (a * s1 - b * d1) / cells.weight
+    ends = [never_at_risk(table) for table in (hazard, b, mean, drift, b2 * s1 - c2 * d1)]
+    return ends[0], ends[1], ends[2], ends[3], ends[4]
+
+
+def never_at_risk(table: Floats) -> Floats:
+    """Append the 0 that rows without any cell read, along the last axis."""
+    return np.concatenate([table, np.zeros((*table.shape[:-1], 1))], axis=-1)
 
 
 def chunk_bounds(rows: int, columns: int, cells: int) -> list[int]:
