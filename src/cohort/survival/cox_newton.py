@@ -112,6 +112,11 @@ class Optimum:
     theta: Floats
     steps: int
 
+    @property
+    def score_test(self) -> float:
+        """Return the score statistic of "no covariate matters", chi-squared on p degrees of freedom."""
+        return float(self.null.score @ invert(self.null.information) @ self.null.score)
+
 
 class Likelihood(Protocol):
     """What Newton's method asks of a likelihood."""

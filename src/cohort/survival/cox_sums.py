@@ -8,7 +8,7 @@ not depend on the threads; BLAS runs single-threaded inside a chunk.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
+Arrays = tuple[Floats, ...]
 ScoreTables = tuple[Floats, Floats, Floats, Floats, Floats]
 
 _CHUNK = 1 << 16  # rows
@@ -60,33 +61,24 @@ class Rows:
 
 @dataclass(slots=True)
 class RowSums:
-    """The sums of rows held in memory; ``risk`` keeps each row's ``w exp(eta)`` of the last call for ``moments``."""
+    """The sums of rows held in memory, part by part; ``bounds`` are the parts' first rows, and the end.
+
+    ``risk_of_row`` keeps each row's ``w exp(eta)`` of the last call for the passes that follow it.
+    """
 
     rows: Rows
     pool: ThreadPoolExecutor
+    bounds: list[int] = field(default_factory=list)
     risk_of_row: Floats = field(init=False)
 
     def __post_init__(self) -> None:
         self.risk_of_row = np.empty(self.rows.shape[0])
+        self.bounds = self.bounds or chunk_bounds(*self.rows.shape)
 
     def risk(self, theta: Floats) -> tuple[Floats, float]:
         """Return the risk by slot, shape (2 (K + 1),), and the sum of w eta over events, at scaled coefficients."""
-        rows, (_, _, cells) = self.rows, self.rows.shape
-        slope = theta / rows.scale
-
-        def one(first: int, last: int) -> tuple[Floats, float]:
-            table = np.zeros(2 * (cells + 1))
-            total = kernels().risk_sums(
-                rows.x, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, rows.cells.start,
-                first, last, self.risk_of_row, table,
-            )  # fmt: skip
-            return table, total
-
-        table, total = np.zeros(2 * (cells + 1)), 0.0
-        for part, events in self._each(one):
-            table += part
-            total += events
-        return table, total
+        table, total = add(self.risk_parts(theta))
+        return table, float(total[0])
 
     def moments(self, hazard: Floats, tied: Floats) -> tuple[Floats, Floats]:
         """Return the first moments by slot (p, 2 (K + 1)) and the sum of v z z' (p, p) for the hazard given.
@@ -94,9 +86,33 @@ class RowSums:
         ``hazard`` is the cumulative hazard by cell with 0 appended, ``tied`` the part taken back from tied events,
         both of shape (K + 1,).
         """
+        table, square = add(self.moment_parts(hazard, tied))
+        return table, square
+
+    def events(self) -> Floats:
+        """Return the sum of w z over events, shape (p,)."""
+        return add(self.event_parts())[0]
+
+    def risk_parts(self, theta: Floats) -> Iterator[Arrays]:
+        """Return what :meth:`risk` adds up."""
+        rows, (_, _, cells) = self.rows, self.rows.shape
+        slope = theta / rows.scale
+
+        def one(first: int, last: int) -> Arrays:
+            table = np.zeros(2 * (cells + 1))
+            total = kernels().risk_sums(
+                rows.x, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, rows.cells.start,
+                first, last, self.risk_of_row, table,
+            )  # fmt: skip
+            return table, np.array([total])
+
+        return self._each(one)
+
+    def moment_parts(self, hazard: Floats, tied: Floats) -> Iterator[Arrays]:
+        """Return what :meth:`moments` adds up."""
         rows, (_, p, cells) = self.rows, self.rows.shape
 
-        def one(first: int, last: int) -> tuple[Floats, Floats]:
+        def one(first: int, last: int) -> Arrays:
             table, square = np.zeros((p, 2 * (cells + 1))), np.zeros((p, p))
             root, strip = np.empty(_STRIP), np.empty((p, _STRIP))
             for low in range(first, last, _STRIP):
@@ -109,27 +125,24 @@ class RowSums:
                 square += part @ part.T
             return table, square
 
-        table, square = np.zeros((p, 2 * (cells + 1))), np.zeros((p, p))
-        for part, outer in self._each(one):
-            table += part
-            square += outer
-        return table, square
+        return self._each(one)
 
-    def events(self) -> Floats:
-        """Return the sum of w z over events, shape (p,)."""
+    def event_parts(self) -> Iterator[Arrays]:
+        """Return what :meth:`events` adds up."""
         rows, (_, p, cells) = self.rows, self.rows.shape
 
-        def one(first: int, last: int) -> Floats:
+        def one(first: int, last: int) -> Arrays:
             out = np.zeros(p)
             kernels().event_strip(
                 rows.x, rows.centre, rows.scale, rows.weight, rows.cells.slot, cells, first, last, out
             )
-            return out
+            return (out,)
 
-        total = np.zeros(p)
-        for part in self._each(one):
-            total += part
-        return total
+        return self._each(one)
+
+    def product_parts(self, tables: ScoreTables) -> Iterator[Arrays]:
+        """Return the parts of the sum over rows of the outer product of their scores, each (p, p)."""
+        return self._each(lambda first, last: (self._strip_products(tables, first, last),))
 
     def scores(self, tables: ScoreTables, first: int, last: int) -> Floats:
         """Return the weighted score residuals of some rows, in scaled units, shape (p, rows).
@@ -149,12 +162,21 @@ class RowSums:
 
     def score_products(self, tables: ScoreTables, group: NDArray[np.int64] | None = None) -> Floats:
         """Return the sum over groups (by default: rows) of the outer product of their scores, shape (p, p)."""
-        if group is not None:
-            return products(self.all_scores(tables), group)
-        total = np.zeros((self.rows.shape[1],) * 2)
-        for part in self._each(lambda first, last: self._strip_products(tables, first, last)):
-            total += part
-        return total
+        return add(self.product_parts(tables))[0] if group is None else products(self.all_scores(tables), group)
+
+    def person_product_parts(self, tables: ScoreTables, person: NDArray[np.int64]) -> Iterator[Arrays]:
+        """Return the parts of the sum over persons of the outer product of their summed scores, each (p, p).
+
+        ``person`` (n,) is sorted within each part, and nobody is in two parts.
+        """
+
+        def one(first: int, last: int) -> Arrays:
+            own = person[first:last]
+            starts = np.flatnonzero(np.concatenate([[True], own[1:] != own[:-1]]))
+            summed = np.add.reduceat(self.scores(tables, first, last), starts, axis=1)
+            return (summed @ summed.T,)
+
+        return self._each(one)
 
     def _strip_products(self, tables: ScoreTables, first: int, last: int) -> Floats:
         total = np.zeros((self.rows.shape[1],) * 2)
@@ -164,8 +186,17 @@ class RowSums:
         return total
 
     def _each(self, one: Callable[[int, int], T]) -> Iterator[T]:
-        bounds = chunk_bounds(*self.rows.shape)
-        return self.pool.map(one, bounds[:-1], bounds[1:])
+        return self.pool.map(one, self.bounds[:-1], self.bounds[1:])
+
+
+def add(parts: Iterable[Arrays]) -> Arrays:
+    """Add parts in the order they come."""
+    every = iter(parts)
+    total = next(every)
+    for part in every:
+        for have, more in zip(total, part, strict=True):
+            np.add(have, more, out=have)
+    return total
 
 
 def products(scores: Floats, group: NDArray[np.int64]) -> Floats:

@@ -23,7 +23,7 @@ from scipy import stats
 
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.survival.cox import sorted_rows
-from cohort.survival.cox_checks import require_bounded, require_identified
+from cohort.survival.cox_checks import extremes, require_bounded, require_identified
 from cohort.survival.cox_model import Follow, place_rows
 from cohort.survival.cox_newton import Optimum, Penalty, Point, Ties, assemble, invert, maximise, tied_terms
 from cohort.survival.cox_risk import RiskSets, clock
@@ -280,7 +280,7 @@ def _optimise(likelihood: _SubdistributionLikelihood, names: tuple[str, ...], co
         likelihood,
         nothing,
         lambda point: require_identified(point, names, nothing),
-        lambda point: require_bounded(whole, point.score, names, nothing),
+        lambda point: require_bounded(lambda u: extremes(whole, u), point.score, names, nothing),
     )
 
 
