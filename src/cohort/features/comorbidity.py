@@ -18,7 +18,7 @@ from cohort.codes.codelist import Codelist
 from cohort.codes.match import label
 from cohort.codes.normalise import normalise, normalise_by
 from cohort.errors import StudyError
-from cohort.frames import as_lazy, like, require_columns
+from cohort.frames import as_lazy, like, require_kinds
 from cohort.store.tables import SYSTEMS
 from cohort.time import days_between
 
@@ -58,7 +58,7 @@ class Index:
         return replace(self, weights=kept)
 
 
-def comorbidity(  # noqa: PLR0917 -- the public signature: every argument after the frame may be left out
+def comorbidity(
     frame: Any,
     person: str = "id",
     code: str = "code",
@@ -107,9 +107,11 @@ def comorbidity(  # noqa: PLR0917 -- the public signature: every argument after 
     if on_admission is not None and not chosen.on_admission:
         raise StudyError(f"{chosen.codelist} has no present-on-admission rule; leave on_admission out")
     rows = as_lazy(frame)
-    names = {"person": person, "code": code, "system": system, "on_admission": on_admission}
-    literal = ("system",) if system in SYSTEMS else ()
-    require_columns(rows, {key: name for key, name in names.items() if name is not None and key not in literal})
+    literal = system in SYSTEMS
+    kinds = {"person": (person, "any"), "code": (code, "text")}
+    kinds |= {} if literal else {"system": (system, "text")}
+    kinds |= {} if on_admission is None else {"on_admission": (on_admission, "boolean")}
+    require_kinds(rows, kinds)
     diagnoses = rows.select(
         person=pl.col(person),
         system=pl.lit(system) if literal else pl.col(system),
