@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from cohort.simulate import load_scenario, simulate
-from cohort.simulate.effects import GROUPS, TruthCounts, finish, log_hazard_ratio, true_effects
+from cohort.simulate.counts import GROUPS, TruthCounts
+from cohort.simulate.effects import finish, log_hazard_ratio, true_effects
 from cohort.simulate.streams import Block
 from cohort.simulate.truth import DEATH, NEITHER, OUTCOME, find_index, potential_outcome, usual_care
 from cohort.simulate.world import draw_world
@@ -88,7 +89,7 @@ def counts(*rows):
     exits = np.zeros((GROUPS, 2, 366, 3), dtype=np.int64)
     for group, strategy, day, cause, persons in rows:
         exits[group, strategy, day, cause] += persons
-    return TruthCounts(exits)
+    return TruthCounts(strategies=exits, usual_care=exits, observed=exits)
 
 
 def test_effects_of_four_persons_by_hand():
