@@ -151,6 +151,14 @@ def test_three_persons_less_than_the_cohort_are_not_shown():
     assert frame["value"].to_list() == [1.0, 1.235]
 
 
+def test_a_few_events_less_than_in_the_rates_are_not_shown():
+    # the model leaves out 100 persons without a covariate, 3 of them with the event
+    both = Estimates.concat([rates(all=(1000, 173)), model({"F": (500, 90), "M": (400, 80)})])
+    frame = gate(both, 1000)
+    assert frame.filter(pl.col("analysis") == 1)["events"].to_list() == [173]
+    assert frame.filter(pl.col("analysis") == 2)["events"].null_count() == 2
+
+
 def test_what_comes_without_counts_is_withheld_and_said():
     bare = Estimates.from_rows(pl.DataFrame({"value": [0.7]}), analysis=1, estimand="concordance")
     released = release(bare, flow(1000), RULE)
