@@ -154,13 +154,15 @@ def risk_lines(
 def risk_at(rows: pl.DataFrame, day: int) -> tuple[int | None, int | None, int | None]:
     """Return who is at risk on a day, and who had left otherwise and had the event before it.
 
-    The three are of one moment, the start of the released step that holds the day, and add up to those at its start.
+    The three are of one moment, the start of the released step that holds the day, and add up to those of day 0.
+    Where persons enter late they cannot, and who left otherwise is not given.
     """
     ahead = rows.filter(pl.col("time") >= day)["n"]
+    enter_late = bool((rows["n"].diff() > 0).any())
     if not len(ahead) or ahead[0] is None:
         return None, None, None
     events = int(rows.filter(pl.col("time") < day)["events"].sum())
-    return int(ahead[0]), int(rows["n"][0]) - int(ahead[0]) - events, events
+    return int(ahead[0]), None if enter_late else int(rows["n"][0]) - int(ahead[0]) - events, events
 
 
 def curve_groups(rows: pl.DataFrame) -> list[str]:

@@ -16,8 +16,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import lil_array
 
 from cohort.errors import ReleaseRefusedError
 
@@ -126,6 +124,9 @@ def _cheapest_change(
     ledger: Ledger, hidden: set[str], target: str, *, rise_to: int, least: int, reach: int
 ) -> set[str] | None:
     """Solve the integer program with changes of at most ``reach``; None if it has no solution."""
+    from scipy.optimize import Bounds, LinearConstraint, milp  # noqa: PLC0415 -- 0.3 s that building a study does not need
+    from scipy.sparse import lil_array  # noqa: PLC0415 -- as above
+
     keys = sorted(ledger.values)
     place = {key: number for number, key in enumerate(keys)}
     values = np.array([ledger.values[key] for key in keys])
