@@ -42,22 +42,21 @@ def withhold_scarce_means(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
     """Withhold mean and standard deviation of a whole number that all but a few persons share.
 
     The sum of squares about the nearest whole number, which both give, counts at least those who differ from it: an
-    indicator taken for a number would show its count.
+    indicator taken for a number would show its count. The term's standardised differences, made from them, go too.
     """
     keys = ["analysis", "outcome", "term", "category", "group"]
-    rows = frame.filter(pl.col("estimand").is_in(["mean", "std_deviation"]), pl.col("value").is_not_null())
-    mean, spread, n = pl.col("mean"), pl.col("std_deviation"), pl.col("n").cast(pl.Float64)
+    moments, contrast = pl.col("estimand").is_in(["mean", "std_deviation"]), "standardised_difference"
+    mean, spread, n = pl.col("mean"), pl.col("std_deviation").fill_null(0), pl.col("n").cast(pl.Float64)
+    apart = spread**2 * (n - 1) + n * (mean - mean.round()) ** 2
     scarce = (
-        rows.pivot("estimand", index=[*keys, "n"], values="value", on_columns=["mean", "std_deviation"])
-        .with_columns(apart=spread.fill_null(0) ** 2 * (n - 1) + n * (mean - mean.round()) ** 2)
-        .filter(pl.col("apart") > 1e-6, pl.col("apart") < minimum - 0.5)
+        frame.filter(moments, pl.col("value").is_not_null())
+        .pivot("estimand", index=[*keys, "n"], values="value", on_columns=["mean", "std_deviation"])
+        .filter(apart > 1e-6, apart < minimum - 0.5)
+        .select(*keys, scarce=pl.lit(True))
     )
-    marked = frame.join(
-        scarce.select(*keys, scarce=pl.lit(True)), on=keys, how="left", nulls_equal=True, maintain_order="left"
-    )
-    return _withhold(
-        marked, pl.col("scarce").fill_null(False) & pl.col("estimand").is_in(["mean", "std_deviation"])
-    ).drop("scarce")  # fmt: skip
+    marked = frame.join(scarce, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    of_a_scarce_term = (pl.col("estimand") == contrast) & pl.col("term").is_in(scarce["term"].to_list())
+    return _withhold(marked, (moments & pl.col("scarce").fill_null(False)) | of_a_scarce_term).drop("scarce")
 
 
 def withhold_sizes(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> pl.DataFrame:
