@@ -141,8 +141,7 @@ def write_rejects(connection: Connection, delivery: Delivery, layout: Layout, ta
     with translated(delivery.name):
         connection.execute(
             "create or replace temp table rejected as select record, reason, cells from "
-            f"(select row_number() over () - 1 as record, * from ({typed(delivery, layout, keep_cells=True)})) "
-            "where reason is not null order by record"
+            f"({typed(delivery, layout, keep_cells=True)}) where reason is not null order by record"
         )
         records = connection.execute("select record from rejected order by record").fetchnumpy()["record"]
         lines = record_lines(delivery.inspection, layout.dialect, np.asarray(records, np.int64))
@@ -159,16 +158,19 @@ def typed(delivery: Delivery, layout: Layout, keep_cells: bool = False) -> str:
     """Return the query for a file's typed columns and ``reason``: null, or why the record is rejected.
 
     A cell is typed by ``try_cast`` and must say the same thing when written back, so that `` 2020-1-5``, ``12E3`` and
-    ``20200101.0`` are not taken for what they are not. The identifier is replaced by its pseudonym.
+    ``20200101.0`` are not taken for what they are not. The identifier is replaced by its pseudonym. With
+    ``keep_cells`` the raw cells stay beside ``record``, the record's number in the file (0 = first after the header).
     """
     columns, person = delivery.declared.expanded, delivery.declared.person
     typing = [_typed_column(name, column, layout.date_formats) for name, column in columns.items()]
     trimmed = [f"nullif(trim({quoted(name)}), '') as {quoted(name)}" for name in columns]
     join = f"left join pseudonym on pseudonym.person = cell.{quoted(person)}" if person else ""
-    cells = f", [{', '.join(f'cell.{quoted(name)}' for name in columns)}] as cells" if keep_cells else ""
+    cells = f", record, [{', '.join(f'cell.{quoted(name)}' for name in columns)}] as cells" if keep_cells else ""
+    # numbered below the join with the pseudonyms, which returns records in any order
+    number = ", row_number() over () - 1 as record" if keep_cells else ""
     return (
         f"select {', '.join(typing)}, {_reason(columns, person, layout.date_formats)} as reason{cells} "
-        f"from (select {', '.join(trimmed)}, short_row, long_row from ({delivery.cells(layout)})) cell {join}"
+        f"from (select {', '.join(trimmed)}, short_row, long_row{number} from ({delivery.cells(layout)})) cell {join}"
     )
 
 
