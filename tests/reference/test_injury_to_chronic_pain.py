@@ -73,7 +73,8 @@ def test_every_count_of_the_attrition(result, raw):
     early = "before is null and after - injury <= 14"
     ill_early = count(raw, f"select count(*) from people where {early}")  # noqa: S608
     dead_early = count(
-        raw, "select count(*) from people where before is null and death - injury <= 14 and coalesce(after > death, true)"
+        raw,
+        "select count(*) from people where before is null and death - injury <= 14 and coalesce(after > death, true)",
     )
     over_early = count(
         raw,

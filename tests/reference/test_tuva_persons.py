@@ -94,7 +94,9 @@ def expected(shared):
 
 @pytest.fixture(scope="module")
 def store(shared, tmp_path_factory):
-    return co.ingest(shared / "data" / "claims_tuva", layout="tuva", into=tmp_path_factory.mktemp("tuva") / "store", buckets=7)
+    return co.ingest(
+        shared / "data" / "claims_tuva", layout="tuva", into=tmp_path_factory.mktemp("tuva") / "store", buckets=7
+    )
 
 
 def persons_of(tables):
