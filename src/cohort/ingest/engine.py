@@ -1,5 +1,7 @@
 """DuckDB, locked down: in memory, confined to the extract and one private folder, and silent about cell values."""
 
+# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
+
 from __future__ import annotations
 
 import re
@@ -39,9 +41,10 @@ def translated(where: str) -> Iterator[None]:
     except duckdb.Error as error:
         if "No space left" in str(error):
             raise ResourceError(f"{where}: the disk is full; the store is as it was") from None
+        line = re.search(r"CSV Error on Line: (\d+)", str(error))
+        at = f", line {line[1]}" if line else ""
         raise InputRefusedError(
-            f"{where}: the reader cannot take it in ({type(error).__name__}); check delimiter, encoding and quotes "
-            "against the layout"
+            f"{where}{at}: DuckDB cannot take it in ({type(error).__name__}); check the file against its layout"
         ) from None
 
 
@@ -49,7 +52,9 @@ def translated(where: str) -> Iterator[None]:
 def sandbox(
     readable: Sequence[Path], work: Path, memory_limit: str | None = None, threads: int | None = None
 ) -> Iterator[Connection]:
-    """Open a connection that may read the given folders, write below ``work``, and do nothing else.
+    """Open a connection that sees the given folders and ``work``, and nothing else of the machine.
+
+    DuckDB does not tell reading from writing there; a layout cannot write because its SQL must be one select.
 
     Raises
     ------

@@ -13,9 +13,10 @@ import hashlib
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,7 @@ class _Scan:
     lines: int = 0
     blank: int = 0
     continuation: int = 0
-    crlf: int = 0
+    crlf: bool | None = None
     inside: int = 0
 
     def refuse(self, problem: str, block: bytes, position: int) -> InputRefusedError:
@@ -80,7 +81,7 @@ class _Scan:
         )
 
     def feed(self, block: bytes) -> npt.NDArray[np.int64]:
-        """Check one block of whole lines; return the indices within it of the lines that start a record."""
+        """Check one block of whole lines; return which of them (0 = its first) start a record."""
         self._check_characters(block)
         data = np.frombuffer(block, np.uint8)
         ends = np.flatnonzero(data == _NEWLINE)
@@ -91,9 +92,11 @@ class _Scan:
             self._check_quotes(block, data, ends) if self.inside or b'"' in block else np.zeros(len(ends), bool)
         )
         length = ends - starts
+        if int(length.max()) > MAX_LINE:
+            raise self.refuse(f"more than {MAX_LINE:,} bytes", block, int(starts[length.argmax()]))
         empty = (length == 0) | ((length == 1) & (data[np.minimum(starts, len(data) - 1)] == _RETURN))
         record = ~starts_inside & ~empty
-        self._check_line_ends(block, starts_inside)
+        self._check_line_ends(block, data, ends, starts_inside)
         self.lines += len(ends)
         self.continuation += int(starts_inside.sum())
         self.blank += int((empty & ~starts_inside).sum())
@@ -109,18 +112,28 @@ class _Scan:
                 position = error.start
                 raise self.refuse("a byte that is not UTF-8, the declared encoding", block, position) from None
 
-    def _check_line_ends(self, block: bytes, starts_inside: npt.NDArray[np.bool_]) -> None:
-        """Refuse bare carriage returns, and line ends of two kinds in one file."""
+    def _check_line_ends(
+        self,
+        block: bytes,
+        data: npt.NDArray[np.uint8],
+        ends: npt.NDArray[np.int64],
+        starts_inside: npt.NDArray[np.bool_],
+    ) -> None:
+        """Refuse bare carriage returns, and line ends of two kinds (inside quotes either may stand)."""
         returns = block.count(b"\r")
-        pairs = block.count(b"\r\n")
-        if returns != pairs:
+        if returns and returns != block.count(b"\r\n"):
             raise self.refuse("a carriage return without a line feed", block, _bare_return(block))
-        if not starts_inside.any() and not self.inside:
-            lines = block.count(b"\n")
-            if self.lines == 0:
-                self.crlf = int(pairs > 0)
-            if pairs != (lines if self.crlf else 0):
-                raise self.refuse("line ends of two kinds", block, 0)
+        if not returns and not self.crlf:
+            self.crlf = False
+            return
+        ended_inside = np.append(starts_inside[1:], bool(self.inside))
+        outside = ends[~ended_inside & (ends < len(block))]
+        with_return = (outside > 0) & (data[outside - 1] == _RETURN)
+        if self.crlf is None and len(outside):
+            self.crlf = bool(with_return[0])
+        other = outside[with_return != bool(self.crlf)]
+        if len(other):
+            raise self.refuse("a line end of another kind than before", block, int(other[0]))
 
     def _check_quotes(
         self, block: bytes, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]
@@ -133,7 +146,8 @@ class _Scan:
         """
         quotes = np.flatnonzero(data == _QUOTE)
         opening, closing = quotes[self.inside :: 2], quotes[1 - self.inside :: 2]
-        padded = np.concatenate(([_NEWLINE], data, [_NEWLINE]))
+        edge = np.array([_NEWLINE], np.uint8)
+        padded = np.concatenate((edge, data, edge))
         before, after = padded[opening], padded[closing + 2]
         delimiter = ord(self.dialect.delimiter)
         bad_opening = opening[~np.isin(before, (delimiter, _NEWLINE, _QUOTE))]
@@ -143,7 +157,7 @@ class _Scan:
             raise self.refuse("a quote inside an unquoted field, or text after a closing quote", block, int(bad.min()))
         inside = (self.inside + np.searchsorted(quotes, ends)) % 2 == 1
         starts_inside = np.concatenate(([bool(self.inside)], inside[:-1]))
-        self.inside = int(inside[-1]) if block.endswith(b"\n") else (self.inside + len(quotes)) % 2
+        self.inside = int(inside[-1])
         return starts_inside
 
 
@@ -170,11 +184,17 @@ def inspect(path: Path, dialect: Dialect, progress: Callable[[int], None] | None
     ended = False
     for block in _blocks(path, progress):
         digest.update(block)
-        content = block.removeprefix(_BOM) if scan.lines == 0 else block
-        if scan.lines == 0:
-            columns = _columns(content, scan)
+        first = scan.lines == 0
+        content = block.removeprefix(_BOM) if first else block
+        if not content:
+            break
+        header = content[: content.find(b"\n") + 1] or content
+        if first:
+            _check_header(header, scan)
         ended = block.endswith(b"\n")
         scan.feed(content)
+        if first:
+            columns = _columns(header, path, dialect)
     _check_end(path, scan, ended, bool(columns))
     if file_state(path) != state:
         raise InputRefusedError(f"{path.name} changed while it was read; wait until its delivery has ended")
@@ -214,8 +234,11 @@ def is_gzip(path: Path) -> bool:
 def _blocks(path: Path, progress: Callable[[int], None] | None) -> Iterator[bytes]:
     """Yield blocks of whole lines; only the last may lack its line end."""
     rest = b""
-    with path.open("rb") as raw:
-        stream: BinaryIO = gzip.open(raw) if is_gzip(path) else raw  # type: ignore[assignment]  # GzipFile reads alike
+    with ExitStack() as stack:
+        raw = stack.enter_context(path.open("rb"))
+        stream: IO[bytes] | gzip.GzipFile = raw
+        if is_gzip(path):
+            stream = stack.enter_context(gzip.GzipFile(fileobj=raw))
         try:
             while chunk := stream.read(BLOCK):
                 rest += chunk
@@ -233,17 +256,23 @@ def _blocks(path: Path, progress: Callable[[int], None] | None) -> Iterator[byte
         yield rest
 
 
-def _columns(block: bytes, scan: _Scan) -> tuple[str, ...]:
-    """Return the names in the header line."""
-    line = block[: block.find(b"\n") + 1] or block
+def _check_header(line: bytes, scan: _Scan) -> None:
+    """Refuse a header that is UTF-16 or has a stray quote, which would swallow the records below it."""
     if line.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise scan.refuse("a UTF-16 byte order mark; the layout declares " + scan.dialect.encoding, block, 0)
+        raise scan.refuse("a UTF-16 byte order mark; the layout declares " + scan.dialect.encoding, line, 0)
     if line.count(b'"') % 2:
-        raise scan.refuse("an unbalanced quote in the header", block, 0)
-    text = line.decode(scan.dialect.encoding, errors="replace").rstrip("\r\n")
-    names = tuple(name.strip() for name in next(csv.reader([text], delimiter=scan.dialect.delimiter), []))
-    if len(names) > MAX_COLUMNS:
-        raise scan.refuse(f"more than {MAX_COLUMNS:,} columns", block, 0)
+        raise scan.refuse("an unbalanced quote in the header", line, 0)
+
+
+def _columns(line: bytes, path: Path, dialect: Dialect) -> tuple[str, ...]:
+    """Return the names in the header line."""
+    text = line.decode(dialect.encoding).rstrip("\r\n")
+    try:
+        names = tuple(name.strip() for name in next(csv.reader([text], delimiter=dialect.delimiter), []))
+    except csv.Error:
+        names = ()
+    if not names or len(names) > MAX_COLUMNS:
+        raise InputRefusedError(f"{path.name}: the first line is not a header of 1 to {MAX_COLUMNS:,} columns")
     return names
 
 

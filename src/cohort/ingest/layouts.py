@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import duckdb
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from cohort.errors import InputRefusedError, StudyError
@@ -136,8 +137,8 @@ class Layout:
             dialect=Dialect(declared.dialect.delimiter, declared.dialect.encoding),
             date_formats=tuple(declared.dialect.date_format),
             sources=declared.sources,
-            views={name: path.read_text(encoding="utf-8") for name, path in views.items()},
-            tables={name: path.read_text(encoding="utf-8") for name, path in tables.items()},
+            views={name: _select(path) for name, path in views.items()},
+            tables={name: _select(path) for name, path in tables.items()},
             codes={path.stem: _code_table(path) for path in codes},
             sha256=_hash(folder / "layout.toml", *views.values(), *tables.values(), *codes, *_shipped()),
         )
@@ -184,6 +185,18 @@ def _declaration(path: Path) -> _File:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise StudyError(f"{path}, {where}: {first['msg']}; sql/README.md lists the keys") from None
+
+
+def _select(path: Path) -> str:
+    """Return the text of an SQL file that holds exactly one select statement, so that a layout can only read."""
+    sql = path.read_text(encoding="utf-8").rstrip().removesuffix(";")
+    try:
+        kinds = [statement.type for statement in duckdb.extract_statements(sql)]
+    except duckdb.Error as error:
+        raise StudyError(f"{path}: {str(error).splitlines()[0]}") from None
+    if kinds != [duckdb.StatementType.SELECT]:
+        raise StudyError(f"{path} must hold exactly one select statement")
+    return sql
 
 
 def _code_table(path: Path) -> list[list[str]]:

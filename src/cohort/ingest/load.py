@@ -1,5 +1,7 @@
 """Ingestion from end to end: guard, pseudonyms, staging, tables, commit. Nothing is visible before the commit."""
 
+# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
+
 from __future__ import annotations
 
 import datetime as dt
@@ -9,6 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from cohort.errors import InputRefusedError, StudyError
@@ -19,7 +22,7 @@ from cohort.ingest.layouts import Layout
 from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
 from cohort.ingest.tables import TableWriter
 from cohort.store import manifest as manifests
-from cohort.store.files import locked, make_folder, private_umask
+from cohort.store.files import locked, make_folder, private_umask, publish
 from cohort.store.manifest import FORMAT, InputFile, Manifest, StoredFile, TableCount
 from cohort.store.store import Store
 from cohort.store.tables import LANES, TABLES
@@ -144,12 +147,16 @@ def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Deliv
     files = [(name, path) for name, paths in found.items() for path in paths]
     total, before, deliveries = sum(path.stat().st_size for _, path in files), 0, []
     for name, path in files:
-        seen = inspect(path, layout.dialect, lambda done, before=before: report("check", before + done, total))
+        seen = inspect(path, layout.dialect, partial(_report_from, report, before, total))
         if seen.records == 0:
             raise InputRefusedError(f"{path.name} has a header and no records; fetch it again")
         deliveries.append(Delivery.match(name, layout.sources[name], seen))
         before += seen.bytes
     return deliveries, not_used
+
+
+def _report_from(report: Progress, before: int, total: int, done: int) -> None:
+    report("check", before + done, total)
 
 
 @contextmanager
@@ -190,7 +197,7 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     collect_identifiers(connection, plan.deliveries, plan.layout)
     pseudonyms.make_pseudonyms(connection, plan.key)
     inputs, staged = _stage(connection, plan, work)
-    _refuse_many_rejects(connection, plan, inputs)
+    _refuse_many_rejects(connection, plan, inputs, work)
     tables, counts, data_end = _write_tables(connection, plan, staged)
     return Manifest(
         format=FORMAT,
@@ -235,13 +242,14 @@ def _stage(connection: Connection, plan: _Plan, work: Path) -> tuple[list[InputF
     return inputs, staged
 
 
-def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[InputFile]) -> None:
+def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[InputFile], work: Path) -> None:
     """Write what was rejected below ``private/``; refuse the load if it is more than the caller allows."""
     folder = plan.into / "private" / "rejects" / plan.fingerprint[:12]
     for delivery, account in zip(plan.deliveries, inputs, strict=True):
         if account.rejected:
             make_folder(folder)
-            write_rejects(connection, delivery, plan.layout, folder.resolve() / f"{account.sha256[:12]}.parquet")
+            write_rejects(connection, delivery, plan.layout, work / "rejects.parquet")
+            publish(work / "rejects.parquet", folder / f"{account.source}-{account.sha256[:12]}.parquet")
     for source in plan.layout.sources:
         files = [account for account in inputs if account.source == source]
         rejected = sum(account.rejected for account in files)

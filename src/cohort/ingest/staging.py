@@ -5,12 +5,15 @@ one keeps its place with a reason code and is never dropped, so the count of row
 lines that the guard took from the raw bytes.
 """
 
+# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
+
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from cohort.errors import InputRefusedError
@@ -144,7 +147,7 @@ def write_rejects(connection: Connection, delivery: Delivery, layout: Layout, ta
             "where reason is not null order by record"
         )
         records = connection.execute("select record from rejected order by record").fetchnumpy()["record"]
-        lines = record_lines(delivery.inspection, layout.dialect, records.astype("int64"))
+        lines = record_lines(delivery.inspection, layout.dialect, np.asarray(records, np.int64))
         connection.register("reject_line", pl.DataFrame({"record": records, "line": lines}))
         connection.execute(
             f"copy (select {literal(delivery.name)} as file, line, reason, cells from rejected "

@@ -1,5 +1,7 @@
 """From one bucket's staged rows to the store's tables: mapped by the layout's SQL, normalised, freed of repeats."""
 
+# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
+
 from __future__ import annotations
 
 import datetime as dt
@@ -9,14 +11,13 @@ from typing import Any
 
 import duckdb
 import polars as pl
-import pyarrow.parquet as pq
 
 from cohort.errors import InputRefusedError, ResourceError, StudyError
 from cohort.ingest.engine import Connection, literal, quoted, translated
 from cohort.ingest.layouts import Layout, shipped_sql, sql_root
 from cohort.store.files import make_folder, publish, sha256_of
 from cohort.store.manifest import StoredFile, TableCount
-from cohort.store.tables import SETTINGS, SEXES, SYSTEMS, TABLES, Table
+from cohort.store.tables import SETTINGS, SEXES, SYSTEMS, Table
 
 ROW_GROUP = 122_880
 _SQL_TYPES: dict[type[pl.DataType], str] = {
@@ -42,22 +43,28 @@ class TableWriter:
     snapshot: str
     parameters: dict[str, Any]
 
+    @property
+    def _where(self) -> str:
+        return f"layout {self.layout.name}, {self.table.name}.sql"
+
     def write(self, bucket: int) -> tuple[StoredFile | None, TableCount, dt.date | None]:
         """Write one bucket; return the file (None if it has no rows), the count of rows and the latest date."""
-        where = f"layout {self.layout.name}, {self.table.name}.sql"
-        with translated(where):
+        with translated(self._where):
             self._supply()
         with translated(f"table {self.table.name}"):
             self._normalise()
             count, latest = self._count()
             if not count.adds_up:
-                raise InputRefusedError(f"{where}: rows do not add up ({count})")
+                raise InputRefusedError(f"{self._where}: rows do not add up ({count})")
             return (self._file(bucket, count.stored) if count.stored else None), count, latest
 
     def _supply(self) -> None:
         """Create ``supplied`` from the layout's SQL, every column cast, columns that it leaves out null."""
         sql = self.layout.tables[self.table.name]
-        chosen = {name: value for name, value in self.parameters.items() if name in used_parameters(sql)}
+        wanted_parameters = used_parameters(sql)
+        if unknown := wanted_parameters - set(self.parameters):
+            raise StudyError(f"{self._where}: asks for unknown parameters {', '.join(sorted(unknown))}")
+        chosen = {name: self.parameters[name] for name in wanted_parameters}
         description = self.connection.execute(f"select * from ({sql}\n) limit 0", chosen).description or []
         offered = {column[0].lower() for column in description}
         types = {name: _SQL_TYPES[type(column.dtype)] for name, column in self.table.columns.items()}
@@ -73,7 +80,7 @@ class TableWriter:
         absent = {"person", *self.table.required} - {"person_id"} - offered
         if unknown or absent:
             raise StudyError(
-                f"layout {self.layout.name}, {self.table.name}.sql: "
+                f"{self._where}: "
                 + "; ".join(
                     f"{text} {', '.join(sorted(names))}"
                     for text, names in (("lacks column", absent), ("has unknown column", unknown))
@@ -137,25 +144,17 @@ class TableWriter:
 def check_footer(path: Path, table: Table, rows: int) -> None:
     """Refuse a file whose footer does not state the rows and columns that were meant to be written."""
     try:
-        footer = pq.read_metadata(path)
-    except (OSError, ValueError):
-        raise ResourceError(f"table {table.name}: a file was not written whole; check the disk") from None
-    if footer.num_rows != rows or footer.schema.names != list(table.columns):
+        written = pl.scan_parquet(path, glob=False)
+        same = written.collect_schema() == table.schema and written.select(pl.len()).collect().item() == rows
+    except (OSError, pl.exceptions.PolarsError):
+        same = False
+    if not same:
         raise ResourceError(f"table {table.name}: a file does not hold what was written; check the disk")
 
 
 def used_parameters(sql: str) -> set[str]:
-    """Return the names of the parameters of one select statement.
-
-    Raises
-    ------
-    StudyError
-        If the text is not exactly one select statement.
-    """
-    statements = duckdb.extract_statements(sql)
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        raise StudyError("a layout's SQL file holds exactly one select statement, without a semicolon at its end")
-    return set(statements[0].named_parameters)
+    """Return the names of the parameters of a select statement."""
+    return set(duckdb.extract_statements(sql)[0].named_parameters)
 
 
 def _source_of(column: str, offered: set[str]) -> str:
