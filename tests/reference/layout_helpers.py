@@ -25,8 +25,8 @@ def person_id(identifier: object) -> int:
 
 
 def load(extract: Path, layout: str | Path, store: Path, **options: object) -> Store:
-    """Ingest with the published key into three buckets, so that nothing hangs on a person's bucket."""
-    return ingest(extract, layout, store, keep_ids=True, buckets=3, **options)
+    """Ingest with the published key into two buckets, so that nothing hangs on a person's bucket."""
+    return ingest(extract, layout, store, keep_ids=True, buckets=2, **options)
 
 
 def stored(store: Store, table: str) -> list[tuple[object, ...]]:
