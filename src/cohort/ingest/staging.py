@@ -198,7 +198,10 @@ def _date(cell: str, date_format: str) -> str:
         return f"case when try_cast({cell} as date)::varchar = {cell} then try_cast({cell} as date) end"
     text = literal(date_format)
     parsed = f"try_strptime({cell}, {text})"
-    return f"case when strftime({parsed}, {text}) = {cell} then {parsed}::date end"
+    written, seen = f"strftime({parsed}, {text})", cell
+    if "%b" in date_format:  # suppliers write 01-JAN-2015 and 01-Jan-2015
+        written, seen = f"upper({written})", f"upper({seen})"
+    return f"case when {written} = {seen} then {parsed}::date end"
 
 
 def _reason(columns: dict[str, SourceColumn], person: str | None, date_formats: Sequence[str]) -> str:
