@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +153,10 @@ def check_footer(path: Path, table: Table, rows: int) -> None:
         raise ResourceError(f"table {table.name}: a file does not hold what was written; check the disk")
 
 
-def used_parameters(sql: str) -> set[str]:
+@cache
+def used_parameters(sql: str) -> frozenset[str]:
     """Return the names of the parameters of a select statement."""
-    return set(duckdb.extract_statements(sql)[0].named_parameters)
+    return frozenset(duckdb.extract_statements(sql)[0].named_parameters)
 
 
 def _source_of(column: str, offered: set[str]) -> str:
