@@ -1,10 +1,7 @@
--- what:   beneficiary summaries of the three years with the year, which the files have in their names only
+-- what:   beneficiary summaries with their year, which the files have in their names only
 -- grain:  one row per beneficiary and year
--- reads:  extract.beneficiary_2008, extract.beneficiary_2009, extract.beneficiary_2010
+-- reads:  extract.beneficiary_file
 -- params: none
 -- source: CMS DE-SynPUF 1.0, user manual and data dictionary
-select 2008 as year, * from extract.beneficiary_2008
-union all
-select 2009 as year, * from extract.beneficiary_2009
-union all
-select 2010 as year, * from extract.beneficiary_2010
+select *, regexp_extract(FILE, 'DE1_0_(\d{4})_', 1)::integer as year
+from extract.beneficiary_file

@@ -45,11 +45,12 @@ class _Declared(BaseModel):
 class SourceColumn(_Declared):
     """One column that the layout reads.
 
-    ``type``: ``person`` is the supplier's identifier of a person. ``optional``: the file may lack the column, which
+    ``type``: ``person`` is the supplier's identifier of a person, ``file_name`` the name of the file that a record is
+    in (for suppliers who write the year nowhere else). ``optional``: the file may lack the column, which
     is then null. ``filled``: a line without a value is rejected. ``repeat``: stands for ``name1 … nameN``.
     """
 
-    type: Literal["person", "text", "date", "integer", "number"]
+    type: Literal["person", "text", "date", "integer", "number", "file_name"]
     optional: bool = False
     filled: bool = False
     repeat: int | None = Field(None, ge=1, le=200)
@@ -75,6 +76,11 @@ class Source(_Declared):
             names = [f"{name}{number}" for number in range(1, column.repeat + 1)] if column.repeat else [name]
             written |= dict.fromkeys(names, column)
         return written
+
+    @property
+    def names_matter(self) -> bool:
+        """Return whether the names of the files are part of the content."""
+        return any(column.type == "file_name" for column in self.columns.values())
 
     @property
     def person(self) -> str | None:

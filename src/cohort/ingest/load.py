@@ -52,8 +52,11 @@ class _Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of all that decides the content: files (not their names), layout, key and buckets."""
-        contents = sorted(f"{delivery.source} {delivery.inspection.sha256}" for delivery in self.deliveries)
+        """Return a hash of what decides the content: files (their names if a layout reads them), layout, key, buckets."""
+        contents = sorted(
+            f"{delivery.source} {delivery.inspection.sha256}{delivery.name if delivery.declared.names_matter else ''}"
+            for delivery in self.deliveries
+        )
         parts = [self.layout.sha256, pseudonyms.key_id(self.key), str(self.buckets), *contents]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

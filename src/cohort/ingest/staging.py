@@ -23,7 +23,14 @@ from cohort.ingest.layouts import Layout, Source, SourceColumn
 from cohort.store.manifest import InputFile
 from cohort.store.tables import LANES
 
-_SQL_TYPES = {"person": "bigint", "text": "varchar", "date": "date", "integer": "bigint", "number": "double"}
+_SQL_TYPES = {
+    "person": "bigint",
+    "text": "varchar",
+    "file_name": "varchar",
+    "date": "date",
+    "integer": "bigint",
+    "number": "double",
+}
 _INTEGER, _NUMBER = r"[+-]?\d{1,18}", r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)"
 
 
@@ -47,7 +54,7 @@ class Delivery:
             printed: the first line of a file without a header is a person's.
         """
         header = [column.lower() for column in inspection.columns]
-        columns = source.expanded
+        columns = {name: column for name, column in source.expanded.items() if column.type != "file_name"}
         twice = [column for column in columns if header.count(column.lower()) > 1]
         if twice:
             raise InputRefusedError(f"{inspection.path.name}: columns named twice in the header: {', '.join(twice)}")
@@ -75,11 +82,14 @@ class Delivery:
             layout.dialect.encoding,
             parallel=self.inspection.continuation == 0,
         )
-        chosen = [
-            f"{'null::varchar' if at is None else f'c{at}'} as {quoted(name)}" for name, at in self.positions.items()
-        ]
+        chosen = [f"{self._cell(name, column)} as {quoted(name)}" for name, column in self.declared.expanded.items()]
         chosen += [f"c{width - 1} is null as short_row", "beyond0 is not null as long_row"]
         return f"select {', '.join(chosen)} from ({reader})"
+
+    def _cell(self, name: str, column: SourceColumn) -> str:
+        if column.type == "file_name":
+            return literal(self.name)
+        return "null::varchar" if self.positions[name] is None else f"c{self.positions[name]}"
 
 
 def collect_identifiers(connection: Connection, deliveries: Sequence[Delivery], layout: Layout) -> None:
@@ -183,7 +193,7 @@ def _typed_cell(name: str, column: SourceColumn, date_formats: Sequence[str]) ->
     match column.type:
         case "person":
             return "pseudonym.person_id"
-        case "text":
+        case "text" | "file_name":
             return cell
         case "date":
             return f"coalesce({', '.join(_date(cell, date_format) for date_format in date_formats)})"
@@ -216,7 +226,7 @@ def _reason(columns: dict[str, SourceColumn], person: str | None, date_formats: 
     for name, column in columns.items():
         if column.filled and column.type != "person":
             tests.append((f"cell.{quoted(name)} is null", f"missing:{name}"))
-        if column.type not in ("person", "text"):
+        if column.type not in ("person", "text", "file_name"):
             unreadable = f"cell.{quoted(name)} is not null and {_typed_cell(name, column, date_formats)} is null"
             tests.append((unreadable, f"unreadable:{name}"))
     return "case " + " ".join(f"when {test} then {literal(reason)}" for test, reason in tests) + " end"
