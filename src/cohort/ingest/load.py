@@ -52,7 +52,7 @@ class _Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of what decides the content: files (their names if a layout reads them), layout, key, buckets."""
+        """Return a hash of what decides the content: files (names if a layout reads them), layout, key, buckets."""
         contents = sorted(
             f"{delivery.source} {delivery.inspection.sha256}{delivery.name if delivery.declared.names_matter else ''}"
             for delivery in self.deliveries

@@ -65,8 +65,12 @@ SYSTEMS = (
     "cpt",
     "icd10pcs",
     "icd9proc",
+    "ccam",
+    "cip",
+    "ucd",
 )
-"""Coding systems, in the spelling that codelists and stores share."""
+"""Coding systems, in the spelling that codelists and stores share; `ccam` are French acts, `cip` (13 digits) and `ucd`
+(7) French packs and units of drugs."""
 
 TABLES: dict[str, Table] = {
     table.name: table
