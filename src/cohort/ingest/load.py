@@ -1,7 +1,5 @@
 """Ingestion from end to end: guard, pseudonyms, staging, tables, commit. Nothing is visible before the commit."""
 
-# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
-
 from __future__ import annotations
 
 import datetime as dt
@@ -32,7 +30,7 @@ Progress = Callable[[str, int, int], None]
 ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
 
-_EVENTS = ("diagnosis", "procedure", "dispensing")
+_EVENTS = ("diagnosis", "procedure", "dispensing", "measurement")
 _LATER = ("person", "enrolment")  # written last: their SQL may ask for $data_end
 
 
@@ -202,6 +200,7 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     inputs, staged = _stage(connection, plan, work)
     _refuse_many_rejects(connection, plan, inputs, work)
     tables, counts, data_end = _write_tables(connection, plan, staged)
+    _refuse_many_rejected_rows(plan, counts)
     return Manifest(
         format=FORMAT,
         number=plan.number,
@@ -266,6 +265,19 @@ def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[Input
                 f"{source}: {rejected:,} of {records:,} records rejected ({counted}), more than the share of "
                 f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. "
                 f"Records and line numbers are in {folder}"
+            )
+
+
+def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount]) -> None:
+    """Refuse the load if more values than the caller allows cannot be."""
+    for table, count in counts.items():
+        rejected = sum(count.rejected.values())
+        if rejected > plan.max_reject_rate * count.supplied:
+            reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in count.rejected.items())
+            raise InputRefusedError(
+                f"{table}: {rejected:,} of {count.supplied:,} rows rejected ({reasons}), more than the share of "
+                f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. Check the unit and the "
+                "plausible range of the instrument"
             )
 
 

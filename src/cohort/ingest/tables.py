@@ -1,7 +1,5 @@
 """From one bucket's staged rows to the store's tables: mapped by the layout's SQL, normalised, freed of repeats."""
 
-# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
-
 from __future__ import annotations
 
 import datetime as dt
@@ -93,31 +91,46 @@ class TableWriter:
         """Create ``normalised`` (a row per supplied row), ``complete`` (no repeats) and ``final`` (the stored rows)."""
         normalise = shipped_sql(f"ingest/normalise/{self.table.name}.sql")
         words = {name: value for name, value in _WORDS.items() if name in used_parameters(normalise)}
-        self.connection.execute(f"create or replace temp table normalised as {normalise}", words)
-        present = " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
+        columns = {
+            column[0]
+            for column in self.connection.execute(f"select * from ({normalise}) limit 0", words).description or []
+        }
+        reason = "" if "reason" in columns else ", null::varchar as reason"
+        self.connection.execute(
+            f"create or replace temp table normalised as select *{reason} from ({normalise})", words
+        )
         self.connection.execute(
             "create or replace temp table complete as "
-            f"select distinct * exclude (repaired) from normalised where {present}"
+            f"select distinct * exclude (repaired, reason) from normalised where reason is null and {self._present}"
         )
         grain = f"ingest/grain/{self.table.name}.sql"
         stored = shipped_sql(grain) if (sql_root() / grain).is_file() else "from complete"
         self.connection.execute(f"create or replace temp table final as {stored}")
 
+    @property
+    def _present(self) -> str:
+        """Return the test that no required column is empty."""
+        return " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
+
     def _count(self) -> tuple[TableCount, dt.date | None]:
-        present = " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
         latest = "max(date)" if "date" in self.table.columns else "max(null::date)"
         row = self.connection.execute(
-            f"select (select count(*) from supplied), (select count(*) from normalised where not ({present})), "
+            "select (select count(*) from supplied), "
+            f"(select count(*) from normalised where reason is null and not ({self._present})), "
             "(select count(*) from complete), (select count(*) from final), "
             f"(select count(*) filter (where repaired) from normalised), (select {latest} from final)"
         ).fetchone()
         supplied, incomplete, complete, stored, repaired, last = row or (0, 0, 0, 0, 0, None)
+        reasons = self.connection.execute(
+            "select reason, count(*) from normalised where reason is not null group by reason order by reason"
+        ).fetchall()
         count = TableCount(
             supplied=supplied,
             stored=stored,
-            duplicates=supplied - incomplete - complete,
+            duplicates=supplied - incomplete - complete - sum(rows for _, rows in reasons),
             superseded=complete - stored,
             incomplete=incomplete,
+            rejected=dict(reasons),
             repaired=repaired,
         )
         return count, last

@@ -136,6 +136,18 @@ TABLES: dict[str, Table] = {
             },
             ("person_id", "date", "system", "code", "quantity", "days_supply"),
         ),
+        Table(
+            "measurement",
+            "one row per person, date, instrument and value; a value repeated on one day is one row",
+            {
+                "person_id": _PERSON,
+                "date": Column(pl.Date(), "day of the measurement", True),
+                "instrument": Column(pl.String(), "scale, questionnaire or test, such as NRS or BDI", True),
+                "value": Column(pl.Float64(), "score or result, inside the plausible range of its instrument", True),
+                "unit": Column(pl.String(), "unit of the value; null = the instrument's own points or not recorded"),
+            },
+            ("person_id", "date", "instrument", "value", "unit"),
+        ),
     )
 }
 """Table name → table, in the order in which a store writes them."""
