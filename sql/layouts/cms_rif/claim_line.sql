@@ -30,9 +30,8 @@ with line as (
     select
         final.*,
         case
-            when type.setting = '' then coalesce(place.setting, 'unknown')
             when coalesce(bill.setting, type.setting) = 'outpatient' and emergency.CLM_ID is not null then 'emergency'
-            else coalesce(bill.setting, type.setting, 'unknown')
+            else coalesce(bill.setting, type.setting, place.setting, 'unknown')
         end as setting
     from final
     left join codes.nch_claim_type as type on type.code = final.NCH_CLM_TYPE_CD
