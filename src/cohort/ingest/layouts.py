@@ -90,6 +90,11 @@ class Layout:
         missing = [path.name for path in views.values() if not path.is_file()]
         if missing:
             raise StudyError(f"{folder / 'layout.toml'} names views without a file: {', '.join(missing)}")
+        persons = {name: _person_columns(source) for name, source in declared.sources.items()}
+        if max(persons.values(), default=1) != 1:
+            raise StudyError(
+                f"{folder / 'layout.toml'}: a source has one column of type person, or none; one must have it"
+            )
         codes = sorted((sql_root() / "codes").glob("*.csv")) + sorted(folder.glob("*.csv"))
         written = {name: _select(path) for name, path in tables.items()}
         written |= {name: sql for name, (_, sql) in mapped.items()}
@@ -177,6 +182,10 @@ def _with_ranges(codes: dict[str, list[list[str]]], declared: _File) -> dict[str
         values = {"code": instrument, "low": str(low), "high": str(high), "source": f"layout {declared.name}"}
         kept.append([values.get(name, "") for name in header])
     return codes | {"plausible_range": [header, *kept]}
+
+
+def _person_columns(source: Source) -> int:
+    return sum(column.type in ("person", "record") for column in source.expanded.values())
 
 
 def _select(path: Path) -> str:

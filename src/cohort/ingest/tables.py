@@ -1,5 +1,7 @@
 """From one bucket's staged rows to the store's tables: mapped by the layout's SQL, normalised, freed of repeats."""
 
+# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
+
 from __future__ import annotations
 
 import datetime as dt
@@ -49,16 +51,19 @@ class TableWriter:
     def write(self, bucket: int) -> tuple[StoredFile | None, TableCount, dt.date | None]:
         """Write one bucket; return the file (None if it has no rows), the count of rows and the latest date."""
         with translated(self._where):
-            self._supply()
-        with translated(f"table {self.table.name}"):
             self._normalise()
+        with translated(f"table {self.table.name}"):
+            self._settle()
             count, latest = self._count()
             if not count.adds_up:
                 raise InputRefusedError(f"{self._where}: rows do not add up ({count})")
-            return (self._file(bucket, count.stored) if count.stored else None), count, latest
+            file = self._file(bucket, count.stored) if count.stored else None
+            for table in ("normalised", "complete", "final"):
+                self.connection.execute(f"drop table {table}")
+            return file, count, latest
 
-    def _supply(self) -> None:
-        """Create ``supplied`` from the layout's SQL, every column cast, columns that it leaves out null."""
+    def _normalise(self) -> None:
+        """Create ``normalised``: a row for every row of the layout's SQL, cast, columns that it leaves out null."""
         sql = self.layout.tables[self.table.name]
         wanted_parameters = used_parameters(sql)
         if unknown := wanted_parameters - set(self.parameters):
@@ -72,7 +77,13 @@ class TableWriter:
         columns = ", ".join(
             f"cast({_source_of(name, offered)} as {sql_type}) as {quoted(name)}" for name, sql_type in wanted.items()
         )
-        self.connection.execute(f"create or replace temp table supplied as select {columns} from ({sql}\n)", chosen)
+        normalise = shipped_sql(f"ingest/normalise/{self.table.name}.sql")
+        words = {name: value for name, value in _WORDS.items() if name in used_parameters(normalise)}
+        self.connection.execute(
+            f"create temp table normalised as with supplied as (select {columns} from ({sql}\n)) {normalise}",
+            chosen | words,
+        )
+        self.connection.execute("alter table normalised add column if not exists reason varchar")  # null = not rejected
 
     def _check_columns(self, offered: set[str], wanted: set[str]) -> None:
         unknown = offered - wanted - {"person"}
@@ -87,25 +98,15 @@ class TableWriter:
                 )
             )
 
-    def _normalise(self) -> None:
-        """Create ``normalised`` (a row per supplied row), ``complete`` (no repeats) and ``final`` (the stored rows)."""
-        normalise = shipped_sql(f"ingest/normalise/{self.table.name}.sql")
-        words = {name: value for name, value in _WORDS.items() if name in used_parameters(normalise)}
-        columns = {
-            column[0]
-            for column in self.connection.execute(f"select * from ({normalise}) limit 0", words).description or []
-        }
-        reason = "" if "reason" in columns else ", null::varchar as reason"
+    def _settle(self) -> None:
+        """Create ``complete``, free of repeats, rejects and rows that lack something, and ``final``, the stored rows."""
         self.connection.execute(
-            f"create or replace temp table normalised as select *{reason} from ({normalise})", words
-        )
-        self.connection.execute(
-            "create or replace temp table complete as "
+            "create temp table complete as "
             f"select distinct * exclude (repaired, reason) from normalised where reason is null and {self._present}"
         )
         grain = f"ingest/grain/{self.table.name}.sql"
         stored = shipped_sql(grain) if (sql_root() / grain).is_file() else "from complete"
-        self.connection.execute(f"create or replace temp table final as {stored}")
+        self.connection.execute(f"create temp table final as {stored}")
 
     @property
     def _present(self) -> str:
@@ -115,7 +116,7 @@ class TableWriter:
     def _count(self) -> tuple[TableCount, dt.date | None]:
         latest = "max(date)" if "date" in self.table.columns else "max(null::date)"
         row = self.connection.execute(
-            "select (select count(*) from supplied), "
+            "select (select count(*) from normalised), "
             f"(select count(*) from normalised where reason is null and not ({self._present})), "
             "(select count(*) from complete), (select count(*) from final), "
             f"(select count(*) filter (where repaired) from normalised), (select {latest} from final)"
