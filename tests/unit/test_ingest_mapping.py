@@ -1,11 +1,12 @@
 """Columns mapped to store tables in layout.toml: what may be written, and what becomes of each value."""
 
 import datetime as dt
+import re
 
 import pytest
 
 from cohort.errors import InputRefusedError, StudyError
-from cohort.ingest.layouts import Layout
+from cohort.ingest.layouts import Layout, sql_root
 from cohort.ingest.load import ingest
 
 HEAD = """
@@ -195,3 +196,20 @@ def test_a_table_is_mapped_or_written_not_both(tmp_path):
     (tmp_path / "diagnosis.sql").write_text("select 1 as person")
     with pytest.raises(StudyError, match="diagnosis is both mapped"):
         Layout.read(tmp_path)
+
+
+def test_the_mapping_of_the_readme_runs_as_printed(tmp_path):
+    readme = (sql_root() / "README.md").read_text()
+    for name, content in re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    store = ingest(tmp_path / "diaries", tmp_path / "diary", tmp_path / "store", max_reject_rate=0.3)
+    printed = re.findall(r"^```text\n(diary.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
+    assert [str(store.account)] == [text.strip() for text in printed]
+    assert rows(store, "measurement", "date", "value") == [
+        (DAY(2020, 1, 31), 7.0),
+        (DAY(2020, 2, 14), 8.0),
+        (DAY(2020, 2, 29), 6.0),
+        (DAY(2020, 3, 13), 3.0),  # six weeks after 31 January of a leap year
+    ]
+    assert store.scan("measurement").collect()["person_id"].n_unique() == 3
