@@ -17,6 +17,7 @@ from cohort.ingest import pseudonyms
 from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
 from cohort.ingest.guard import inspect
 from cohort.ingest.layouts import Layout
+from cohort.ingest.parquet import inspect_parquet, is_parquet
 from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
 from cohort.ingest.tables import TableWriter
 from cohort.store import manifest as manifests
@@ -146,8 +147,9 @@ def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Deliv
     files = [(name, path) for name, paths in found.items() for path in paths]
     total, before, deliveries = sum(path.stat().st_size for _, path in files), 0, []
     for name, path in files:
-        seen = inspect(path, layout.dialect, partial(_report_from, report, before, total))
-        if seen.records == 0:
+        told = partial(_report_from, report, before, total)
+        seen = inspect_parquet(path, told) if is_parquet(path) else inspect(path, layout.dialect, told)
+        if seen.records == 0 and seen.header:  # a Parquet footer proves that there are none
             raise InputRefusedError(f"{path.name} has a header and no records; fetch it again")
         deliveries.append(Delivery.match(name, layout.sources[name], seen))
         before += seen.bytes

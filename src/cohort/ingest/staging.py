@@ -18,6 +18,7 @@ from cohort.errors import InputRefusedError
 from cohort.ingest.engine import Connection, literal, quoted, read_csv, translated
 from cohort.ingest.guard import Inspection, file_state, record_lines
 from cohort.ingest.layouts import Layout
+from cohort.ingest.parquet import read_parquet
 from cohort.ingest.sources import Source, SourceColumn
 from cohort.store.manifest import InputFile
 from cohort.store.tables import LANES
@@ -77,6 +78,11 @@ class Delivery:
 
     def cells(self, layout: Layout) -> str:
         """Return the query for the file's declared columns as text, under their declared names."""
+        chosen = [f"{self._cell(name, column)} as {quoted(name)}" for name, column in self.declared.expanded.items()]
+        if self.inspection.kinds:
+            used = {at for at in self.positions.values() if at is not None}
+            reader = read_parquet(self.inspection, used, layout.date_formats[0])
+            return f"select {', '.join(chosen)}, false as short_row, false as long_row from ({reader})"
         width = len(self.inspection.columns)
         reader = read_csv(
             self.inspection.path,
@@ -85,7 +91,6 @@ class Delivery:
             layout.dialect.encoding,
             parallel=self.inspection.continuation == 0,
         )
-        chosen = [f"{self._cell(name, column)} as {quoted(name)}" for name, column in self.declared.expanded.items()]
         chosen += [f"c{width - 1} is null as short_row", "beyond0 is not null as long_row"]
         return f"select {', '.join(chosen)} from ({reader})"
 
@@ -143,7 +148,7 @@ def _account(delivery: Delivery, reasons: dict[str | None, int]) -> InputFile:
         bytes=seen.bytes,
         sha256=seen.sha256,
         lines=seen.lines,
-        header=1,
+        header=seen.header,
         blank=seen.blank,
         continuation=seen.continuation,
         loaded=loaded,

@@ -99,7 +99,7 @@ class TableWriter:
             )
 
     def _settle(self) -> None:
-        """Create ``complete``, free of repeats, rejects and rows that lack something, and ``final``, the stored rows."""
+        """Create ``complete`` (no repeats, no rejects, nothing required missing) and ``final``, the stored rows."""
         self.connection.execute(
             "create temp table complete as "
             f"select distinct * exclude (repaired, reason) from normalised where reason is null and {self._present}"
