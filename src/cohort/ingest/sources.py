@@ -60,7 +60,7 @@ class Source(Declared):
     @property
     def names_matter(self) -> bool:
         """Return whether the names of the files are part of the content."""
-        return any(column.type in ("file_name", "record") for column in self.columns.values())
+        return any(column.type == "file_name" for column in self.columns.values())
 
     @property
     def person(self) -> str | None:

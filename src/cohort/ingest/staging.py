@@ -99,7 +99,7 @@ class Delivery:
         if column.type == "file_name":
             return literal(self.name)
         if column.type == "record":
-            return f"{literal(self.name)} || '/' || row_number() over ()"
+            return f"{literal(self.inspection.sha256[:16])} || '/' || row_number() over ()"  # names may repeat
         at = self.positions[column.named or name]
         cell = "null::varchar" if at is None else f"c{at}"
         if column.within:
