@@ -17,6 +17,7 @@ from cohort.ingest import pseudonyms
 from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
 from cohort.ingest.guard import inspect
 from cohort.ingest.layouts import Layout
+from cohort.ingest.parquet import inspect_parquet, is_parquet
 from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
 from cohort.ingest.tables import TableWriter
 from cohort.store import manifest as manifests
@@ -30,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
 
-_EVENTS = ("diagnosis", "procedure", "dispensing")
+_EVENTS = ("diagnosis", "procedure", "dispensing", "measurement")
 _LATER = ("person", "enrolment")  # written last: their SQL may ask for $data_end
 
 
@@ -50,8 +51,11 @@ class _Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of all that decides the content: files (not their names), layout, key and buckets."""
-        contents = sorted(f"{delivery.source} {delivery.inspection.sha256}" for delivery in self.deliveries)
+        """Return a hash of what decides the content: files (names if a layout reads them), layout, key, buckets."""
+        contents = sorted(
+            f"{delivery.source} {delivery.inspection.sha256}{delivery.name if delivery.declared.names_matter else ''}"
+            for delivery in self.deliveries
+        )
         parts = [self.layout.sha256, pseudonyms.key_id(self.key), str(self.buckets), *contents]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -143,8 +147,9 @@ def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Deliv
     files = [(name, path) for name, paths in found.items() for path in paths]
     total, before, deliveries = sum(path.stat().st_size for _, path in files), 0, []
     for name, path in files:
-        seen = inspect(path, layout.dialect, partial(_report_from, report, before, total))
-        if seen.records == 0:
+        told = partial(_report_from, report, before, total)
+        seen = inspect_parquet(path, told) if is_parquet(path) else inspect(path, layout.dialect, told)
+        if seen.records == 0 and seen.header:  # a Parquet footer proves that there are none
             raise InputRefusedError(f"{path.name} has a header and no records; fetch it again")
         deliveries.append(Delivery.match(name, layout.sources[name], seen))
         before += seen.bytes
@@ -195,6 +200,7 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     inputs, staged = _stage(connection, plan, work)
     _refuse_many_rejects(connection, plan, inputs, work)
     tables, counts, data_end = _write_tables(connection, plan, staged)
+    _refuse_many_rejected_rows(plan, counts)
     return Manifest(
         format=FORMAT,
         number=plan.number,
@@ -259,6 +265,19 @@ def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[Input
                 f"{source}: {rejected:,} of {records:,} records rejected ({counted}), more than the share of "
                 f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. "
                 f"Records and line numbers are in {folder}"
+            )
+
+
+def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount]) -> None:
+    """Refuse the load if more values than the caller allows cannot be."""
+    for table, count in counts.items():
+        rejected = sum(count.rejected.values())
+        if rejected > plan.max_reject_rate * count.supplied:
+            reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in count.rejected.items())
+            raise InputRefusedError(
+                f"{table}: {rejected:,} of {count.supplied:,} rows rejected ({reasons}), more than the share of "
+                f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. Check the unit and the "
+                "plausible range of the instrument"
             )
 
 

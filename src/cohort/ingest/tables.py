@@ -81,6 +81,7 @@ class TableWriter:
             f"create temp table normalised as with supplied as (select {columns} from ({sql}\n)) {normalise}",
             chosen | words,
         )
+        self.connection.execute("alter table normalised add column if not exists reason varchar")  # null = not rejected
 
     def _check_columns(self, offered: set[str], wanted: set[str]) -> None:
         unknown = offered - wanted - {"person"}
@@ -96,30 +97,39 @@ class TableWriter:
             )
 
     def _settle(self) -> None:
-        """Create ``complete``, free of repeats and of rows that lack something, and ``final``, the stored rows."""
-        present = " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
+        """Create ``complete`` (no repeats, no rejects, nothing required missing) and ``final``, the stored rows."""
         self.connection.execute(
-            f"create temp table complete as select distinct * exclude (repaired) from normalised where {present}"
+            "create temp table complete as "
+            f"select distinct * exclude (repaired, reason) from normalised where reason is null and {self._present}"
         )
         grain = f"ingest/grain/{self.table.name}.sql"
         stored = shipped_sql(grain) if (sql_root() / grain).is_file() else "from complete"
         self.connection.execute(f"create temp table final as {stored}")
 
+    @property
+    def _present(self) -> str:
+        """Return the test that no required column is empty."""
+        return " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
+
     def _count(self) -> tuple[TableCount, dt.date | None]:
-        present = " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
         latest = "max(date)" if "date" in self.table.columns else "max(null::date)"
         row = self.connection.execute(
-            f"select (select count(*) from normalised), (select count(*) from normalised where not ({present})), "
+            "select (select count(*) from normalised), "
+            f"(select count(*) from normalised where reason is null and not ({self._present})), "
             "(select count(*) from complete), (select count(*) from final), "
             f"(select count(*) filter (where repaired) from normalised), (select {latest} from final)"
         ).fetchone()
         supplied, incomplete, complete, stored, repaired, last = row or (0, 0, 0, 0, 0, None)
+        reasons = self.connection.execute(
+            "select reason, count(*) from normalised where reason is not null group by reason order by reason"
+        ).fetchall()
         count = TableCount(
             supplied=supplied,
             stored=stored,
-            duplicates=supplied - incomplete - complete,
+            duplicates=supplied - incomplete - complete - sum(rows for _, rows in reasons),
             superseded=complete - stored,
             incomplete=incomplete,
+            rejected=dict(reasons),
             repaired=repaired,
         )
         return count, last
