@@ -77,8 +77,10 @@ def sandbox(
     try:
         folders = ", ".join(literal(folder) for folder in (*readable, work))
         for statement in (
-            # try_cast pushed into read_csv throws, or drops the row (DuckDB 2.0.0, issue 23818)
-            "set disabled_optimizers = 'type_pushdown'",
+            # type_pushdown: try_cast pushed into read_csv throws, or drops the row (DuckDB 2.0.0, issue 23818).
+            # build_side_probe_side: it takes a CSV for small and builds hash tables of whole files; as written, the
+            # table on the right of a join is the one that is held in memory
+            "set disabled_optimizers = 'type_pushdown,build_side_probe_side'",
             f"set temp_directory = {literal(work / 'spill')}",
             f"set allowed_directories = [{folders}]",
             "set enable_external_access = false",

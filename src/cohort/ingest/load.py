@@ -196,7 +196,7 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     connection.execute("create schema extract")
     _create_code_tables(connection, plan.layout)
     collect_identifiers(connection, plan.deliveries, plan.layout)
-    pseudonyms.make_pseudonyms(connection, plan.key)
+    pseudonyms.make_pseudonyms(connection, plan.key, plan.buckets)
     inputs, staged = _stage(connection, plan, work)
     _refuse_many_rejects(connection, plan, inputs, work)
     tables, counts, data_end = _write_tables(connection, plan, staged)
@@ -299,8 +299,9 @@ def _write_tables(
         for bucket in range(plan.buckets):
             plan.progress("write", phase * plan.buckets + bucket, steps)
             create_views(connection, staged, plan.layout, bucket)
+            persons = pseudonyms.Persons.of_bucket(connection, bucket)
             for writer in writers:
-                file, count, last = writer.write(bucket)
+                file, count, last = writer.write(bucket, persons)
                 files[writer.table.name] += [file] if file else []
                 counts[writer.table.name] += count
                 latest += [last] if last else []

@@ -21,7 +21,6 @@ from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import read_parquet
 from cohort.ingest.sources import Source, SourceColumn
 from cohort.store.manifest import InputFile
-from cohort.store.tables import LANES
 
 _SQL_TYPES = {
     "person": "bigint",
@@ -128,7 +127,7 @@ def stage(connection: Connection, delivery: Delivery, layout: Layout, buckets: i
         If the parser and the guard disagree about the number of records, or the file changed meanwhile.
     """
     order = "order by bucket" if buckets > 1 else ""
-    query = f"select *, {_bucket(delivery.declared.person, buckets)} as bucket from ({typed(delivery, layout)}) {order}"
+    query = f"from ({typed(delivery, layout)}) {order}"
     with translated(delivery.name):
         connection.execute(f"copy ({query}) to {literal(target)} (format parquet, compression snappy)")
         reasons = connection.execute(
@@ -185,24 +184,31 @@ def typed(delivery: Delivery, layout: Layout, keep_cells: bool = False) -> str:
     """Return the query for a file's typed columns and ``reason``: null, or why the record is rejected.
 
     A cell is typed by ``try_cast`` and must say the same thing when written back, so that `` 2020-1-5``, ``12E3`` and
-    ``20200101.0`` are not taken for what they are not. The identifier is replaced by its pseudonym. With
-    ``keep_cells`` the raw cells stay beside ``record``, the record's number in the file (0 = first after the header).
+    ``20200101.0`` are not taken for what they are not. The identifier is replaced by the person's number
+    (see `cohort.ingest.pseudonyms.Persons`), beside which stands the bucket. With ``keep_cells`` the raw cells stay
+    beside ``record``, the record's number in the file (0 = first after the header).
     """
     columns, person = delivery.declared.expanded, delivery.declared.person
     typing = [_typed_column(name, column, layout.date_formats) for name, column in columns.items()]
-    missing = ", ".join(literal(word) for word in ("", *layout.missing))
-    trimmed = [
-        f"case when trim({quoted(name)}) not in ({missing}) then trim({quoted(name)}) end as {quoted(name)}"
-        for name in columns
-    ]
+    trimmed = [f"{_trimmed(quoted(name), layout.missing)} as {quoted(name)}" for name in columns]
     join = f"left join pseudonym on pseudonym.person = cell.{quoted(person)}" if person else ""
+    bucket = "pseudonym.bucket" if person else "null::smallint"
     cells = f", record, [{', '.join(f'cell.{quoted(name)}' for name in columns)}] as cells" if keep_cells else ""
     # numbered below the join with the pseudonyms, which returns records in any order
     number = ", row_number() over () - 1 as record" if keep_cells else ""
     return (
-        f"select {', '.join(typing)}, {_reason(columns, person, layout.date_formats)} as reason{cells} "
+        f"select {', '.join(typing)}, {_reason(columns, person, layout.date_formats)} as reason, {bucket} as bucket"
+        f"{cells} "
         f"from (select {', '.join(trimmed)}, short_row, long_row{number} from ({delivery.cells(layout)})) cell {join}"
     )
+
+
+def _trimmed(cell: str, missing: Sequence[str]) -> str:
+    """Return the expression for a cell without blanks around it, null if nothing or a word for nothing is left."""
+    nothing = ", ".join(literal(word) for word in ("", *missing))
+    # trim costs more than parsing the cell, and few cells need it
+    bare = f"case when contains({cell}, ' ') then trim({cell}) else {cell} end"
+    return f"case when {bare} not in ({nothing}) then {bare} end"
 
 
 def _typed_column(name: str, column: SourceColumn, date_formats: Sequence[str]) -> str:
@@ -213,7 +219,7 @@ def _typed_cell(name: str, column: SourceColumn, date_formats: Sequence[str]) ->
     cell = f"cell.{quoted(name)}"
     match column.type:
         case "person" | "record":
-            return "pseudonym.person_id"
+            return "pseudonym.number"
         case "text" | "file_name":
             if column.allowed:
                 return f"case when {cell} in ({', '.join(literal(word) for word in column.allowed)}) then {cell} end"
@@ -255,11 +261,6 @@ def _reason(columns: dict[str, SourceColumn], person: str | None, date_formats: 
             unreadable = f"cell.{quoted(name)} is not null and {_typed_cell(name, column, date_formats)} is null"
             tests.append((unreadable, f"unreadable:{header}"))
     return "case " + " ".join(f"when {test} then {literal(reason)}" for test, reason in tests) + " end"
-
-
-def _bucket(person: str | None, buckets: int) -> str:
-    """Return the expression for the bucket, as `cohort.store.tables.bucket` deals them; null = every bucket's."""
-    return f"({quoted(person)} % {LANES} % {buckets})::smallint" if person else "null::smallint"
 
 
 def create_views(connection: Connection, staged: dict[str, list[Path]], layout: Layout, bucket: int) -> None:
