@@ -236,9 +236,11 @@ def _stage(connection: Connection, plan: _Plan, work: Path) -> tuple[list[InputF
     staged: dict[str, list[Path]] = {name: [] for name in plan.layout.sources}
     for number, delivery in enumerate(plan.deliveries):
         plan.progress("read", done, total)
-        target = work / f"staged-{number:06d}.parquet"
-        inputs.append(stage(connection, delivery, plan.layout, plan.buckets, target))
-        staged[delivery.source].append(target)
+        folder = work / f"staged-{number:06d}"
+        folder.mkdir()
+        account, files = stage(connection, delivery, plan.layout, folder)
+        inputs.append(account)
+        staged[delivery.source] += files
         done += delivery.inspection.bytes
     plan.progress("read", total, total)
     return inputs, staged

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 Ints = npt.NDArray[np.uint64]
-_LIMIT = 1 << 64
+_LIMIT, _FAR = 1 << 64, 1 << 61
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def _coded(column: pl.Series) -> _Coded:
     if column.dtype.is_integer() or column.dtype == pl.Date:
         physical = column.to_physical()
         least, greatest = _bounds(physical)
-        if greatest - least < 1 << 62:
+        if -_FAR < least and greatest < _FAR:
             places = physical.cast(pl.Int64).fill_null(greatest + 1).to_numpy() - least
             return _Coded(places.astype(np.uint64), greatest - least + 1 + nulls, nulls, column.dtype, least)
     values = column.drop_nulls().unique().sort()

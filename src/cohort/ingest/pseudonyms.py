@@ -98,9 +98,7 @@ def make_pseudonyms(connection: Connection, key: bytes, buckets: int) -> None:
     values |= {"lanes": LANES, "buckets": buckets}
     with translated("pseudonyms"):
         connection.execute("create table pseudonym as " + shipped_sql("ingest/pseudonym.sql"), values)
-        (collisions,) = connection.execute("select count(*) - count(distinct person_id) from pseudonym").fetchone() or (
-            0,
-        )
+        ((collisions,),) = connection.execute("select count(*) - count(distinct person_id) from pseudonym").fetchall()
     refuse_collisions(collisions)
 
 

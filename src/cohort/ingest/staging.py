@@ -1,12 +1,13 @@
-"""From files to typed, keyed rows: every record becomes a staged row, good or with the reason why it is rejected.
+"""From files to typed, keyed rows: every record becomes a staged row, or is counted with the reason why it is rejected.
 
-Staged rows lie in Parquet below the private work folder, sorted by bucket, so that a bucket is a slice; a rejected
-one keeps its place with a reason code and is never dropped, so the count of rows can be held against the count of
-lines that the guard took from the raw bytes.
+Staged rows lie in Parquet below the private work folder, in chunks sorted by bucket, so that a bucket is a slice of
+every chunk and memory does not grow with the file. The count of records is held against the count of lines that the
+guard took from the raw bytes.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,10 @@ _SQL_TYPES = {
     "integer": "bigint",
     "number": "double",
 }
+CHUNK = 1_000_000
+"""Records that are sorted by bucket and written at a time: about 300 MB."""
+
+STAGED_ROWS = 32_768  # rows of a group: what is read for a bucket beside its own rows
 _NOT_IN_THE_HEADER = ("file_name", "record")
 _INTEGER, _NUMBER = r"[+-]?\d{1,18}", r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)"
 
@@ -118,24 +123,28 @@ def collect_identifiers(connection: Connection, deliveries: Sequence[Delivery], 
         connection.execute(f"insert into identifier select distinct person from ({union}) where person <> ''")
 
 
-def stage(connection: Connection, delivery: Delivery, layout: Layout, buckets: int, target: Path) -> InputFile:
-    """Write one file's records to ``target``, typed and keyed, and return where its lines went.
+def stage(connection: Connection, delivery: Delivery, layout: Layout, folder: Path) -> tuple[InputFile, list[Path]]:
+    """Write one file's good records, typed and keyed, into ``folder``; return where its lines went, and the files.
 
     Raises
     ------
     InputRefusedError
         If the parser and the guard disagree about the number of records, or the file changed meanwhile.
     """
-    order = "order by bucket" if buckets > 1 else ""
-    query = f"from ({typed(delivery, layout)}) {order}"
+    fates: Counter[str | None] = Counter()
+    staged: list[Path] = []
     with translated(delivery.name):
-        connection.execute(f"copy ({query}) to {literal(target)} (format parquet, compression snappy)")
-        reasons = connection.execute(
-            f"select reason, count(*) from read_parquet({literal(target)}) group by reason order by reason"
-        ).fetchall()
+        for batch in connection.sql(f"from ({typed(delivery, layout)})").to_arrow_reader(CHUNK):
+            chunk = pl.DataFrame(batch)
+            fates.update(dict(chunk["reason"].value_counts(sort=False).rows()))
+            good = chunk.filter(pl.col("reason").is_null()).drop("reason")
+            path = folder / f"{len(staged):06d}.parquet"
+            dealt = good[np.argsort(good["bucket"].fill_null(0).to_numpy(), kind="stable")]
+            dealt.write_parquet(path, compression="uncompressed", row_group_size=STAGED_ROWS)
+            staged.append(path)
     if file_state(delivery.inspection.path) != delivery.inspection.state:
         raise InputRefusedError(f"{delivery.name} changed while it was read; wait until its delivery has ended")
-    return _account(delivery, dict(reasons))
+    return _account(delivery, dict(fates)), staged
 
 
 def _account(delivery: Delivery, reasons: dict[str | None, int]) -> InputFile:
@@ -268,8 +277,8 @@ def create_views(connection: Connection, staged: dict[str, list[Path]], layout: 
     for name, source in layout.sources.items():
         files = ", ".join(literal(path) for path in staged[name])
         columns = ", ".join(quoted(column) for column in source.expanded)
-        mine = f"and bucket = {bucket}" if source.person else ""
-        rows = f"select {columns} from read_parquet([{files}]) where reason is null {mine}" if files else _empty(source)
+        mine = f"where bucket = {bucket}" if source.person else ""
+        rows = f"select {columns} from read_parquet([{files}]) {mine}" if files else _empty(source)
         connection.execute(f"create or replace view extract.{quoted(name)} as {rows}")
     for name, sql in layout.views.items():
         with translated(f"layout {layout.name}, {name}.sql"):
