@@ -147,7 +147,7 @@ def main() -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             _fail(ResourceError("the disk is full; old results are untouched. Free space and run again"))
         _fail(_without_values(error))
-    except Exception as error:  # noqa: BLE001 -- the last boundary: what libraries say can quote a person's value
+    except Exception as error:
         if os.environ.get("COHORT_DEBUG"):
             raise
         _fail(_without_values(error))

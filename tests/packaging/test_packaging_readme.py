@@ -54,7 +54,8 @@ def test_the_commands_run_as_printed(readme, root, tmp_path):
 
 
 def test_the_pieces_run_as_printed(snippets, tmp_path):
-    done = subprocess.run([sys.executable, "-c", snippets[1]], cwd=tmp_path, capture_output=True, text=True, check=False)
+    call = [sys.executable, "-c", snippets[1]]
+    done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "estimate" in done.stdout
     assert "encounters" in done.stdout

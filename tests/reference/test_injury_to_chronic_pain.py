@@ -38,9 +38,7 @@ def result(extract, root, tmp_path_factory):
 def raw(extract):
     connection = duckdb.connect()
     for name in ("patients", "conditions", "medications"):
-        connection.execute(
-            f"create view {name} as select * from read_csv('{extract / name}.csv', all_varchar = true)"  # noqa: S608
-        )
+        connection.execute(f"create view {name} as select * from read_csv('{extract / name}.csv', all_varchar = true)")
     connection.execute(f"""
         create table injured as
         select PATIENT as id, min(START::date) as injury from conditions where CODE in {INJURIES} group by PATIENT;
@@ -56,7 +54,7 @@ def raw(extract):
                 select max(START::date) as day from conditions union all select max(START::date) from medications
             )) as data_end
         from injured join patients on patients.ID = injured.id;
-    """)  # noqa: S608
+    """)
     yield connection
     connection.close()
 
@@ -67,11 +65,11 @@ def count(raw, query):
 
 def test_every_count_of_the_attrition(result, raw):
     everybody = count(raw, "select count(*) from patients")
-    records = count(raw, f"select count(distinct (PATIENT, START)) from conditions where CODE in {INJURIES}")  # noqa: S608
+    records = count(raw, f"select count(distinct (PATIENT, START)) from conditions where CODE in {INJURIES}")
     injured = count(raw, "select count(*) from injured")
     free = count(raw, "select count(*) from people where before is null")
     early = "before is null and after - injury <= 14"
-    ill_early = count(raw, f"select count(*) from people where {early}")  # noqa: S608
+    ill_early = count(raw, f"select count(*) from people where {early}")
     dead_early = count(
         raw,
         "select count(*) from people where before is null and death - injury <= 14 and coalesce(after > death, true)",

@@ -75,7 +75,10 @@ def test_cox_on_two_exposed_and_two_not():
     """
     columns = {"time": [1, 2, 3, 4], "cause": [1] * 4, "exposed": [True, False, True, False]}
     found = rows(co.cox("exposed").estimate(3, table(columns, exposed="boolean")), estimand="hazard_ratio")
-    assert found.select("term", "category", "n", "events").rows() == [("exposed", "false", 2, 2), ("exposed", "true", 2, 2)]
+    assert found.select("term", "category", "n", "events").rows() == [
+        ("exposed", "false", 2, 2),
+        ("exposed", "true", 2, 2),
+    ]
     assert found["value"].to_list() == pytest.approx([1.0, (1 + math.sqrt(17)) / 2], rel=1e-9)
     assert found["std_error"].to_list()[0] is None
 

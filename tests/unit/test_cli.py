@@ -65,7 +65,8 @@ def test_a_study_file_with_a_fault_ends_with_2_and_no_traceback(study, store, tm
     wrong.write_text(study.read_text().replace("washout_days", "washout_day"))
     done = cohort("run", wrong, "--store", store, "--out", tmp_path / "out")
     assert done.returncode == 2
-    assert done.stderr == f"cohort: error: {wrong}: cohort.entry.washout_day: unknown key; did you mean 'washout_days'?\n"
+    fault = "cohort.entry.washout_day: unknown key; did you mean 'washout_days'?"
+    assert done.stderr == f"cohort: error: {wrong}: {fault}\n"
     assert not (tmp_path / "out").exists()
 
 

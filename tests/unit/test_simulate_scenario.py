@@ -22,7 +22,7 @@ def written(tmp_path, old: str, new: str):
 @pytest.mark.parametrize(
     ("old", "new", "field"),
     [
-        ("per_person_year = 0.15", "per_person_year = -0.15", "onset.per_person_year"),
+        ("per_person_year = 0.093", "per_person_year = -0.093", "onset.per_person_year"),
         ("hazard_at_60 = 0.009", "hazard_at_60 = nan", "death.hazard_at_60"),
         ("female = 0.52", "female = 1.2", "persons.female"),
         ("female = 0.52", 'female = "0.52"', "persons.female"),
@@ -60,6 +60,18 @@ def test_broken_toml_and_a_missing_file_are_study_errors(tmp_path):
         load_scenario(tmp_path / "broken.toml")
     with pytest.raises(StudyError, match=r"give a TOML file or one of .*low_back_pain"):
         load_scenario("no_such_scenario")
+
+
+def test_a_scenario_may_start_from_a_shipped_one(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('base = "low_back_pain"\nname = "mine"\n[opioid]\nsame_day = 0.5\n')
+    shipped, mine = load_scenario("low_back_pain"), load_scenario(file)
+    assert (mine.name, mine.opioid.same_day) == ("mine", 0.5)
+    assert mine.opioid.model_copy(update={"same_day": 0.8}) == shipped.opioid
+    assert mine.remission == shipped.remission
+    file.write_text('base = "nowhere"\n')
+    with pytest.raises(StudyError, match="base must be a shipped scenario"):
+        load_scenario(file)
 
 
 def test_the_hash_follows_the_parameters_and_not_the_layout_of_the_file(tmp_path):

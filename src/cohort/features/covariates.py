@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import polars as pl
 from pydantic import Field
 
-from cohort.codes.records import KEY, Record, Tables, dispensing, relative_days
+from cohort.codes.records import KEY, Record, Tables, diagnosis, dispensing, relative_days
 from cohort.features.comorbidity import flags, load_index, score
 from cohort.features.demographics import age_at, sex_at
 from cohort.features.pain import pain_sites as count_pain_sites
@@ -21,9 +21,11 @@ class Age(Spec):
     """Age in completed years at index; null without a birth date."""
 
     kind: Literal["age"] = "age"
+    records: ClassVar[tuple[Record, ...]] = ()
     type: ClassVar[VariableType] = "integer"
     name: ClassVar[str] = "age"
-    label: ClassVar[str] = "Age at index, years"
+    label: ClassVar[str] = "Age, years"
+    text: ClassVar[str] = "age in completed years at index"
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate."""
@@ -34,9 +36,11 @@ class Sex(Spec):
     """Administrative sex as the supplier records it; null when it does not say."""
 
     kind: Literal["sex"] = "sex"
+    records: ClassVar[tuple[Record, ...]] = ()
     type: ClassVar[VariableType] = "categorical"
     name: ClassVar[str] = "sex"
     label: ClassVar[str] = "Sex"
+    text: ClassVar[str] = "administrative sex as the supplier records it"
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate."""
@@ -56,11 +60,17 @@ class Charlson(Spec):
     window: Annotated[Window, Field(description="days relative to index whose diagnoses count")]
     type: ClassVar[VariableType] = "integer"
     name: ClassVar[str] = "charlson"
+    label: ClassVar[str] = "Charlson score"
 
     @property
-    def label(self) -> str:
-        """Return the row label of Table 1."""
-        return f"Charlson score, {self.window}"
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (diagnosis(load_index("charlson").codelist),)
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"Charlson score, weights of 1987, of diagnoses from {self.window}"
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate: 0 for an entry without such a diagnosis."""
@@ -76,11 +86,17 @@ class PainSites(Spec):
     window: Annotated[Window, Field(description="days relative to index whose diagnoses count")]
     type: ClassVar[VariableType] = "integer"
     name: ClassVar[str] = "pain_sites"
+    label: ClassVar[str] = "Pain sites"
 
     @property
-    def label(self) -> str:
-        """Return the row label of Table 1."""
-        return f"Pain sites, {self.window}"
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (diagnosis("pain_regions"),)
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"distinct body regions with a pain code from {self.window}"
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate: 0 for an entry without such a diagnosis."""
@@ -97,9 +113,19 @@ class Exposed(Spec):
     type: ClassVar[VariableType] = "boolean"
 
     @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (self.record,)
+
+    @property
     def label(self) -> str:
-        """Return the row label of Table 1."""
-        return f"{self.name.replace('_', ' ').capitalize()}: {self.record}, {self.window}"
+        """Return what tables and figures call it."""
+        return self.name.replace("_", " ").capitalize()
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"any {self.record} from {self.window}"
 
     def column(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate, never null."""

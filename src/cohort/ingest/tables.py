@@ -1,7 +1,5 @@
 """From one bucket's staged rows to the store's tables: mapped by the layout's SQL, normalised, freed of repeats."""
 
-# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
-
 from __future__ import annotations
 
 import datetime as dt

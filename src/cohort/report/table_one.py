@@ -7,14 +7,16 @@ from typing import Any
 from cohort.report.labels import Labels
 from cohort.report.numbers import BLANK, HIDDEN, Cell, count, decimal, percent
 from cohort.report.tables import Line, Table
-from cohort.results.estimates import ALL, NOT_ESTIMABLE, SUPPRESSED, Estimates
+from cohort.results.disclosure import Released
+from cohort.results.estimates import ALL, NOT_ESTIMABLE, SUPPRESSED
+from cohort.results.table_one import UNGROUPED
 
 _Rows = dict[tuple[str, str | None, str | None, str], dict[str, Any]]
 
 
-def table_one(estimates: Estimates, labels: Labels) -> Table | None:
+def table_one(released: Released, labels: Labels) -> Table | None:
     """Return Table 1, or None where the study has none."""
-    frame = estimates.select(analysis=0)
+    frame = released.estimates.select(analysis=0)
     if frame.is_empty():
         return None
     rows: _Rows = {
@@ -25,14 +27,14 @@ def table_one(estimates: Estimates, labels: Labels) -> Table | None:
     compared = [
         group for group in groups if any(key[0] == "standardised_difference" and key[3] == group for key in rows)
     ]
-    terms = labels.order(list({term for (_, term, _, _) in rows if term}))
+    terms = labels.order(list({term for (_, term, _, _) in rows if term and term != labels.by(0)}))
     lines = [Line("Persons", (*(_count(rows, None, None, group) for group in groups), *(BLANK for _ in compared)))]
     for term in terms:
         lines += _variable(rows, term, groups, compared, labels)
     columns = [labels.group(0, group) for group in groups]
     against = [f"SMD, {labels.level(labels.by(0), group)}" if len(compared) > 1 else "SMD" for group in compared]
     return Table(
-        labels.title(0, "Table 1. Who is in the cohort"),
+        "",
         ("", *columns, *against),
         tuple(lines),
         _notes(rows, compared, labels),
@@ -91,8 +93,9 @@ def _moments(rows: _Rows, term: str, group: str) -> Cell:
         return Cell("no value", "not_estimable")
     if mean["status"] == SUPPRESSED:
         return HIDDEN
-    deviation = decimal(spread["value"], 1) if spread and spread["value"] is not None else "–"
-    return Cell(f"{decimal(mean['value'], 1)} ({deviation})")
+    digits = 0 if mean["value"].is_integer() and spread and (spread["value"] or 0.0).is_integer() else 1
+    deviation = decimal(spread["value"], digits) if spread and spread["value"] is not None else "–"
+    return Cell(f"{decimal(mean['value'], digits)} ({deviation})")
 
 
 def _difference(row: dict[str, Any] | None) -> Cell:
@@ -110,14 +113,14 @@ def _is_shown(row: dict[str, Any] | None) -> bool:
 
 
 def _notes(rows: _Rows, compared: list[str], labels: Labels) -> tuple[str, ...]:
-    notes = [
-        "Counts with percentages of all persons of the column; a variable without a line “missing” has no missing values."
-    ]
+    notes = ["Counts with percentages of all persons of the column. Without a line “missing”, no value is missing."]
     if compared:
-        method = next(row["method"] for key, row in rows.items() if key[0] == "standardised_difference")
+        sizes = [group for (estimand, term, _, group) in rows if estimand == "count" and term is None]
+        first = next(group for group in sorted(sizes) if group not in {ALL, UNGROUPED, *compared})
         notes.append(
-            f"SMD: standardised mean difference {method}; Austin 2009, several levels after Yang & Dalton 2012."
+            f"SMD: standardised mean difference from {labels.group(0, first)}, known values only; Austin 2009, for "
+            "several levels Yang & Dalton 2012."
         )
-    if any(row["status"].startswith(NOT_ESTIMABLE) for row in rows.values()):
+    if any(row["status"].startswith(NOT_ESTIMABLE) and key[1] != labels.by(0) for key, row in rows.items()):
         notes.append("n.e.: not estimable, as neither group varies or no value is known.")
     return tuple(notes)

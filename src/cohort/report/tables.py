@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from cohort.report.labels import Labels
-from cohort.report.numbers import BLANK, HIDDEN, Cell, count, decimal, interval, percent, ratio
-from cohort.results.estimates import NOT_ESTIMABLE, SUPPRESSED
+from cohort.report.numbers import BLANK, HIDDEN, Cell, count, days, decimal, interval, percent, ratio, significant
+from cohort.results.estimates import COUNTS_SUPPRESSED, NOT_ESTIMABLE, SUPPRESSED
 from cohort.time import to_years
 
 Row = dict[str, Any]
@@ -45,7 +45,7 @@ def refused(row: Row) -> Cell | None:
 
 def counted(row: Row, column: str) -> Cell:
     """Return the cell of a count column: withheld, blank where not applicable, or the number."""
-    if row["status"] == SUPPRESSED:
+    if row["status"] in {SUPPRESSED, COUNTS_SUPPRESSED}:
         return HIDDEN
     return BLANK if row[column] is None else Cell(count(row[column]))
 
@@ -61,7 +61,9 @@ def rate_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
         )
     unit = first(rows, "unit") or "per person-day"
     heading = ("", "Persons", "Events", "Person-years", f"Rate {unit} ({confidence(rows)})")
-    return Table(labels.title(position, "Incidence rates"), heading, tuple(lines), methods(rows, labels, position))
+    outcome = labels.term(first(rows, "outcome"))
+    caption = labels.title(position, f"Incidence rate of {outcome}") + (f": {outcome}" if outcome else "")
+    return Table(caption, heading, tuple(lines), methods(rows, labels, position))
 
 
 def model_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
@@ -74,7 +76,20 @@ def model_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
         lines.append(Line(labels.term(term), (BLANK, BLANK, BLANK)))
         lines += [Line(labels.level(term, row["category"]), _model_cells(row), indent=True) for row in members]
     heading = ("", "Persons", "Events", f"Hazard ratio ({confidence(rows)})")
-    return Table(labels.title(position, "Hazard ratios"), heading, tuple(lines), methods(rows, labels, position))
+    return Table("", heading, tuple(lines), methods(rows, labels, position))
+
+
+def other_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
+    """Return the estimates of one analysis that have no table of their own, one line each."""
+    lines = []
+    for row in rows.iter_rows(named=True):
+        names = [labels.term(row[name]) for name in ("estimand", "outcome", "term", "category") if row[name]]
+        names += [labels.group(position, row["group"])] + ([days(row["time"])] if row["time"] is not None else [])
+        value, lower, upper = (significant(row[name]) for name in ("value", "lower", "upper"))
+        shown = Cell(f"{value} ({interval(lower, upper)})" if lower and upper else value)
+        lines.append(Line(", ".join(names), (counted(row, "n"), counted(row, "events"), refused(row) or shown)))
+    heading = ("", "Persons", "Events", f"Estimate ({confidence(rows)})")
+    return Table(labels.title(position, "Other estimates"), heading, tuple(lines), methods(rows, labels, position))
 
 
 def by_term(rows: pl.DataFrame, labels: Labels) -> list[tuple[str, list[Row]]]:
@@ -117,6 +132,37 @@ def at_or_before(rows: pl.DataFrame, day: int) -> Row | None:
         return None
     earlier = shown.filter(pl.col("time") <= day)
     return earlier.row(-1, named=True) if earlier.height else None
+
+
+def risk_lines(
+    rows: pl.DataFrame, times: list[int], left: str, *, exact: bool
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return who is at risk, who left otherwise and who had the event, as printed under the ticks of a curve.
+
+    Where points were withheld (not ``exact``), a tick without a new point since the last tick stays blank.
+    """
+    shown = [
+        risk_at(rows, day)
+        if exact or day == 0 or rows.filter(pl.col("time") >= before, pl.col("time") < day).height
+        else (None, None, None)
+        for before, day in zip([0, *times], times, strict=False)
+    ]
+    names = ("At risk", left, "Events")
+    return tuple((name, tuple(count(counts[line]) for counts in shown)) for line, name in enumerate(names))
+
+
+def risk_at(rows: pl.DataFrame, day: int) -> tuple[int | None, int | None, int | None]:
+    """Return who is at risk on a day, and who had left otherwise and had the event before it.
+
+    The three are of one moment, the start of the released step that holds the day, and add up to those of day 0.
+    Where persons enter late they cannot, and who left otherwise is not given.
+    """
+    ahead = rows.filter(pl.col("time") >= day)["n"]
+    enter_late = bool((rows["n"].diff() > 0).any())
+    if not len(ahead) or ahead[0] is None:
+        return None, None, None
+    events = int(rows.filter(pl.col("time") < day)["events"].sum())
+    return int(ahead[0]), None if enter_late else int(rows["n"][0]) - int(ahead[0]) - events, events
 
 
 def curve_groups(rows: pl.DataFrame) -> list[str]:

@@ -42,6 +42,7 @@ KEY = ("analysis", "estimand", "outcome", "term", "category", "group", "time")
 NUMBERS = ("value", "std_error", "lower", "upper", "n", "events", "censored", "person_days")
 ALL = "all"
 OK, SUPPRESSED, NOT_ESTIMABLE = "ok", "suppressed", "not_estimable"
+COUNTS_SUPPRESSED = "ok, counts suppressed"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,7 @@ class Estimates:
     On ``survival`` and ``cumulative_incidence`` rows ``n`` counts those at risk on ``time`` (before its events), and
     ``events`` and ``censored`` those since the row before. On ``hazard_ratio`` rows with a ``category`` ``n`` and
     ``events`` are of that level; the reference level has a row of its own, with value 1 and no standard error.
-    ``status`` is ``ok``, ``suppressed`` or ``not_estimable: reason``.
+    ``status`` is ``ok``, ``suppressed`` (no numbers), ``ok, counts suppressed`` or ``not_estimable: reason``.
     """
 
     frame: pl.DataFrame
@@ -112,10 +113,22 @@ class Estimates:
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write ``estimates.csv`` and ``estimates.parquet``: the same content is the same bytes.
 
-        Floats are written in the shortest form that reads back as the same number, null as an empty field. Parquet
-        carries no statistics, so nothing about a withheld value can be read off a footer.
+        Floats are written in the shortest form that reads back as the same number, null as an empty field. In the
+        CSV a text that a spreadsheet would run as a formula gets an apostrophe in front. Parquet carries no
+        statistics, so nothing about a withheld value can be read off a footer.
         """
         csv, parquet = folder / "estimates.csv", folder / "estimates.parquet"
-        self.frame.write_csv(csv)
+        write_csv(self.frame, csv)
         self.frame.write_parquet(parquet, compression="zstd", statistics=False, row_group_size=1 << 20)
         return csv, parquet
+
+
+def write_csv(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame as CSV whose text cells a spreadsheet shows and does not run."""
+    frame.with_columns(_inert(pl.col(pl.String))).write_csv(path)
+
+
+def _inert(text: pl.Expr) -> pl.Expr:
+    """Return text that no spreadsheet takes for a formula; numbers, with their sign, stay as they are."""
+    formula = text.str.contains(r"^[=+\-@\t\r]") & ~text.str.contains(r"^[+-]?[0-9.,]+$")
+    return pl.when(formula).then(pl.lit("'") + text).otherwise(text).name.keep()

@@ -8,31 +8,32 @@ counts is exact (weights are summed as integers, see ``exact``), and whatever is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from cohort.survival.exact import to_limbs
+from cohort.survival.exact import limbs
 from cohort.survival.observations import By, Observations, observe
+from cohort.survival.types import Floats
 
-KEYS = ["group", "entry", "time", "cause"]
+KEYS = ["stratum", "group", "entry", "time", "cause"]
 FROM_START = -1
 """Entry of a person without delayed entry: the risk set (-1, time] holds day 0."""
 DENSE_CELLS = 1 << 22
-"""Up to this many (group, cause, day) cells one ``bincount`` beats a hash table."""
+"""Up to this many cells one ``bincount`` beats a hash table."""
 EVERYBODY = "all"
-"""Name of the only group when there is no ``by``."""
+"""Name of the only group without ``by``, and of the only stratum."""
 
 
 @dataclass(frozen=True, slots=True)
 class DayCounts:
-    """Persons per (group, entry, time, cause), sorted by those keys.
+    """Persons per (stratum, group, entry, time, cause), sorted by those keys.
 
-    ``cells`` has columns ``group`` (text), ``entry, time`` (Int64 days, or Float64), ``cause`` (0 = censored), ``n``
-    (rows, Int64) and, with weights, the limbs of the sums of weights (``w…``) and of their squares (``v…``).
+    ``cells`` has columns ``stratum, group`` (text), ``entry, time`` (Int64 days, or Float64), ``cause`` (0 =
+    censored), ``n`` (rows, Int64) and, with weights, limbs of their sums (``w…``) and sums of squares (``v…``).
     ``causes`` are the event codes that were declared or found.
     """
 
@@ -72,96 +73,126 @@ def count_days(
     entry: str | None = None,
     weights: str | None = None,
     causes: Sequence[int] | None = None,
+    strata: By = None,
 ) -> DayCounts:
     """Count a (bucket's) frame: rows per group, entry, time and cause.
 
     Parameters are those of ``observations.observe``: ``cause`` 0 is censored, ``causes`` the codes allowed besides
-    (those found when ``None``), groups are the text of ``by``, several joined by ``", "``.
+    (those found when ``None``), groups are the text of ``by``, several joined by ``", "``, and so are strata.
 
     Raises
     ------
     InputRefusedError
         On input that cannot be counted.
     """
-    seen = observe(frame, time, cause, by, entry, weights, causes)
-    codes, labels = _groups(seen)
-    cells = _dense_cells(seen, codes, len(labels))
+    seen = observe(frame, time, cause, by, entry, weights, causes, strata)
+    groups, layers = _labelled(seen.rows, seen.by), _labelled(seen.rows, seen.strata)
+    # one number for (stratum, group): a row belongs to part ``stratum · groups + group``
+    part = groups.number if not seen.strata else layers.number * len(groups.labels) + groups.number
+    cells = _count_whole_days(seen, part, len(layers.labels) * len(groups.labels))
     if cells is None:
-        cells = _sparse_cells(seen, codes)
-    cells = cells.with_columns(pl.Series(labels, dtype=pl.String).gather(cells["group"]).alias("group"))
+        cells = _count_times(seen, part)
+    cells = cells.with_columns(
+        layers.labels.gather(cells["part"] // len(groups.labels)).alias("stratum"),
+        groups.labels.gather(cells["part"] % len(groups.labels)).alias("group"),
+    ).drop("part")
     return DayCounts(_sum_cells([cells]), seen.causes, seen.weighted)
 
 
-def _groups(seen: Observations) -> tuple[pl.Series, list[str]]:
-    """Return each row's group number, UInt32 (n,), and the text of every number."""
-    rows = seen.rows
-    if not seen.by:
-        return pl.Series("group", [], pl.UInt32), [EVERYBODY]
-    numbers, levels = zip(*(_levels(rows[name]) for name in seen.by), strict=True)
-    code = numbers[0]
-    labels = list(levels[0])
-    for number, level in zip(numbers[1:], levels[1:], strict=True):
-        code = code * len(level) + number
-        labels = [f"{left}, {right}" for left in labels for right in level]
-    return code.alias("group"), labels
+class _Labelled(NamedTuple):
+    number: pl.Series
+    labels: pl.Series
 
 
-def _levels(column: pl.Series) -> tuple[pl.Series, list[str]]:
+def _labelled(rows: pl.DataFrame, columns: Sequence[str]) -> _Labelled:
+    """Return each row's group number, Int64 (n,), or (1,) without columns, and the text of every number."""
+    number, labels = pl.Series([0], dtype=pl.Int64), pl.Series([EVERYBODY])
+    for i, name in enumerate(columns):
+        position, levels = _levels(rows[name])
+        number = position if i == 0 else number * len(levels) + position
+        labels = levels if i == 0 else pl.Series([f"{left}, {right}" for left in labels for right in levels])
+    return _Labelled(number, labels)
+
+
+def _levels(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     """Return each value's position among the sorted texts of the column, and those texts."""
     if column.dtype.is_integer() and len(column):
         low, high = int(column.min()), int(column.max())  # type: ignore[arg-type]  # integers: checked above
         if high - low < 1000:
-            return (column.cast(pl.Int64) - low).cast(pl.UInt32), [str(value) for value in range(low, high + 1)]
+            return column.cast(pl.Int64) - low, pl.int_range(low, high + 1, eager=True).cast(pl.String)
     text = column.cast(pl.String)
     levels = text.unique().sort()
-    return text.cast(pl.Enum(levels)).to_physical().cast(pl.UInt32), list(levels)
+    return text.cast(pl.Enum(levels)).to_physical().cast(pl.Int64), levels
 
 
-def _dense_cells(seen: Observations, codes: pl.Series, groups: int) -> pl.DataFrame | None:
-    """Count whole days without entry and weights by one ``bincount``; None where that does not apply."""
-    rows = seen.rows
-    plain = rows.schema["time"].is_integer() and not seen.delayed and not seen.weighted and len(rows) > 0
-    if not plain:
+def _count_whole_days(seen: Observations, part: pl.Series, parts: int) -> pl.DataFrame | None:
+    """Count whole days by one number per (part, entry, cause, time); None where there is no such number."""
+    if not seen.rows.schema["time"].is_integer() or seen.rows.is_empty():
         return None
-    days, causes = int(rows["time"].max()) + 1, max(seen.causes, default=0) + 1  # type: ignore[arg-type]  # checked
-    if days * causes * groups > DENSE_CELLS:
+    days, kinds = int(seen.rows["time"].max()) + 1, max(seen.causes, default=0) + 1  # type: ignore[arg-type]  # not null
+    entries = days + 1 if seen.delayed else 1  # entry + 1, or 0 from the start
+    cells = days * kinds * entries * parts
+    if cells >= 1 << 62:
         return None
-    group = codes.cast(pl.Int64) * (causes * days) if len(codes) else pl.lit(0, pl.Int64)
-    cell = rows.select(pl.col("time").cast(pl.Int64) + pl.col("cause").cast(pl.Int64) * days + group).to_series()
-    counted = np.bincount(cell.to_numpy(), minlength=days * causes * groups)
+    cell = pl.col("time").cast(pl.Int64) + pl.col("cause").cast(pl.Int64) * days
+    if seen.delayed:
+        cell = cell + (pl.col("entry").cast(pl.Int64) + 1) * (days * kinds)
+    if parts > 1:
+        cell = cell + part * (days * kinds * entries)
+    number = seen.rows.select(cell.alias("cell")).to_series()
+    sums = _by_number(number, cells, seen)
+    found = sums["cell"].to_numpy()
+    keys = {
+        "part": found // (days * kinds * entries),
+        "entry": found // (days * kinds) % entries + FROM_START,
+        "time": found % days,
+        "cause": found // days % kinds,
+    }
+    return pl.DataFrame(keys).hstack(sums.drop("cell"))
+
+
+def _by_number(number: pl.Series, cells: int, seen: Observations) -> pl.DataFrame:
+    """Sum rows and limbs by cell: ``bincount`` where the cells are few, a hash table where they are not."""
+    if cells > DENSE_CELLS:
+        return pl.DataFrame([number, *_summands(seen)]).group_by("cell").agg(pl.all().sum())
+    place = number.to_numpy()
+    counted = np.bincount(place, minlength=cells)
     found = np.flatnonzero(counted)
-    return pl.DataFrame(
-        {
-            "group": found // (causes * days),
-            "entry": np.full(len(found), FROM_START),
-            "time": found % days,
-            "cause": found // days % causes,
-            "n": counted[found],
-        }
-    )
+    sums = {"cell": found, "n": counted[found]}
+    for name, digit in _limb_columns(seen):
+        sums[name] = np.bincount(place, digit, cells)[found].astype(np.int64)  # whole numbers below 2**53: exact
+    return pl.DataFrame(sums)
 
 
-def _sparse_cells(seen: Observations, codes: pl.Series) -> pl.DataFrame:
-    """Count by hash table: delayed entry, weights, times that are not whole."""
+def _count_times(seen: Observations, part: pl.Series) -> pl.DataFrame:
+    """Count by all keys: times that are not whole days, or days too far apart for one number."""
     clock = pl.Float64 if seen.rows.schema["time"].is_float() else pl.Int64
-    rows = seen.rows.select(
-        codes if len(codes) else pl.lit(0, pl.UInt32).alias("group"),
+    keys = seen.rows.select(
+        (part if len(part) == len(seen.rows) else pl.lit(part[0])).alias("part"),
         (pl.col("entry") if seen.delayed else pl.lit(FROM_START)).cast(clock).alias("entry"),
         pl.col("time").cast(clock),
         pl.col("cause").cast(pl.Int64),
-        pl.lit(1, pl.Int64).alias("n"),
     )
+    return keys.hstack(_summands(seen)).group_by(keys.columns).agg(pl.all().sum())
+
+
+def _summands(seen: Observations) -> list[pl.Series]:
+    """Return what is summed in each cell: rows, and the limbs of weights and of their squares."""
+    ones = pl.Series("n", np.ones(len(seen.rows), dtype=np.int64))
+    return [ones, *(pl.Series(name, digit.astype(np.int64)) for name, digit in _limb_columns(seen))]
+
+
+def _limb_columns(seen: Observations) -> Iterator[tuple[str, Floats]]:
     if seen.weighted:
         weight = seen.rows["weight"].cast(pl.Float64).to_numpy()
-        limbs = {f"w{e:+d}": digit for e, digit in to_limbs(weight).items()}
-        limbs |= {f"v{e:+d}": digit for e, digit in to_limbs(weight * weight).items()}
-        rows = rows.with_columns(pl.Series(name, digit) for name, digit in limbs.items())
-    return rows.group_by(KEYS).agg(pl.all().sum())
+        for kind, values in (("w", weight), ("v", weight * weight)):
+            for exponent, digit in limbs(values):
+                yield f"{kind}{exponent:+d}", digit
 
 
 def _sum_cells(tables: list[pl.DataFrame]) -> pl.DataFrame:
     """Return the cell-wise sum, sorted; the columns of limbs that one table lacks count as 0."""
     table = pl.concat(tables, how="diagonal_relaxed") if len(tables) > 1 else tables[0]
-    limbs = sorted(name for name in table.columns if name not in KEYS and name != "n")
-    values = [pl.col(name).fill_null(0).sum() for name in ["n", *limbs]]
+    weights = sorted(name for name in table.columns if name not in KEYS and name != "n")
+    values = [pl.col(name).fill_null(0).sum() for name in ["n", *weights]]
     return table.group_by(KEYS).agg(values).sort(KEYS)

@@ -12,12 +12,15 @@ Bryson MC, Johnson ME (1981), doi:10.1080/00401706.1981.10487683.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
 
 from cohort.errors import NotEstimableError
-from cohort.survival.cox_newton import Point
+from cohort.survival.cox_newton import Penalty, Point
 from cohort.survival.cox_sums import Rows, kernels
 
 Floats = NDArray[np.float64]
@@ -27,8 +30,8 @@ _TOLERANCE = 1e-7  # HiGHS' own feasibility tolerance
 _ROUNDS = 60
 
 
-def require_identified(point: Point, names: tuple[str, ...]) -> None:
-    """Refuse columns that do not vary within risk sets, and columns that others determine.
+def require_identified(point: Point, names: tuple[str, ...], penalty: Penalty) -> None:
+    """Refuse columns that do not vary within risk sets, and columns that others determine and no penalty splits.
 
     Raises
     ------
@@ -39,6 +42,8 @@ def require_identified(point: Point, names: tuple[str, ...]) -> None:
     flat = ~(diagonal > _DEPENDENT * whole)
     if flat.any():
         raise NotEstimableError("constant", tuple(np.array(names)[flat].tolist()))
+    if penalty.ridge.all():
+        return
     unit = 1.0 / np.sqrt(diagonal)
     dependent = dependent_columns(point.information * np.outer(unit, unit))
     if dependent:
@@ -57,21 +62,50 @@ def dependent_columns(correlation: Floats) -> list[int]:
     return sorted({*involved.tolist(), *bound.tolist()})
 
 
-def require_bounded(rows: Rows, score: Floats, names: tuple[str, ...]) -> None:
-    """Refuse a likelihood without a maximum.
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """In each cell, the highest ``u'z`` at risk and the lowest of an event, with the z of one such row.
+
+    ``top`` and ``low`` have shape (K,), -inf and inf where there is none; ``top_z`` and ``low_z`` (K, p).
+    """
+
+    top: Floats
+    top_z: Floats
+    low: Floats
+    low_z: Floats
+
+    def __add__(self, other: Extremes) -> Extremes:
+        """Return the extremes of both sets of rows."""
+        higher, lower = other.top > self.top, other.low < self.low
+        return Extremes(
+            np.where(higher, other.top, self.top),
+            np.where(higher[:, None], other.top_z, self.top_z),
+            np.where(lower, other.low, self.low),
+            np.where(lower[:, None], other.low_z, self.low_z),
+        )
+
+
+def require_bounded(
+    look: Callable[[Floats], Extremes], score: Floats, names: tuple[str, ...], penalty: Penalty
+) -> None:
+    """Refuse a likelihood without a maximum; a penalty on every column gives it one.
+
+    ``look`` returns the extremes along a direction.
 
     Raises
     ------
     NotEstimableError
         ``monotone_likelihood``, naming the columns of the direction.
     """
-    direction = rising_direction(rows, score)
+    if (penalty.ridge + penalty.lasso).all():
+        return
+    direction = rising_direction(look, score)
     if direction is not None:
         part = np.abs(direction) > 1e-6 * np.abs(direction).max()
         raise NotEstimableError("monotone_likelihood", tuple(np.array(names)[part].tolist()))
 
 
-def rising_direction(rows: Rows, score: Floats) -> Floats | None:
+def rising_direction(look: Callable[[Floats], Extremes], score: Floats) -> Floats | None:
     """Return u with every event highest in its risk set and ``score'u > 0``, or None if there is none, shape (p,).
 
     ``score`` is the score at any point: for such a u it is positive unless all at risk are equal along u.
@@ -87,15 +121,15 @@ def rising_direction(rows: Rows, score: Floats) -> Floats | None:
         if not solved.success or -solved.fun <= _TOLERANCE:
             return None
         direction: Floats = solved.x
-        violated = _violated_pairs(rows, direction)
+        violated = _violated_pairs(look(direction))
         if not len(violated):
             return direction
         pairs = np.unique(np.vstack([pairs, violated]), axis=0)
     return None
 
 
-def _violated_pairs(rows: Rows, direction: Floats) -> Floats:
-    """Return ``z(event) - z(highest at risk)`` of the cells where someone is above an event, worst 500 first."""
+def extremes(rows: Rows, direction: Floats) -> Extremes:
+    """Return the extremes of rows in memory along a direction."""
     cells = rows.cells
     count = cells.time.size
     height = (rows.x - rows.centre) @ (direction / rows.scale)
@@ -107,11 +141,24 @@ def _violated_pairs(rows: Rows, direction: Floats) -> Floats:
         inside = at_risk[cells.start[at_risk] < count]
         low[inside] = cells.start[inside] + 1
     order = at_risk[np.argsort(-height[at_risk], kind="stable")]
-    top = kernels().highest_at_risk(order, low, cells.stop, count)
+    highest = kernels().highest_at_risk(order, low, cells.stop, count)
     events = np.flatnonzero(cells.event)
-    shortfall = height[top[cells.stop[events]]] - height[events]
-    wrong = np.flatnonzero(shortfall > _TOLERANCE * max(1.0, float(np.abs(height).max())))
+    events = events[np.argsort(height[events], kind="stable")][::-1]
+    lowest = np.full(count, -1, dtype=np.int64)
+    lowest[cells.stop[events]] = events  # the last one written is the lowest
+    z_top, z_low = ((rows.x[chosen] - rows.centre) / rows.scale for chosen in (highest, lowest))
+    return Extremes(
+        np.where(highest < 0, -np.inf, height[highest]),
+        np.where((highest < 0)[:, None], 0.0, z_top),
+        np.where(lowest < 0, np.inf, height[lowest]),
+        np.where((lowest < 0)[:, None], 0.0, z_low),
+    )
+
+
+def _violated_pairs(found: Extremes) -> Floats:
+    """Return ``z(lowest event) - z(highest at risk)`` of the cells where someone is above an event, worst 500 first."""
+    shortfall = found.top - found.low
+    wrong = np.flatnonzero(shortfall > _TOLERANCE * max(1.0, float(np.abs(found.low).max())))
     wrong = wrong[np.argsort(-shortfall[wrong], kind="stable")][:500]
-    lower, upper = events[wrong], top[cells.stop[events[wrong]]]
-    difference: Floats = (rows.x[lower] - rows.x[upper]) / rows.scale
+    difference: Floats = found.low_z[wrong] - found.top_z[wrong]
     return difference

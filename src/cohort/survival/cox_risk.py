@@ -6,7 +6,7 @@ exit]``; only those cells enter a partial likelihood, so the rest of the computa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +109,7 @@ def risk_sets(
     """
     if not event.any():
         raise NotEstimableError("no_events")
-    values, exits, entries = _clock(time, entry)
+    values, exits, entries = clock(time, entry)
     code = exits if stratum is None else stratum * values.size + exits
     cells, deaths = _distinct(code[event])
     stop = _last_cell(cells, code, values.size)
@@ -126,6 +126,47 @@ def risk_sets(
     head[1:] = group[1:] != group[:-1]
     slot = stop + event * np.int32(cells.size + 1)
     return RiskSets(values[cells % values.size], group, head, deaths, mass, slot, start)
+
+
+def place_in_cells(
+    cells: RiskSets, time: NDArray[np.generic], event: NDArray[np.bool_], entry: NDArray[np.generic] | None
+) -> RiskSets:
+    """Return cells of a single stratum, known from all rows, with the places of some of the rows."""
+    count = cells.time.size
+    stop = np.searchsorted(cells.time, time.astype(np.float64), side="right") - 1
+    start = np.empty(0, dtype=np.int64)
+    if entry is not None:
+        start = np.searchsorted(cells.time, entry.astype(np.float64), side="right") - 1
+        never = start == stop
+        stop[never] = start[never] = count
+        start[start < 0] = count
+    stop[stop < 0] = count
+    slot = (stop + event * (count + 1)).astype(np.int32)
+    return replace(cells, slot=slot, start=start.astype(np.int32))
+
+
+def check_intervals(
+    person: NDArray[np.int64],
+    entry: NDArray[np.generic],
+    time: NDArray[np.generic],
+    stratum: NDArray[np.int64] | None = None,
+) -> None:
+    """Refuse rows (entry, time] of one person and stratum that overlap, counting the persons; shapes (n,).
+
+    Raises
+    ------
+    InputRefusedError
+        With the number of persons concerned.
+    """
+    groups = (person,) if stratum is None else (person, stratum)
+    order = np.lexsort((time, entry, *groups[::-1]))
+    same = np.ones(order.size - 1, dtype=bool)
+    for group in groups:
+        same &= group[order[1:]] == group[order[:-1]]
+    overlap = same & (entry[order[1:]] < time[order[:-1]])  # type: ignore[operator]  # numeric by the caller's check
+    if overlap.any():
+        persons = np.unique(person[order[1:]][overlap]).size
+        raise InputRefusedError(f"intervals of one person overlap for {persons} persons; split or drop them")
 
 
 def merge_near_ties(values: Floats) -> Floats:
@@ -146,7 +187,7 @@ def merge_near_ties(values: Floats) -> Floats:
     return fixed
 
 
-def _clock(
+def clock(
     time: NDArray[np.generic], entry: NDArray[np.generic] | None
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64] | None]:
     """Return the clock's values and each row's position on it: days by subtraction, other times by rank."""

@@ -10,18 +10,21 @@ import polars as pl
 
 from cohort.errors import InputRefusedError
 from cohort.frames import as_lazy, require_columns
-from cohort.survival.exact import LARGEST_WEIGHT
+from cohort.survival.exact import LARGEST_WEIGHT, SMALLEST_WEIGHT
 
+LARGEST = {"time": 2.0**53, "entry": 2.0**53, "weight": LARGEST_WEIGHT}
+"""Beyond 2**53 whole numbers are no longer exact."""
 By = str | Sequence[str] | None
 """One grouping column, several, or none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Checked rows with columns ``time, cause`` and, where asked for, ``entry, weight`` and the columns of ``by``."""
+    """Checked rows: ``time, cause``, where asked for ``entry, weight``, and the columns of ``by`` and ``strata``."""
 
     rows: pl.DataFrame
     by: tuple[str, ...]
+    strata: tuple[str, ...]
     causes: tuple[int, ...]
 
     @property
@@ -43,6 +46,7 @@ def observe(
     entry: str | None = None,
     weights: str | None = None,
     causes: Sequence[int] | None = None,
+    strata: By = None,
 ) -> Observations:
     """Read the columns of a follow-up frame and refuse what cannot be counted.
 
@@ -62,22 +66,27 @@ def observe(
     InputRefusedError
         On missing, negative or infinite times and weights, ``entry >= time``, undeclared codes, missing groups.
     """
-    names = () if by is None else (by,) if isinstance(by, str) else tuple(by)
+    grouping = {f"by[{i}]": name for i, name in enumerate(_names(by))}
+    layers = {f"strata[{i}]": name for i, name in enumerate(_names(strata))}
     lazy = as_lazy(frame)
     asked = {"time": time, "event or cause": cause, "entry": entry, "weights": weights}
-    asked |= {f"by[{i}]": name for i, name in enumerate(names)}
+    asked |= grouping | layers
     require_columns(lazy, {parameter: name for parameter, name in asked.items() if name is not None})
     columns = (
         {"time": time, "cause": cause} | ({"entry": entry} if entry else {}) | ({"weight": weights} if weights else {})
     )
-    # "by" columns are renamed, so that a grouping column called "time" does not collide with the clock
-    grouping = [pl.col(name).alias(f"by_{i}") for i, name in enumerate(names)]
-    rows = lazy.select([pl.col(name).alias(role) for role, name in columns.items()] + grouping).collect()
+    # columns take the name of their role, so that a grouping column called "time" does not collide with the clock
+    rows = lazy.select(pl.col(name).alias(role) for role, name in (columns | grouping | layers).items()).collect()
+    rows = rows.with_columns(pl.col(name).cast(pl.Float64) for name in columns if rows.schema[name].is_decimal())
     _require_types(rows, columns)
     _refuse(rows, columns, causes)
     rows = _whole_days(rows.with_columns(pl.col("cause").cast(pl.Int64) if rows["cause"].dtype.is_float() else []))
     found = tuple(sorted(int(code) for code in causes)) if causes is not None else _codes(rows["cause"])
-    return Observations(rows, tuple(f"by_{i}" for i in range(len(names))), found)
+    return Observations(rows, tuple(grouping), tuple(layers), found)
+
+
+def _names(columns: By) -> tuple[str, ...]:
+    return () if columns is None else (columns,) if isinstance(columns, str) else tuple(columns)
 
 
 def _require_types(rows: pl.DataFrame, columns: dict[str, str]) -> None:
@@ -92,12 +101,14 @@ def _refuse(rows: pl.DataFrame, columns: dict[str, str], causes: Sequence[int] |
     rules = {f"{role}: missing": pl.col(role).is_null() for role in rows.columns}
     for role in [name for name in ("time", "entry", "weight") if name in columns]:
         rules[f"{role}: negative"] = pl.col(role) < 0
+        if rows.schema[role].is_float() or rows.schema[role] in (pl.Int64, pl.UInt64):  # the others cannot hold so much
+            rules[f"{role}: above {LARGEST[role]:.0e}"] = pl.col(role) > LARGEST[role]
         if rows.schema[role].is_float():
             rules[f"{role}: not finite"] = ~pl.col(role).is_finite()
     if "entry" in columns:
         rules["entry: not before time"] = pl.col("entry") >= pl.col("time")
     if "weight" in columns:
-        rules["weight: above 2**70"] = pl.col("weight") > LARGEST_WEIGHT
+        rules["weight: too small to square"] = (pl.col("weight") > 0) & (pl.col("weight") < SMALLEST_WEIGHT)
     rules["cause: undeclared code"] = _undeclared(rows["cause"].dtype, causes)
     found = rows.select([rule.sum().alias(name) for name, rule in rules.items()]).row(0, named=True)
     faults = [
