@@ -64,12 +64,12 @@ class Layout:
     folder: Path
     dialect: Dialect
     date_formats: tuple[str, ...]
-    missing: tuple[str, ...]
     sources: dict[str, Source]
     views: dict[str, str]
     tables: dict[str, str]
     codes: dict[str, list[list[str]]]
     sha256: str
+    missing: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, layout: str | Path) -> Layout:
