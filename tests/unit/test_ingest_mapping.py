@@ -2,7 +2,9 @@
 
 import datetime as dt
 import re
+import stat
 
+import polars as pl
 import pytest
 
 from cohort.errors import InputRefusedError, StudyError
@@ -149,6 +151,15 @@ def test_values_outside_the_plausible_range_are_rejected_one_by_one_and_counted(
     count = store.account.tables["measurement"]
     assert (count.supplied, count.stored, count.rejected) == (8, 4, {"implausible:NRS": 2, "implausible:VAS": 2})
     assert count.adds_up
+    (rejects,) = (tmp_path / "store" / "private" / "rejects").rglob("*.parquet")
+    assert stat.S_IMODE(rejects.stat().st_mode) == 0o600
+    assert rejects.name == "measurement-0000.parquet"
+    assert sorted(pl.read_parquet(rejects).select("reason", "value").rows()) == [
+        ("implausible:NRS", -1.0),
+        ("implausible:NRS", 10.5),
+        ("implausible:VAS", -0.5),
+        ("implausible:VAS", 101.0),
+    ]
     assert "4 stored + 0 duplicates + 0 superseded + 0 incomplete + 2 implausible:NRS + 2 implausible:VAS" in str(
         store.account
     )
