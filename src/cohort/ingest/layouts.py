@@ -83,18 +83,9 @@ class Layout:
         folder = _folder(layout)
         declared = _declaration(folder / "layout.toml")
         mapped = _mapped(declared, folder)
-        tables = {name: folder / f"{name}.sql" for name in TABLES if (folder / f"{name}.sql").is_file()}
-        views = {name: folder / f"{name}.sql" for name in declared.views}
+        tables, views = _sql_files(folder, declared)
         if not tables and not mapped:
             raise StudyError(f"{folder} maps no store table and has no SQL file named after one ({', '.join(TABLES)})")
-        missing = [path.name for path in views.values() if not path.is_file()]
-        if missing:
-            raise StudyError(f"{folder / 'layout.toml'} names views without a file: {', '.join(missing)}")
-        persons = {name: _person_columns(source) for name, source in declared.sources.items()}
-        if max(persons.values(), default=1) != 1:
-            raise StudyError(
-                f"{folder / 'layout.toml'}: a source has one column of type person, or none; one must have it"
-            )
         codes = sorted((sql_root() / "codes").glob("*.csv")) + sorted(folder.glob("*.csv"))
         written = {name: _select(path) for name, path in tables.items()}
         written |= {name: sql for name, (_, sql) in mapped.items()}
@@ -160,6 +151,19 @@ def _declaration(path: Path) -> _File:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise StudyError(f"{path}, {where}: {first['msg']}; sql/README.md lists the keys") from None
+
+
+def _sql_files(folder: Path, declared: _File) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the SQL files of the store tables and of the layout's views."""
+    tables = {name: folder / f"{name}.sql" for name in TABLES if (folder / f"{name}.sql").is_file()}
+    views = {name: folder / f"{name}.sql" for name in declared.views}
+    missing = [path.name for path in views.values() if not path.is_file()]
+    if missing:
+        raise StudyError(f"{folder / 'layout.toml'} names views without a file: {', '.join(missing)}")
+    persons = {name: _person_columns(source) for name, source in declared.sources.items()}
+    if max(persons.values(), default=1) != 1:
+        raise StudyError(f"{folder / 'layout.toml'}: a source has one column of type person, or none; one must have it")
+    return tables, views
 
 
 def _mapped(declared: _File, folder: Path) -> dict[str, tuple[Source, str]]:

@@ -130,17 +130,10 @@ def source_name(table: str) -> str:
 
 
 def _check(table: Table, mapping: Mapping) -> None:
-    given = set(mapping.columns)
-    if mapping.values:
-        given |= {"value", "instrument"}
-    if "end_date" in table.columns and "date" in given:
-        given |= {"end_date"}
-    unknown = set(mapping.columns) - set(table.columns) - {"as_of"}
-    absent = {name for name in table.required if name != "person_id"} - given
-    if "date" in absent and all(value.date for value in mapping.values.values()) and mapping.values:
-        absent -= {"date"}
     if mapping.values and "value" not in table.columns:
         raise StudyError(f"tables.{table.name}: only measurement takes `values`; give `columns`")
+    unknown = set(mapping.columns) - set(table.columns) - ({"as_of"} if table.name == "person" else set())
+    absent = set(table.required) - {"person_id"} - _given(table, mapping)
     if unknown or absent:
         raise StudyError(
             f"tables.{table.name}: "
@@ -150,6 +143,16 @@ def _check(table: Table, mapping: Mapping) -> None:
                 if names
             )
         )
+
+
+def _given(table: Table, mapping: Mapping) -> set[str]:
+    """Return the columns that a mapping fills, those that it leaves to a rule included."""
+    given = set(mapping.columns)
+    if mapping.values:
+        given |= {"value", "instrument"} | ({"date"} if all(value.date for value in mapping.values.values()) else set())
+    if "date" in given and "end_date" in table.columns:
+        given |= {"end_date"}
+    return given
 
 
 def _person(person: Person) -> SourceColumn:
