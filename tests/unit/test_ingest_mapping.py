@@ -202,6 +202,29 @@ def test_a_faulty_mapping_is_named(tmp_path, declaration, words):
         Layout.read(tmp_path)
 
 
+def test_several_files_fill_one_table(tmp_path):
+    declaration = (
+        HEAD
+        + """
+[[tables.measurement]]
+files = ["pain.csv"]
+person = "id"
+columns = { date = "day", instrument = { constant = "NRS" }, value = "nrs" }
+[[tables.measurement]]
+files = ["mood.csv"]
+person = "patient"
+columns = { date = "when", instrument = { constant = "BDI" }, value = "score" }
+"""
+    )
+    files = {"pain.csv": "id;day;nrs\n1;01.01.2020;4\n", "mood.csv": "patient;when;score\n1;02.01.2020;17\n"}
+    store = load(tmp_path, declaration, files)
+    assert rows(store, "measurement", "instrument", "date", "value") == [
+        ("BDI", DAY(2020, 1, 2), 17.0),
+        ("NRS", DAY(2020, 1, 1), 4.0),
+    ]
+    assert store.scan("measurement").collect()["person_id"].n_unique() == 1
+
+
 def test_a_table_is_mapped_or_written_not_both(tmp_path):
     (tmp_path / "layout.toml").write_text(VISITS)
     (tmp_path / "diagnosis.sql").write_text("select 1 as person")

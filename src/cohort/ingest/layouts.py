@@ -10,14 +10,14 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import duckdb
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest.guard import Dialect
-from cohort.ingest.mapping import Mapping, compile_mapping, source_name
+from cohort.ingest.mapping import Mapping, compile_mappings
 from cohort.ingest.sources import NAME, Declared, Name, Source
 from cohort.store.tables import TABLES
 
@@ -44,6 +44,10 @@ class _Text(Declared):
     missing: list[str] = Field([])
 
 
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
 class _File(Declared):
     """``layout.toml`` as written."""
 
@@ -52,7 +56,7 @@ class _File(Declared):
     dialect: _Text = _Text()
     views: list[Name] = Field([])
     sources: dict[Name, Source] = Field({})
-    tables: dict[str, Mapping] = Field({})
+    tables: dict[str, Annotated[list[Mapping], BeforeValidator(_listed)]] = Field({})
     plausible: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field({})
 
 
@@ -95,7 +99,8 @@ class Layout:
             dialect=Dialect(declared.dialect.delimiter, declared.dialect.encoding),
             date_formats=tuple(declared.dialect.date_format),
             missing=tuple(declared.dialect.missing),
-            sources=declared.sources | {source_name(name): source for name, (source, _) in mapped.items()},
+            sources=declared.sources
+            | {name: source for sources, _ in mapped.values() for name, source in sources.items()},
             views={name: _select(path) for name, path in views.items()},
             tables={name: written[name] for name in TABLES if name in written},
             codes=_with_ranges({path.stem: _code_table(path) for path in codes}, declared),
@@ -166,15 +171,15 @@ def _sql_files(folder: Path, declared: _File) -> tuple[dict[str, Path], dict[str
     return tables, views
 
 
-def _mapped(declared: _File, folder: Path) -> dict[str, tuple[Source, str]]:
-    """Return the source and the statement of every table that is mapped instead of written in SQL."""
+def _mapped(declared: _File, folder: Path) -> dict[str, tuple[dict[str, Source], str]]:
+    """Return the sources and the statement of every table that is mapped instead of written in SQL."""
     unknown = set(declared.tables) - set(TABLES)
     twice = [name for name in declared.tables if (folder / f"{name}.sql").is_file()]
     if unknown:
         raise StudyError(f"{folder / 'layout.toml'}: tables.{min(unknown)} is no store table ({', '.join(TABLES)})")
     if twice:
         raise StudyError(f"{folder}: {twice[0]} is both mapped in layout.toml and written in {twice[0]}.sql; keep one")
-    return {name: compile_mapping(name, mapping) for name, mapping in declared.tables.items()}
+    return {name: compile_mappings(name, mappings) for name, mappings in declared.tables.items()}
 
 
 def _with_ranges(codes: dict[str, list[list[str]]], declared: _File) -> dict[str, list[list[str]]]:
