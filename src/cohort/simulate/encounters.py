@@ -62,7 +62,10 @@ def draw_encounters(world: World) -> Encounters:
     parts = [_pain_encounters(world), *_background(world.scenario, world.persons, world.block.stream("background"))]
     parts = [take(part, world.enrolment.observes(part.person, part.day)) for part in parts]
     whole = Encounters(*(np.concatenate([getattr(part, field) for part in parts]) for field in Encounters.__slots__))
-    return take(whole, np.lexsort((whole.setting, whole.day, whole.person)))
+    # one integer key sorts faster than three: the days of 30 years fit into 14 bits, settings into 2
+    day = whole.day - epoch_day(world.scenario.calendar.first_day)
+    key = (whole.person << 16) | (day << 2) | whole.setting
+    return take(whole, np.argsort(key, kind="stable"))
 
 
 def take(encounters: Encounters, rows: Ints | Bools) -> Encounters:
@@ -223,5 +226,6 @@ def _visits_since(
     draw = random.random(len(person))
     setting = np.select([draw < 0.02, draw < 0.06, draw < 0.16], [3, 2, 1], 0).astype(np.int64)
     stay = np.where(setting == 3, random.integers(1, 6, len(person)), 0)
-    diagnoses = _close_up(vocabulary().numbers(concepts)[column][:, None])
+    diagnoses = np.full((len(person), DIAGNOSES), -1)
+    diagnoses[:, 0] = vocabulary().numbers(concepts)[column]
     return Encounters(person, day, day + stay, setting, diagnoses, np.full(len(person), -1))

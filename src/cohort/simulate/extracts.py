@@ -155,13 +155,12 @@ def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
 
 def person_ids(world: World, person: Ints) -> pl.Series:
     """Return the identifiers of persons given by their rows in the block: text with leading zeros."""
-    number = pl.Series(world.persons.number[person])
-    return "P" + number.cast(pl.String).str.zfill(7)
+    return texts([f"P{number:07d}" for number in world.persons.number.tolist()], person)
 
 
 def _claim_id(world: World, kind: str, person: Ints, sequence: Ints) -> pl.Series:
-    number = pl.Series(world.persons.number[person]).cast(pl.String).str.zfill(7)
-    return kind + number + pl.Series(sequence).cast(pl.String).str.zfill(5)
+    first = texts([f"{kind}{number:07d}" for number in world.persons.number.tolist()], person)
+    return first + texts([f"{place:05d}" for place in range(int(sequence.max(initial=0)) + 1)], sequence)
 
 
 def _sequence(person: Ints) -> Ints:
