@@ -63,6 +63,8 @@ def test_shipped_layouts_are_read_by_name():
             LAYOUT.replace("[sources.people]", "views = ['nowhere']\n[sources.people]", 1),
             r"without a file: nowhere\.sql",
         ),
+        (LAYOUT.replace('"person"', '"text"'), "one column of type person"),
+        (LAYOUT.replace('BORN = "date"', 'BORN = "person"'), "one column of type person"),
         ("name = ", r"layout\.toml"),
     ],
 )
@@ -87,7 +89,7 @@ def test_the_sql_of_an_installed_package_comes_first(tmp_path, monkeypatch):
     assert sql_root() == tmp_path / "sql"
 
 
-def test_the_example_of_the_readme_runs_as_printed(tmp_path):
+def test_the_example_of_the_readme_runs_as_printed(tmp_path, monkeypatch):
     readme = (sql_root() / "README.md").read_text()
     for name, content in re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL):
         path = tmp_path / name
@@ -96,6 +98,11 @@ def test_the_example_of_the_readme_runs_as_printed(tmp_path):
     store = ingest(tmp_path / "extract", tmp_path / "clinic", tmp_path / "store", max_reject_rate=0.3)
     printed = re.search(r"^```text\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)[1]
     assert str(store.account) == printed.strip()
+    by_hand = re.search(r"^```sql\n(create schema.*?)\.read (\S+)\n^```$", readme, flags=re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    with duckdb.connect() as shell:
+        shell.execute(by_hand[1])
+        assert len(shell.execute((tmp_path / by_hand[2]).read_text()).fetchall()) == 4
     back_pain = store.scan("diagnosis").drop("person_id").collect()
     assert back_pain.select("date", "code", "setting").sort("date").rows() == [
         (dt.date(2020, 2, 5), "M545", "outpatient"),

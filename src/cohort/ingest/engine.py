@@ -1,7 +1,5 @@
 """DuckDB, locked down: in memory, confined to the extract and one private folder, and silent about cell values."""
 
-# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
-
 from __future__ import annotations
 
 import datetime as dt

@@ -25,7 +25,6 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 INK, FAINT = "#1b1b1b", "#b9b9b9"
 _STYLE: Any = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "cohort",
     "text.parse_math": False,  # a dollar sign in somebody's label is a dollar sign
     "font.size": 10,
     "text.color": INK,
@@ -38,16 +37,19 @@ _STYLE: Any = {
 }
 
 
-def style() -> AbstractContextManager[None]:
-    """Return the context in which every figure is drawn, whatever the caller's own settings are."""
-    import matplotlib as mpl  # noqa: PLC0415 -- lazily: `import cohort` must not load it
+def style(text: str) -> AbstractContextManager[None]:
+    """Return the context in which a figure is drawn, whatever the caller's own settings are.
 
-    return mpl.rc_context(_STYLE)
+    ``text``, what the figure says, salts the names of its clip paths: no two figures of a page share one.
+    """
+    import matplotlib as mpl
+
+    return mpl.rc_context(_STYLE | {"svg.hashsalt": text})
 
 
 def canvas(width: float, height: float, *, left: float, right: float, bottom: float, top: float) -> tuple[Figure, Axes]:
     """Return a figure of the given size in inches whose axes leave fixed margins, so text beside them aligns."""
-    from matplotlib.figure import Figure  # noqa: PLC0415 -- lazily: `import cohort` must not load it
+    from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height))
     box = (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
@@ -59,7 +61,7 @@ def write(axes: Axes, x: float, y: float, text: str, *, along: str = "axes", **l
 
     ``along="data"`` puts it ``y`` points below the axes at ``x`` of the data instead.
     """
-    from matplotlib.transforms import ScaledTranslation, blended_transform_factory  # noqa: PLC0415 -- lazily
+    from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
     scale = axes.figure.dpi_scale_trans
     if along == "data":
@@ -89,7 +91,7 @@ def svg(figure: Figure, text: str) -> Markup:
     page = re.sub(r"^.*?(?=<svg)", "", page, flags=re.DOTALL)
     page = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", page, flags=re.DOTALL)
     page = re.sub(r' xmlns(:xlink)?="[^"]*"', "", page).replace("xlink:href", "href")
-    page = re.sub(r' id="[a-zA-Z]+\d*_\d+"', "", page)
+    page = re.sub(r' id="[\w.]+_\d+"', "", page)
     for number, colour in enumerate(PALETTE):
         page = page.replace(colour, f"var(--series-{number + 1})")
     page = page.replace(INK, "currentColor").replace(FAINT, "var(--faint)")

@@ -51,7 +51,7 @@ def curves(series: list[Series], times: list[int], *, start: float, exact: bool,
     ----------
     Morris et al. (2019), doi 10.1136/bmjopen-2019-030215 (KMunicate).
     """
-    with style():
+    with style(text):
         lines = sum(len(one.under) for one in series)
         bottom = 0.8 + 0.19 * lines + 0.27 * len(series)
         top = 0.15 + 0.2 * len(series)
@@ -81,7 +81,7 @@ def _draw_curve(axes: Axes, one: Series, number: int, start: float, *, exact: bo
 
 
 def _scale(axes: Axes, series: list[Series], times: list[int], start: float, axis: str) -> None:
-    from matplotlib.ticker import MaxNLocator, PercentFormatter  # noqa: PLC0415 -- lazily
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     edges = pl.concat([one.rows.select(pl.col("upper").fill_null(pl.col("value")), "time") for one in series])
     highest = min(1.0, max(1.08 * float(edges.select(pl.col("upper").max()).item()), 0.01)) if start == 0 else 1.0

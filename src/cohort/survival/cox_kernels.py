@@ -4,8 +4,6 @@ Every kernel works on one chunk of rows, holds no lock and writes only into what
 chunks can run on any number of threads and still be added in one fixed order. Nothing here knows a frame.
 """
 
-# ruff: noqa: PLR0917 -- compiled loops take arrays, and nothing but arrays, by position
-
 from __future__ import annotations
 
 from collections.abc import Callable
