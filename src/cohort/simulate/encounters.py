@@ -84,13 +84,13 @@ def spread_days(world: World) -> Floats:
     rate = np.maximum(spread.per_year_in_pain / shape[1] * ratio, 1e-12)[:, None]
     wait = world.block.stream("spread").standard_exponential(shape) * DAYS_PER_YEAR / rate
     total = np.cumsum(course.lasts, axis=1)
+    before = total - course.lasts
     day = np.full(shape, np.inf)
     for region in range(shape[1]):
         episode = (total < wait[:, [region]]).sum(axis=1)
         inside = episode < total.shape[1]
         row, column = np.nonzero(inside)[0], episode[inside]
-        spent = wait[row, region] - total[row, column] + course.lasts[row, column]
-        day[row, region] = course.onset[row, column] + spent
+        day[row, region] = course.onset[row, column] + wait[row, region] - before[row, column]
     return day
 
 

@@ -10,6 +10,7 @@ Tuva Project, input layer (eligibility, medical_claim, pharmacy_claim), Apache-2
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +33,9 @@ from cohort.simulate.world import World
 from cohort.time import epoch_day
 
 LAYOUTS = ("tuva",)
+ICD10_FROM = epoch_day(dt.date(2015, 10, 1))
+"""Day on which US claims changed from ICD-9-CM to ICD-10-CM."""
+
 PLACE_OF_SERVICE = ("11", None, None, None)
 BILL_TYPE = (None, "131", "131", "111")
 REVENUE_CENTER = (None, "0510", "0450", "0120")
@@ -109,10 +113,6 @@ def _medical_claim(world: World, inside: Bools) -> pl.DataFrame:
             **_diagnoses(encounters),
         }
     )
-
-
-ICD10_FROM = 16_709
-"""Epoch day of 1 October 2015, on which US claims changed from ICD-9-CM to ICD-10-CM."""
 
 
 def _diagnoses(encounters: Encounters) -> dict[str, pl.Series]:
