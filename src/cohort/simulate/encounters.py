@@ -111,9 +111,11 @@ def _opioids(world: World, random: np.random.Generator) -> list[tuple[Ints, Ints
     person, episode = np.nonzero(course.treated & (course.onset <= last_day))
     day = course.onset[person, episode] + world.plan.opioid[person, episode]
     end = np.minimum(course.onset[person, episode] + course.lasts[person, episode], last_day + 1)
+    # shares that add to 1 within the scenario's tolerance are not yet exact enough for numpy
+    shares = np.array(opioid.supply_shares) / np.sum(opioid.supply_shares)
     rounds = []
     while True:
-        supply = random.choice(np.array(opioid.supply_days), len(person), p=np.array(opioid.supply_shares))
+        supply = random.choice(np.array(opioid.supply_days), len(person), p=shares)
         drug = np.full(len(person), vocabulary().number("early_opioid"))
         rounds.append((person, np.floor(day).astype(np.int64), drug, supply))
         day = day + supply
@@ -154,7 +156,7 @@ def _pain_encounters(world: World) -> Encounters:
 
 
 def _pain_settings(visits: Visits, severity: Ints, random: np.random.Generator) -> Ints:
-    """Return settings: emergency for a first visit in severe pain, rarely inpatient in high-impact pain."""
+    """Return settings: emergency for a first visit in severe pain, rarely inpatient; the shares are free choices."""
     draw = random.random(len(severity))
     emergency = np.where(visits.first, np.array([0.03, 0.08, 0.20])[severity], 0.03)
     inpatient = np.where(visits.state > CHRONIC, 0.01, 0.001)
@@ -217,7 +219,10 @@ def _background(scenario: Scenario, persons: Persons, random: np.random.Generato
 def _visits_since(
     concepts: Sequence[str], start: Floats, per_year: float, calendar: tuple[int, int], random: np.random.Generator
 ) -> Encounters:
-    """Return visits at a constant rate from the day a condition starts, ``start`` having shape (persons, concepts)."""
+    """Return visits at a constant rate from the day a condition starts, ``start`` having shape (persons, concepts).
+
+    The shares of the settings are free choices.
+    """
     begin = np.clip(start, calendar[0], calendar[1] + 1)
     count = random.poisson((calendar[1] + 1 - begin) * per_year / DAYS_PER_YEAR)
     person, column = (np.repeat(axis, count.ravel()) for axis in (index.ravel() for index in np.indices(count.shape)))
