@@ -21,11 +21,15 @@ _STEPS = (1, 2, 5, 7, 14, 30, 60, 90, 180, 365, 730, 1826, 3652, 7305)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve: its label, its released rows, and the lines under the axis (name, one text per tick)."""
+    """One curve: its label, its released rows, the lines under the axis, and the day after which risk starts.
+
+    A line under the axis is a name and one text per tick.
+    """
 
     label: str
     rows: pl.DataFrame
     under: tuple[tuple[str, tuple[str, ...]], ...]
+    landmark: int = 0
 
 
 def axis_days(rows: pl.DataFrame) -> list[int]:
@@ -66,11 +70,12 @@ def curves(series: list[Series], times: list[int], *, start: float, exact: bool,
 
 def _draw_curve(axes: Axes, one: Series, number: int, start: float, *, exact: bool) -> None:
     rows = one.rows
-    days = [0, *rows["time"].to_list()]
+    flat = [0, one.landmark] if one.landmark else [0]  # until risk starts the curve is known not to move
+    days = [*flat, *rows["time"].to_list()]
     colour = PALETTE[number % len(PALETTE)]
     dashes = DASHES[number % len(DASHES)]
     value, lower, upper = (
-        [start, *rows[name].fill_null(strategy="forward").to_list()] for name in ("value", "lower", "upper")
+        [start] * len(flat) + rows[name].fill_null(strategy="forward").to_list() for name in ("value", "lower", "upper")
     )
     dots: Any = {} if exact else {"marker": "o", "markersize": 3}
     drawn = "steps-post" if exact else "default"
