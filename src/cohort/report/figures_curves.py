@@ -9,8 +9,7 @@ import polars as pl
 from markupsafe import Markup
 
 from cohort.report.figures import FAINT, PALETTE, canvas, fitted, style, svg, write
-from cohort.report.numbers import count, decimal
-from cohort.time import to_years
+from cohort.report.numbers import calendar_unit, count, in_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,8 +93,8 @@ def _scale(axes: Axes, series: list[Series], times: list[int], start: float, axi
     axes.set_ylim(0, highest)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if highest > 0.06 else 1, symbol="\u202f%"))
-    months = [decimal(12 * to_years(day), 1) for day in times]
-    ticks = [f"{count(day)}\n{month}" if day else "days\nmonths" for day, month in zip(times, months, strict=True)]
+    unit = calendar_unit(times[-1])
+    ticks = [f"{count(day)}\n{in_unit(day, unit)}" if day else f"days\n{unit}" for day in times]
     axes.set_xticks(times, ticks)
     axes.set_xlabel("Time since index")
     axes.set_ylabel(axis)
