@@ -123,8 +123,8 @@ def test_fine_gray_counts_days_from_the_landmark():
     assert now["estimand"].unique().to_list() == ["subdistribution_hazard_ratio"]
     assert now["value"].to_list() == pytest.approx(then["value"].to_list(), rel=1e-12)
     assert now.select("term", "category", "n", "events").rows() == [
-        ("exposed", "false", 4, 0),
-        ("exposed", "true", 4, 4),
+        ("exposed", "false", 4, 2),
+        ("exposed", "true", 4, 3),
     ]
 
 
