@@ -257,6 +257,25 @@ def test_the_variance_sums_squares_over_persons() -> None:
         assert std_error == pytest.approx(sum(value**2 for value in influence.values()) ** 0.5, rel=1e-9)
 
 
+def test_weighted_rows_of_one_person_count_together() -> None:
+    # Splitting a row changes nothing when its person is named; unnamed, the pieces pass for several persons.
+    random = np.random.default_rng(7)
+    entry = random.integers(0, 20, 150)
+    rows = pl.DataFrame(
+        {"id": np.arange(150), "a": entry, "t": entry + random.integers(1, 60, 150), "e": random.integers(0, 2, 150),
+         "w": random.exponential(1, 150) + 0.1}
+    )  # fmt: skip
+    pieces = sv.split_follow_up(rows, "a", "t", "e", [10, 25, 40]).sample(fraction=1, shuffle=True, seed=1)
+    for estimator in (sv.kaplan_meier, sv.nelson_aalen):
+        whole = estimator(rows, "t", "e", entry="a", weights="w").to_polars()
+        split = estimator(pieces, "t", "e", entry="a", weights="w", id="id").to_polars()
+        split = split.filter(pl.col("time").is_in(whole["time"].implode()))
+        for name in ("estimate", "std_error", "lower", "upper"):
+            np.testing.assert_allclose(split[name].to_numpy(), whole[name].to_numpy(), rtol=1e-9)
+    with pytest.raises(StudyError, match="needs entry"):
+        sv.kaplan_meier(rows, "t", "e", id="id")
+
+
 def test_overlapping_spells_of_one_person_are_refused() -> None:
     rows = pl.DataFrame({"id": [1, 1], "a": [0, 1], "b": [3, 4], "e": [1, 0]})
     with pytest.raises(InputRefusedError, match="1 overlapping"):
