@@ -16,14 +16,16 @@ import numpy as np
 import polars as pl
 
 from cohort.survival.exact import limbs
-from cohort.survival.observations import By, Observations, observe
-from cohort.survival.types import Floats
+from cohort.survival.observations import By, observe
+from cohort.survival.types import Floats, Ints
 
 KEYS = ["stratum", "group", "entry", "time", "cause"]
 FROM_START = -1
 """Entry of a person without delayed entry: the risk set (-1, time] holds day 0."""
 DENSE_CELLS = 1 << 22
 """Up to this many cells one ``bincount`` beats a hash table."""
+BLOCK = 1 << 18
+"""Rows counted at a time."""
 EVERYBODY = "all"
 """Name of the only group without ``by``, and of the only stratum."""
 
@@ -87,11 +89,12 @@ def count_days(
     """
     seen = observe(frame, time, cause, by, entry, weights, causes, strata)
     groups, layers = _labelled(seen.rows, seen.by), _labelled(seen.rows, seen.strata)
+    rows = seen.rows.with_columns([*groups.coded, *layers.coded])
     # one number for (stratum, group): a row belongs to part ``stratum · groups + group``
-    part = groups.number if not seen.strata else layers.number * len(groups.labels) + groups.number
-    cells = _count_whole_days(seen, part, len(layers.labels) * len(groups.labels))
+    part, parts = layers.number * len(groups.labels) + groups.number, len(layers.labels) * len(groups.labels)
+    cells = _count_whole_days(rows, seen.causes, part, parts)
     if cells is None:
-        cells = _count_times(seen, part)
+        cells = _count_times(rows, part)
     cells = cells.with_columns(
         layers.labels.gather(cells["part"] // len(groups.labels)).alias("stratum"),
         groups.labels.gather(cells["part"] % len(groups.labels)).alias("group"),
@@ -100,47 +103,50 @@ def count_days(
 
 
 class _Labelled(NamedTuple):
-    number: pl.Series
+    """Columns coded as numbers, the expression of a row's group number (Int64), and the text of every number."""
+
+    coded: list[pl.Series]
+    number: pl.Expr
     labels: pl.Series
 
 
 def _labelled(rows: pl.DataFrame, columns: Sequence[str]) -> _Labelled:
-    """Return each row's group number, Int64 (n,), or (1,) without columns, and the text of every number."""
-    number, labels = pl.Series([0], dtype=pl.Int64), pl.Series([EVERYBODY])
+    coded, number, labels = [], pl.lit(0, pl.Int64), pl.Series([EVERYBODY])
     for i, name in enumerate(columns):
-        position, levels = _levels(rows[name])
+        codes, low, levels = _levels(rows[name])
+        position = pl.col(name).cast(pl.Int64) - low
+        coded.append(codes)
         number = position if i == 0 else number * len(levels) + position
         labels = levels if i == 0 else pl.Series([f"{left}, {right}" for left in labels for right in levels])
-    return _Labelled(number, labels)
+    return _Labelled(coded, number, labels)
 
 
-def _levels(column: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return each value's position among the sorted texts of the column, and those texts."""
+def _levels(column: pl.Series) -> tuple[pl.Series, int, pl.Series]:
+    """Return the column as whole numbers, the lowest of them, and the text of each from the lowest on."""
     if column.dtype.is_integer() and len(column):
-        low, high = int(column.min()), int(column.max())  # type: ignore[arg-type]  # integers: checked above
+        low, high = int(column.min()), int(column.max())  # type: ignore[arg-type]  # numbers, and none is missing
         if high - low < 1000:
-            return column.cast(pl.Int64) - low, pl.int_range(low, high + 1, eager=True).cast(pl.String)
+            return column, low, pl.int_range(low, high + 1, eager=True).cast(pl.String)
     text = column.cast(pl.String)
     levels = text.unique().sort()
-    return text.cast(pl.Enum(levels)).to_physical().cast(pl.Int64), levels
+    return text.cast(pl.Enum(levels)).to_physical(), 0, levels
 
 
-def _count_whole_days(seen: Observations, part: pl.Series, parts: int) -> pl.DataFrame | None:
+def _count_whole_days(rows: pl.DataFrame, causes: Sequence[int], part: pl.Expr, parts: int) -> pl.DataFrame | None:
     """Count whole days by one number per (part, entry, cause, time); None where there is no such number."""
-    if not seen.rows.schema["time"].is_integer() or seen.rows.is_empty():
+    if not rows.schema["time"].is_integer() or rows.is_empty():
         return None
-    days, kinds = int(seen.rows["time"].max()) + 1, max(seen.causes, default=0) + 1  # type: ignore[arg-type]  # not null
-    entries = days + 1 if seen.delayed else 1  # entry + 1, or 0 from the start
+    days, kinds = int(rows["time"].max()) + 1, max(causes, default=0) + 1  # type: ignore[arg-type]  # none is missing
+    entries = days + 1 if "entry" in rows.columns else 1  # entry + 1, or 0 from the start
     cells = days * kinds * entries * parts
     if cells >= 1 << 62:
         return None
     cell = pl.col("time").cast(pl.Int64) + pl.col("cause").cast(pl.Int64) * days
-    if seen.delayed:
+    if "entry" in rows.columns:
         cell = cell + (pl.col("entry").cast(pl.Int64) + 1) * (days * kinds)
     if parts > 1:
         cell = cell + part * (days * kinds * entries)
-    number = seen.rows.select(cell.alias("cell")).to_series()
-    sums = _by_number(number, cells, seen)
+    sums = _in_table(rows, cell, cells) if cells <= DENSE_CELLS else _in_hash(rows, [cell.alias("cell")])
     found = sums["cell"].to_numpy()
     keys = {
         "part": found // (days * kinds * entries),
@@ -151,40 +157,38 @@ def _count_whole_days(seen: Observations, part: pl.Series, parts: int) -> pl.Dat
     return pl.DataFrame(keys).hstack(sums.drop("cell"))
 
 
-def _by_number(number: pl.Series, cells: int, seen: Observations) -> pl.DataFrame:
-    """Sum rows and limbs by cell: ``bincount`` where the cells are few, a hash table where they are not."""
-    if cells > DENSE_CELLS:
-        return pl.DataFrame([number, *_summands(seen)]).group_by("cell").agg(pl.all().sum())
-    place = number.to_numpy()
-    counted = np.bincount(place, minlength=cells)
-    found = np.flatnonzero(counted)
-    sums = {"cell": found, "n": counted[found]}
-    for name, digit in _limb_columns(seen):
-        sums[name] = np.bincount(place, digit, cells)[found].astype(np.int64)  # whole numbers below 2**53: exact
-    return pl.DataFrame(sums)
-
-
-def _count_times(seen: Observations, part: pl.Series) -> pl.DataFrame:
+def _count_times(rows: pl.DataFrame, part: pl.Expr) -> pl.DataFrame:
     """Count by all keys: times that are not whole days, or days too far apart for one number."""
-    clock = pl.Float64 if seen.rows.schema["time"].is_float() else pl.Int64
-    keys = seen.rows.select(
-        (part if len(part) == len(seen.rows) else pl.lit(part[0])).alias("part"),
-        (pl.col("entry") if seen.delayed else pl.lit(FROM_START)).cast(clock).alias("entry"),
-        pl.col("time").cast(clock),
-        pl.col("cause").cast(pl.Int64),
-    )
-    return keys.hstack(_summands(seen)).group_by(keys.columns).agg(pl.all().sum())
+    clock = pl.Float64 if rows.schema["time"].is_float() else pl.Int64
+    entry = pl.col("entry") if "entry" in rows.columns else pl.lit(FROM_START)
+    keys = [part.alias("part"), entry.cast(clock).alias("entry"), pl.col("time").cast(clock)]
+    return _in_hash(rows, [*keys, pl.col("cause").cast(pl.Int64)])
 
 
-def _summands(seen: Observations) -> list[pl.Series]:
-    """Return what is summed in each cell: rows, and the limbs of weights and of their squares."""
-    ones = pl.Series("n", np.ones(len(seen.rows), dtype=np.int64))
-    return [ones, *(pl.Series(name, digit.astype(np.int64)) for name, digit in _limb_columns(seen))]
+def _in_table(rows: pl.DataFrame, cell: pl.Expr, cells: int) -> pl.DataFrame:
+    """Sum each cell by ``bincount``, in blocks of rows that stay in the processor's cache."""
+    sums: dict[str, Ints] = {}
+    for block in rows.iter_slices(max(BLOCK, cells)):
+        place = block.select(cell.alias("cell")).to_series().to_numpy()
+        for name, amount in _amounts(block):
+            added = np.bincount(place, amount, cells).astype(np.int64)  # whole numbers below 2**53: exact
+            sums[name] = sums[name] + added if name in sums else added
+    found = np.flatnonzero(sums["n"])
+    return pl.DataFrame({"cell": found} | {name: total[found] for name, total in sums.items()})
 
 
-def _limb_columns(seen: Observations) -> Iterator[tuple[str, Floats]]:
-    if seen.weighted:
-        weight = seen.rows["weight"].cast(pl.Float64).to_numpy()
+def _in_hash(rows: pl.DataFrame, keys: list[pl.Expr]) -> pl.DataFrame:
+    """Sum each cell in a hash table, where cells are many."""
+    amounts = [pl.Series(name, digit if digit is not None else np.ones(len(rows))) for name, digit in _amounts(rows)]
+    table = rows.select(keys).with_columns(amount.cast(pl.Int64) for amount in amounts)
+    return table.group_by(pl.exclude([amount.name for amount in amounts])).agg(pl.all().sum())
+
+
+def _amounts(rows: pl.DataFrame) -> Iterator[tuple[str, Floats | None]]:
+    """Yield what is summed in each cell: rows (``None``), and the limbs of weights and of their squares."""
+    yield "n", None
+    if "weight" in rows.columns:
+        weight = rows["weight"].cast(pl.Float64).to_numpy()
         for kind, values in (("w", weight), ("v", weight * weight)):
             for exponent, digit in limbs(values):
                 yield f"{kind}{exponent:+d}", digit
