@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from fractions import Fraction
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -99,6 +101,32 @@ def test_groups_are_text_and_joined() -> None:
     rows = frame(t=[1, 2, 3], e=[1, 1, 0], sex=["f", "m", "f"], arm=[2, 1, 10])
     curves = sv.kaplan_meier(rows, by=["sex", "arm"]).to_polars()
     assert curves["group"].to_list() == ["f, 10", "f, 2", "m, 1"]
+
+
+def test_groups_of_every_type() -> None:
+    many = list(range(0, 3000, 1000))  # too far apart to be counted by position
+    for values, texts in [
+        ([5_000_000_000, 5_000_000_001, -3], ["-3", "5000000000", "5000000001"]),
+        (many, ["0", "1000", "2000"]),
+        ([True, False, True], ["false", "true"]),
+        ([0.5, 1.0, 2.0], ["0.5", "1.0", "2.0"]),
+        ([date(2020, 1, 1), date(2021, 1, 1), date(2022, 1, 1)], ["2020-01-01", "2021-01-01", "2022-01-01"]),
+    ]:
+        curves = sv.kaplan_meier(frame(t=[1, 2, 3], e=[1, 1, 1], g=values), by="g").to_polars()
+        assert curves["group"].unique().sort().to_list() == texts
+
+
+def test_days_too_far_apart_for_a_table() -> None:
+    curves = sv.kaplan_meier(frame(a=[0, 1, 2], t=[3, 2**52, 2**40], e=[1, 1, 0]), entry="a")
+    assert estimates(curves) == [(3, pytest.approx(2 / 3)), (2**40, pytest.approx(2 / 3)), (2**52, 0.0)]
+
+
+def test_any_frame_will_do() -> None:
+    columns = {"t": [1, 2, 3], "e": [1, 0, 1]}
+    expected = sv.kaplan_meier(columns).to_polars()
+    relation = duckdb.sql("select * from (values (1, 1), (2, 0), (3, 1)) as rows(t, e)")
+    for rows in (pl.DataFrame(columns), pl.LazyFrame(columns), pl.DataFrame(columns).to_arrow(), relation):
+        assert sv.kaplan_meier(rows).to_polars().equals(expected)
 
 
 def test_a_risk_set_that_empties_and_refills() -> None:

@@ -8,6 +8,7 @@ counts is exact (weights are summed as integers, see ``exact``), and whatever is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ FROM_START = -1
 """Entry of a person without delayed entry: the risk set (-1, time] holds day 0."""
 DENSE_CELLS = 1 << 22
 """Up to this many cells one ``bincount`` beats a hash table."""
-BLOCK = 1 << 18
+BLOCK = 1 << 17
 """Rows counted at a time."""
 EVERYBODY = "all"
 """Name of the only group without ``by``, and of the only stratum."""
@@ -90,86 +91,95 @@ def count_days(
     seen = observe(frame, time, cause, by, entry, weights, causes, strata)
     groups, layers = _labelled(seen.rows, seen.by), _labelled(seen.rows, seen.strata)
     rows = seen.rows.with_columns([*groups.coded, *layers.coded])
-    # one number for (stratum, group): a row belongs to part ``stratum · groups + group``
-    part, parts = layers.number * len(groups.labels) + groups.number, len(layers.labels) * len(groups.labels)
-    cells = _count_whole_days(rows, seen.causes, part, parts)
+    parts = [*layers.axes, *groups.axes]  # a row belongs to part ``stratum · groups + group``
+    cells = _count_whole_days(rows, parts)
     if cells is None:
-        cells = _count_times(rows, part)
+        cells = _count_times(rows, parts)
     cells = cells.with_columns(
         layers.labels.gather(cells["part"] // len(groups.labels)).alias("stratum"),
         groups.labels.gather(cells["part"] % len(groups.labels)).alias("group"),
     ).drop("part")
-    return DayCounts(_sum_cells([cells]), seen.causes, seen.weighted)
+    declared = (
+        seen.causes if seen.causes is not None else tuple(cells["cause"].filter(cells["cause"] != 0).unique().sort())
+    )
+    return DayCounts(_sum_cells([cells]), declared, seen.weighted)
+
+
+class _Axis(NamedTuple):
+    """A column of whole numbers ``low`` … ``low + size - 1``."""
+
+    column: str
+    low: int
+    size: int
 
 
 class _Labelled(NamedTuple):
-    """Columns coded as numbers, the expression of a row's group number (Int64), and the text of every number."""
+    """Columns coded as whole numbers, their axes, and the text of every combination."""
 
     coded: list[pl.Series]
-    number: pl.Expr
+    axes: list[_Axis]
     labels: pl.Series
 
 
 def _labelled(rows: pl.DataFrame, columns: Sequence[str]) -> _Labelled:
-    coded, number, labels = [], pl.lit(0, pl.Int64), pl.Series([EVERYBODY])
+    found = _Labelled([], [], pl.Series([EVERYBODY]))
     for i, name in enumerate(columns):
         codes, low, levels = _levels(rows[name])
-        position = pl.col(name).cast(pl.Int64) - low
-        coded.append(codes)
-        number = position if i == 0 else number * len(levels) + position
-        labels = levels if i == 0 else pl.Series([f"{left}, {right}" for left in labels for right in levels])
-    return _Labelled(coded, number, labels)
+        labels = levels if i == 0 else pl.Series([f"{left}, {right}" for left in found.labels for right in levels])
+        found = _Labelled([*found.coded, codes], [*found.axes, _Axis(name, low, len(levels))], labels)
+    return found
 
 
 def _levels(column: pl.Series) -> tuple[pl.Series, int, pl.Series]:
     """Return the column as whole numbers, the lowest of them, and the text of each from the lowest on."""
     if column.dtype.is_integer() and len(column):
         low, high = int(column.min()), int(column.max())  # type: ignore[arg-type]  # numbers, and none is missing
-        if high - low < 1000:
+        if high - low < 1000 and abs(low) < 1 << 30:
             return column, low, pl.int_range(low, high + 1, eager=True).cast(pl.String)
     text = column.cast(pl.String)
     levels = text.unique().sort()
     return text.cast(pl.Enum(levels)).to_physical(), 0, levels
 
 
-def _count_whole_days(rows: pl.DataFrame, causes: Sequence[int], part: pl.Expr, parts: int) -> pl.DataFrame | None:
+def _count_whole_days(rows: pl.DataFrame, parts: list[_Axis]) -> pl.DataFrame | None:
     """Count whole days by one number per (part, entry, cause, time); None where there is no such number."""
     if not rows.schema["time"].is_integer() or rows.is_empty():
         return None
-    days, kinds = int(rows["time"].max()) + 1, max(causes, default=0) + 1  # type: ignore[arg-type]  # none is missing
-    entries = days + 1 if "entry" in rows.columns else 1  # entry + 1, or 0 from the start
-    cells = days * kinds * entries * parts
-    if cells >= 1 << 62:
+    days, kinds = (int(rows[name].max()) + 1 for name in ("time", "cause"))  # type: ignore[arg-type]  # none is missing
+    entry = [_Axis("entry", FROM_START, days + 1)] if "entry" in rows.columns else []
+    axes = [*parts, *entry, _Axis("cause", 0, kinds), _Axis("time", 0, days)]
+    shape = (math.prod(axis.size for axis in parts), math.prod(axis.size for axis in entry), kinds, days)
+    if math.prod(shape) >= 1 << 62:
         return None
-    cell = pl.col("time").cast(pl.Int64) + pl.col("cause").cast(pl.Int64) * days
-    if "entry" in rows.columns:
-        cell = cell + (pl.col("entry").cast(pl.Int64) + 1) * (days * kinds)
-    if parts > 1:
-        cell = cell + part * (days * kinds * entries)
-    sums = _in_table(rows, cell, cells) if cells <= DENSE_CELLS else _in_hash(rows, [cell.alias("cell")])
-    found = sums["cell"].to_numpy()
-    keys = {
-        "part": found // (days * kinds * entries),
-        "entry": found // (days * kinds) % entries + FROM_START,
-        "time": found % days,
-        "cause": found // days % kinds,
-    }
-    return pl.DataFrame(keys).hstack(sums.drop("cell"))
+    sums = _in_table(rows, axes, math.prod(shape)) if math.prod(shape) <= DENSE_CELLS else _in_hash(rows, axes)
+    part, joined, cause, day = np.unravel_index(sums["cell"].to_numpy(), shape)
+    keys = pl.DataFrame({"part": part, "entry": joined + FROM_START, "time": day, "cause": cause})
+    return keys.hstack(sums.drop("cell"))
 
 
-def _count_times(rows: pl.DataFrame, part: pl.Expr) -> pl.DataFrame:
+def _count_times(rows: pl.DataFrame, parts: list[_Axis]) -> pl.DataFrame:
     """Count by all keys: times that are not whole days, or days too far apart for one number."""
     clock = pl.Float64 if rows.schema["time"].is_float() else pl.Int64
     entry = pl.col("entry") if "entry" in rows.columns else pl.lit(FROM_START)
-    keys = [part.alias("part"), entry.cast(clock).alias("entry"), pl.col("time").cast(clock)]
-    return _in_hash(rows, [*keys, pl.col("cause").cast(pl.Int64)])
+    keys = [entry.cast(clock).alias("entry"), pl.col("time").cast(clock), pl.col("cause").cast(pl.Int64)]
+    return _in_hash(rows, parts, keys).rename({"cell": "part"})
 
 
-def _in_table(rows: pl.DataFrame, cell: pl.Expr, cells: int) -> pl.DataFrame:
+def _numbered(rows: pl.DataFrame, axes: list[_Axis], dtype: Any) -> Any:
+    """Return each row's position in the box of ``axes``, (n,), the last axis running fastest."""
+    number, stride = np.zeros(len(rows), dtype=dtype), 1
+    for axis in reversed(axes):
+        place = rows[axis.column].to_numpy().astype(dtype)
+        number += (place - dtype(axis.low)) * dtype(stride)
+        stride *= axis.size
+    return number
+
+
+def _in_table(rows: pl.DataFrame, axes: list[_Axis], cells: int) -> pl.DataFrame:
     """Sum each cell by ``bincount``, in blocks of rows that stay in the processor's cache."""
     sums: dict[str, Ints] = {}
     for block in rows.iter_slices(max(BLOCK, cells)):
-        place = block.select(cell.alias("cell")).to_series().to_numpy()
+        place = _numbered(block, axes, np.int32)
         for name, amount in _amounts(block):
             added = np.bincount(place, amount, cells).astype(np.int64)  # whole numbers below 2**53: exact
             sums[name] = sums[name] + added if name in sums else added
@@ -177,11 +187,12 @@ def _in_table(rows: pl.DataFrame, cell: pl.Expr, cells: int) -> pl.DataFrame:
     return pl.DataFrame({"cell": found} | {name: total[found] for name, total in sums.items()})
 
 
-def _in_hash(rows: pl.DataFrame, keys: list[pl.Expr]) -> pl.DataFrame:
+def _in_hash(rows: pl.DataFrame, axes: list[_Axis], keys: Sequence[pl.Expr] = ()) -> pl.DataFrame:
     """Sum each cell in a hash table, where cells are many."""
+    table = rows.select(pl.Series("cell", _numbered(rows, axes, np.int64)), *keys)
     amounts = [pl.Series(name, digit if digit is not None else np.ones(len(rows))) for name, digit in _amounts(rows)]
-    table = rows.select(keys).with_columns(amount.cast(pl.Int64) for amount in amounts)
-    return table.group_by(pl.exclude([amount.name for amount in amounts])).agg(pl.all().sum())
+    summed = table.with_columns(amount.cast(pl.Int64) for amount in amounts)
+    return summed.group_by(table.columns).agg(pl.all().sum())
 
 
 def _amounts(rows: pl.DataFrame) -> Iterator[tuple[str, Floats | None]]:

@@ -20,17 +20,15 @@ By = str | Sequence[str] | None
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Checked rows: ``time, cause``, where asked for ``entry, weight``, and the columns of ``by`` and ``strata``."""
+    """Checked rows: ``time, cause``, where asked for ``entry, weight``, and the columns of ``by`` and ``strata``.
+
+    ``causes`` are the event codes that were declared, None where any are taken.
+    """
 
     rows: pl.DataFrame
     by: tuple[str, ...]
     strata: tuple[str, ...]
-    causes: tuple[int, ...]
-
-    @property
-    def delayed(self) -> bool:
-        """Whether persons join after day 0."""
-        return "entry" in self.rows.columns
+    causes: tuple[int, ...] | None
 
     @property
     def weighted(self) -> bool:
@@ -81,8 +79,8 @@ def observe(
     _require_types(rows, columns)
     _refuse(rows, columns, causes)
     rows = _whole_days(rows.with_columns(pl.col("cause").cast(pl.Int64) if rows["cause"].dtype.is_float() else []))
-    found = tuple(sorted(int(code) for code in causes)) if causes is not None else _codes(rows["cause"])
-    return Observations(rows, tuple(grouping), tuple(layers), found)
+    declared = None if causes is None else tuple(sorted(int(code) for code in causes))
+    return Observations(rows, tuple(grouping), tuple(layers), declared)
 
 
 def _names(columns: By) -> tuple[str, ...]:
@@ -133,10 +131,6 @@ def _undeclared(cause: pl.Series, causes: Sequence[int] | None) -> pl.Expr | Non
     if declared is not None:
         return ~code.cast(pl.Float64).is_in([float(known) for known in declared])
     return (code < 0) | (code.cast(pl.Float64) != code.cast(pl.Float64).floor())
-
-
-def _codes(cause: pl.Series) -> tuple[int, ...]:
-    return tuple(sorted(int(code) for code in cause.unique() if code))
 
 
 def _whole_days(rows: pl.DataFrame) -> pl.DataFrame:
