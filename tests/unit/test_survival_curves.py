@@ -129,6 +129,12 @@ def test_any_frame_will_do() -> None:
         assert sv.kaplan_meier(rows).to_polars().equals(expected)
 
 
+def test_two_groups_never_share_a_name() -> None:
+    rows = frame(t=[1, 2], e=[1, 1], a=["x, y", "x"], b=["z", "y, z"])
+    with pytest.raises(InputRefusedError, match="one name"):
+        sv.kaplan_meier(rows, by=["a", "b"])
+
+
 def test_a_risk_set_that_empties_and_refills() -> None:
     # Everyone at risk on day 1 has the event: S stays 0 although another person enters on day 3.
     rows = frame(a=[0, 3], t=[1, 5], e=[1, 1])

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from cohort.errors import InputRefusedError
 from cohort.survival.exact import limbs
 from cohort.survival.observations import By, observe
 from cohort.survival.types import Floats, Ints
@@ -63,9 +64,9 @@ class DayCounts:
         return DayCounts(self.cells.filter(pl.col("time") >= day), self.causes, self.weighted)
 
     def any_cause(self) -> DayCounts:
-        """Return the counts with every cause taken as the event 1."""
-        merged = self.cells.with_columns((pl.col("cause") != 0).cast(pl.Int64).alias("cause"))
-        return DayCounts(_sum_cells([merged]), (1,), self.weighted)
+        """Return the counts with every cause taken as the event 1; its cells may come in parts."""
+        recoded = self.cells.with_columns((pl.col("cause") != 0).cast(pl.Int64).alias("cause"))
+        return DayCounts(recoded, (1,), self.weighted)
 
 
 def count_days(
@@ -102,7 +103,7 @@ def count_days(
     declared = (
         seen.causes if seen.causes is not None else tuple(cells["cause"].filter(cells["cause"] != 0).unique().sort())
     )
-    return DayCounts(_sum_cells([cells]), declared, seen.weighted)
+    return DayCounts(_in_order(cells), declared, seen.weighted)
 
 
 class _Axis(NamedTuple):
@@ -127,6 +128,8 @@ def _labelled(rows: pl.DataFrame, columns: Sequence[str]) -> _Labelled:
         codes, low, levels = _levels(rows[name])
         labels = levels if i == 0 else pl.Series([f"{left}, {right}" for left in found.labels for right in levels])
         found = _Labelled([*found.coded, codes], [*found.axes, _Axis(name, low, len(levels))], labels)
+    if found.labels.n_unique() < len(found.labels):
+        raise InputRefusedError("values with ', ' in them give two groups one name; write them without")
     return found
 
 
@@ -207,7 +210,11 @@ def _amounts(rows: pl.DataFrame) -> Iterator[tuple[str, Floats | None]]:
 
 def _sum_cells(tables: list[pl.DataFrame]) -> pl.DataFrame:
     """Return the cell-wise sum, sorted; the columns of limbs that one table lacks count as 0."""
-    table = pl.concat(tables, how="diagonal_relaxed") if len(tables) > 1 else tables[0]
-    weights = sorted(name for name in table.columns if name not in KEYS and name != "n")
-    values = [pl.col(name).fill_null(0).sum() for name in ["n", *weights]]
-    return table.group_by(KEYS).agg(values).sort(KEYS)
+    table = pl.concat(tables, how="diagonal_relaxed")
+    return _in_order(table.group_by(KEYS).agg(pl.all().fill_null(0).sum()))
+
+
+def _in_order(cells: pl.DataFrame) -> pl.DataFrame:
+    """Return the cells sorted, their columns in one order whatever was counted first."""
+    weights = sorted(name for name in cells.columns if name not in KEYS and name != "n")
+    return cells.select([*KEYS, "n", *weights]).sort(KEYS)
