@@ -214,7 +214,7 @@ def test_options_that_do_not_exist_are_refused() -> None:
     for options in ({"conf_type": "exact"}, {"level": 95}, {"variance": "bootstrap"}):
         with pytest.raises(StudyError):
             sv.kaplan_meier(rows, **options)
-    with pytest.raises(StudyError, match="no weighted form"):
+    with pytest.raises(StudyError, match="no form for weights"):
         sv.cumulative_incidence(rows, cause="e", weights="w", variance="delta")
 
 
