@@ -223,3 +223,16 @@ def test_the_value_on_a_day() -> None:
     read = curves.at([0, 2, 3, 4, 9, 10])
     assert read["estimate"].to_list() == pytest.approx([1, 2 / 3, 2 / 3, 1 / 3, 1 / 3, 1 / 3])
     assert read["n_risk"].to_list() == [3, 3, 2, 2, 1, 0]
+
+
+def test_contrasts_at_a_day() -> None:
+    # a: 1 - 1/2 on day 2; b: 1 - 1/4 on day 2. Difference 1/4 with variance 1/8 + 3/64; after day 5 b has nobody.
+    rows = frame(t=[2, 9, 2, 5, 5, 5], e=[1, 0, 1, 0, 0, 0], g=list("aabbbb"))
+    table = sv.kaplan_meier(rows, by="g").contrasts([2, 6])
+    difference, later, ratio, _ = table.rows(named=True)
+    assert (difference["group"], difference["reference"], difference["time"]) == ("b", "a", 2)
+    assert (difference["estimate"], difference["std_error"]) == (0.25, pytest.approx((1 / 8 + 3 / 64) ** 0.5))
+    assert ratio["contrast"] == "ratio" and ratio["estimate"] == pytest.approx(1.5)
+    assert later["estimate"] is None and later["p_value"] is None
+    zero = sv.cumulative_incidence(frame(t=[1, 3, 3], c=[0, 1, 0], g=list("aab")), by="g").contrasts([1, 3])
+    assert zero.filter(pl.col("contrast") == "ratio")["estimate"].to_list() == [None, None]
