@@ -1,0 +1,220 @@
+"""Cox regression: the function a study calls, and the two fitters with lifelines' interface.
+
+The numbers come from :mod:`cohort.survival.cox_newton`. ``CoxPHFitter`` and ``CoxTimeVaryingFitter`` load lifelines
+and pandas only when they are asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
+
+from cohort.errors import InputRefusedError, StudyError
+from cohort.frames import as_lazy, require_columns
+from cohort.survival.cox_model import CoxEstimate, Follow, estimate
+from cohort.survival.cox_newton import Optimum, Ties
+from cohort.survival.design import Design, Missing, Term, design_matrix, parse_terms
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class CoxFit:
+    """A fitted Cox model; arrays have one entry per column of the design, shape (p,), ``covariance`` is (p, p).
+
+    ``n`` counts the rows used, ``n_missing`` those left out because a term was missing; ``references`` gives the
+    reference level of each categorical variable.
+    """
+
+    terms: tuple[str, ...]
+    coef: Floats
+    std_error: Floats
+    lower: Floats
+    upper: Floats
+    z: Floats
+    p_value: Floats
+    covariance: Floats
+    log_likelihood_null: float
+    log_likelihood: float
+    score_test: float
+    n: int
+    n_events: int
+    n_missing: int
+    references: dict[str, str]
+    ties: Ties
+    level: float
+    method: str
+    steps: int
+    concordance: float | None = field(default=None)
+
+    @property
+    def hazard_ratio(self) -> Floats:
+        """Return exp(coef), shape (p,)."""
+        ratio: Floats = np.exp(self.coef)
+        return ratio
+
+    @property
+    def likelihood_ratio_test(self) -> tuple[float, int, float]:
+        """Return statistic, degrees of freedom and p-value against no covariate at all."""
+        statistic = 2 * (self.log_likelihood - self.log_likelihood_null)
+        return statistic, len(self.terms), float(stats.chi2.sf(statistic, len(self.terms)))
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return one row per column: term, coef, std_error, hazard_ratio and its limits, z, p_value."""
+        return pl.DataFrame(
+            {
+                "term": list(self.terms),
+                "coef": self.coef,
+                "std_error": self.std_error,
+                "hazard_ratio": self.hazard_ratio,
+                "lower": self.lower,
+                "upper": self.upper,
+                "z": self.z,
+                "p_value": self.p_value,
+            }
+        )
+
+
+def fit_cox(
+    frame: Any,
+    time: str = "time",
+    event: str = "event",
+    entry: str | None = None,
+    *,
+    terms: str | tuple[Term, ...],
+    ties: Ties = "efron",
+    level: float = 0.95,
+    missing: Missing = "refuse",
+) -> CoxFit:
+    """Fit a Cox model to one row per person; the result does not depend on row order or threads, to the bit.
+
+    Parameters
+    ----------
+    frame
+        Any frame; ``time`` (and ``entry``) in whole days or any number, ``event`` Boolean or 0/1.
+    terms
+        Names and products, such as ``"early_opioid + age + sex + age:sex"``.
+    missing
+        ``"refuse"`` missing values in a term, or ``"leave_out"`` those rows and count them.
+
+    Raises
+    ------
+    InputRefusedError
+        For unusable columns.
+    NotEstimableError
+        ``no_events``, ``constant``, ``collinear``, ``monotone_likelihood`` or ``not_converged``, naming the columns.
+
+    References
+    ----------
+    Cox DR (1972), doi:10.1111/j.2517-6161.1972.tb00899.x; Efron B (1977), doi:10.1080/01621459.1977.10480613.
+    """
+    if ties not in ("efron", "breslow"):
+        raise StudyError("ties must be 'efron' or 'breslow'")
+    if not 0 < level < 1:
+        raise StudyError("level must lie between 0 and 1")
+    design, follow = model_arrays(frame, time, event, entry, terms=terms, missing=missing)
+    return _result(estimate(design.matrix, follow, design.names, ties), design, level)
+
+
+def model_arrays(
+    frame: Any,
+    time: str = "time",
+    event: str = "event",
+    entry: str | None = None,
+    *,
+    terms: str | tuple[Term, ...],
+    missing: Missing = "refuse",
+) -> tuple[Design, Follow]:
+    """Return the arrays of a Cox model in an order that does not depend on the frame's; see :func:`fit_cox`."""
+    parsed = parse_terms(terms) if isinstance(terms, str) else terms
+    table = sorted_rows(frame, {"time": time, "event": event, **({"entry": entry} if entry else {})}, parsed)
+    design = design_matrix(table, parsed, missing)
+    if not design.kept.all():
+        table = table.filter(pl.Series(design.kept))
+    entries = table[entry].to_numpy() if entry else None
+    return design, Follow(table[time].to_numpy(), table[event].cast(pl.Float64).to_numpy(), entries)
+
+
+def sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
+    """Collect the columns a model reads, sorted by all of them: equal rows are interchangeable, so bits are fixed."""
+    lazy = as_lazy(frame)
+    require_columns(lazy, columns)
+    variables = dict.fromkeys(name for term in terms for name in term.variables)
+    require_columns(lazy, {f"term {name}": name for name in variables})
+    wanted = list(dict.fromkeys([*columns.values(), *variables]))
+    table = lazy.select(wanted).sort(wanted, nulls_last=True).collect()
+    for role, name in columns.items():
+        numeric = table[name].dtype.is_numeric() or (role == "event" and table[name].dtype == pl.Boolean)
+        if not numeric:
+            raise InputRefusedError(f"column {name} is {table[name].dtype}; {role} must be a number (days, or a code)")
+        if gone := table[name].null_count():
+            raise InputRefusedError(f"column {name} ({role}) is missing in {gone} rows; mend or remove them first")
+    return table
+
+
+def _result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
+    return summarise(
+        fit.optimum,
+        (fit.coef, fit.std_error, fit.covariance),
+        design.names,
+        fit.ties,
+        level,
+        n=fit.rows.shape[0],
+        n_events=int(fit.rows.cells.deaths.sum()),
+        n_missing=design.n_missing,
+        references=design.references,
+        remarks=("delayed entry",) * bool(fit.rows.cells.start.size),
+    )
+
+
+def summarise(
+    optimum: Optimum,
+    estimates: tuple[Floats, Floats, Floats],
+    names: tuple[str, ...],
+    ties: Ties,
+    level: float,
+    *,
+    n: int,
+    n_events: int,
+    n_missing: int,
+    references: dict[str, str],
+    remarks: tuple[str, ...] = (),
+) -> CoxFit:
+    """Return a fit with its Wald limits; ``estimates`` are coef (p,), std_error (p,) and covariance (p, p)."""
+    coef, std_error, covariance = estimates
+    reach = stats.norm.isf((1 - level) / 2) * std_error
+    with np.errstate(over="ignore", under="ignore"):
+        lower, upper = np.exp(coef - reach), np.exp(coef + reach)
+    return CoxFit(
+        terms=names,
+        coef=coef,
+        std_error=std_error,
+        lower=lower,
+        upper=upper,
+        z=coef / std_error,
+        p_value=2 * stats.norm.sf(np.abs(coef / std_error)),
+        covariance=covariance,
+        log_likelihood_null=optimum.null.log_likelihood,
+        log_likelihood=optimum.point.log_likelihood,
+        score_test=optimum.score_test,
+        n=n,
+        n_events=n_events,
+        n_missing=n_missing,
+        references=references,
+        ties=ties,
+        level=level,
+        method=", ".join(["Cox proportional hazards", f"{ties.capitalize()} ties", *remarks, "Wald limits"]),
+        steps=optimum.steps,
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("CoxPHFitter", "CoxTimeVaryingFitter"):
+        return getattr(import_module("cohort.survival._lifelines"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

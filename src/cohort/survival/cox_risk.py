@@ -1,0 +1,240 @@
+"""Who is at risk when: every row's entry and exit as positions among the event times of its stratum.
+
+A *cell* is one event time of one stratum. A row is at risk in the cells after its entry up to its exit, ``(entry,
+exit]``; only those cells enter a partial likelihood, so the rest of the computation never sees a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cohort.errors import InputRefusedError, NotEstimableError
+
+Floats = NDArray[np.float64]
+
+_TABLE = 1 << 24  # (stratum, day) pairs up to which a lookup table is cheaper than a search
+
+
+@dataclass(frozen=True, slots=True)
+class RiskSets:
+    """Cells and the rows' places in them.
+
+    Parameters
+    ----------
+    time
+        Event time of each cell, float64, shape (K,); cells are sorted by stratum, then time.
+    stratum
+        Stratum of each cell, int64, shape (K,).
+    head
+        Whether a cell is the first of its stratum, Boolean, shape (K,).
+    deaths, weight
+        Events in each cell: their number, int64, and their total weight, float64, shape (K,).
+    slot
+        Last cell at risk of each row, plus K + 1 for rows with an event, int32, shape (n,); K means never at risk.
+    start
+        Last cell before each row's entry, int32, shape (n,), K for none; of length 0 without delayed entry.
+    """
+
+    time: Floats
+    stratum: NDArray[np.int64]
+    head: NDArray[np.bool_]
+    deaths: NDArray[np.int64]
+    weight: Floats
+    slot: NDArray[np.int32]
+    start: NDArray[np.int32]
+
+    @property
+    def event(self) -> NDArray[np.bool_]:
+        """Return which rows have an event, shape (n,)."""
+        return self.slot > self.time.size
+
+    @property
+    def stop(self) -> NDArray[np.int32]:
+        """Return each row's last cell at risk, K for none, shape (n,)."""
+        return self.slot - self.event * np.int32(self.time.size + 1)
+
+
+def check_follow_up(time: NDArray[np.generic], event: NDArray[np.generic], entry: NDArray[np.generic] | None) -> None:
+    """Refuse times, entries and event codes that have no meaning, by count and never by value.
+
+    Raises
+    ------
+    InputRefusedError
+        For a non-finite or negative exit, an event other than 0/1, an entry after the exit, or an event on the day
+        of entry (risk sets are ``(entry, exit]``).
+    """
+    if not np.isin(event, (0, 1)).all():
+        raise InputRefusedError(f"the event is neither 0 nor 1 in {int((~np.isin(event, (0, 1))).sum())} rows")
+    faults = {"the time is not a finite number": ~np.isfinite(time)}
+    if entry is None:
+        faults["the time is negative"] = time < 0  # type: ignore[operator]  # numeric by the caller's check
+    else:
+        faults["the entry is not a finite number"] = ~np.isfinite(entry)
+        faults["the entry is after the exit"] = entry > time  # type: ignore[operator]  # numeric, as above
+        faults["an event falls on the day of entry, where its own row is not yet at risk"] = (entry == time) & (
+            event == 1
+        )
+    for fault, where in faults.items():
+        if where.any():
+            raise InputRefusedError(f"{fault} in {int(where.sum())} rows")
+
+
+def risk_sets(
+    time: NDArray[np.generic],
+    event: NDArray[np.bool_],
+    entry: NDArray[np.generic] | None = None,
+    stratum: NDArray[np.int64] | None = None,
+    weight: Floats | None = None,
+) -> RiskSets:
+    """Place rows in the cells of their stratum; times are days (integers) or numbers with near ties merged.
+
+    Parameters
+    ----------
+    time, entry
+        Exit and entry of each row, integer or float, shape (n,).
+    event
+        Whether the row ends in an event, Boolean, shape (n,).
+    stratum
+        Codes 0 … S - 1, int64, shape (n,).
+    weight
+        Case weights, shape (n,).
+
+    Raises
+    ------
+    NotEstimableError
+        If there is no event.
+    """
+    if not event.any():
+        raise NotEstimableError("no_events")
+    values, exits, entries = clock(time, entry)
+    code = exits if stratum is None else stratum * values.size + exits
+    cells, deaths = _distinct(code[event])
+    stop = _last_cell(cells, code, values.size)
+    start = np.empty(0, dtype=np.int32)
+    if entries is not None:
+        start = _last_cell(cells, entries if stratum is None else stratum * values.size + entries, values.size)
+        never = start == stop
+        stop[never] = start[never] = cells.size
+    mass: Floats = deaths.astype(np.float64)
+    if weight is not None:
+        mass = np.bincount(stop[event], weights=weight[event], minlength=cells.size).astype(np.float64)
+    group = cells // values.size
+    head = np.ones(cells.size, dtype=bool)
+    head[1:] = group[1:] != group[:-1]
+    slot = stop + event * np.int32(cells.size + 1)
+    return RiskSets(values[cells % values.size], group, head, deaths, mass, slot, start)
+
+
+def place_in_cells(
+    cells: RiskSets, time: NDArray[np.generic], event: NDArray[np.bool_], entry: NDArray[np.generic] | None
+) -> RiskSets:
+    """Return cells of a single stratum, known from all rows, with the places of some of the rows."""
+    count = cells.time.size
+    stop = np.searchsorted(cells.time, time.astype(np.float64), side="right") - 1
+    start = np.empty(0, dtype=np.int64)
+    if entry is not None:
+        start = np.searchsorted(cells.time, entry.astype(np.float64), side="right") - 1
+        never = start == stop
+        stop[never] = start[never] = count
+        start[start < 0] = count
+    stop[stop < 0] = count
+    slot = (stop + event * (count + 1)).astype(np.int32)
+    return replace(cells, slot=slot, start=start.astype(np.int32))
+
+
+def check_intervals(
+    person: NDArray[np.int64],
+    entry: NDArray[np.generic],
+    time: NDArray[np.generic],
+    stratum: NDArray[np.int64] | None = None,
+) -> None:
+    """Refuse rows (entry, time] of one person and stratum that overlap, counting the persons; shapes (n,).
+
+    Raises
+    ------
+    InputRefusedError
+        With the number of persons concerned.
+    """
+    groups = (person,) if stratum is None else (person, stratum)
+    order = np.lexsort((time, entry, *groups[::-1]))
+    same = np.ones(order.size - 1, dtype=bool)
+    for group in groups:
+        same &= group[order[1:]] == group[order[:-1]]
+    overlap = same & (entry[order[1:]] < time[order[:-1]])  # type: ignore[operator]  # numeric by the caller's check
+    if overlap.any():
+        persons = np.unique(person[order[1:]][overlap]).size
+        raise InputRefusedError(f"intervals of one person overlap for {persons} persons; split or drop them")
+
+
+def merge_near_ties(values: Floats) -> Floats:
+    """Return sorted distinct times with those closer than 1.5e-8 (absolutely, or to their mean) set to the first.
+
+    References
+    ----------
+    Therneau T (2024), survival package, vignette "Roundoff error and tied times" (``timefix``).
+    """
+    tolerance = float(np.sqrt(np.finfo(np.float64).eps))
+    gap = np.diff(values)
+    scale = float(np.abs(values).mean()) if values.size else 0.0
+    near = (gap <= tolerance) | (gap <= tolerance * scale)
+    if not near.any():
+        return values
+    first = np.concatenate([[0], np.where(near, 0, np.arange(1, values.size))]).astype(np.int64)
+    fixed: Floats = values[np.maximum.accumulate(first)]
+    return fixed
+
+
+def clock(
+    time: NDArray[np.generic], entry: NDArray[np.generic] | None
+) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64] | None]:
+    """Return the clock's values and each row's position on it: days by subtraction, other times by rank."""
+    days, since = _whole_days(time), None if entry is None else _whole_days(entry)
+    if days is not None and (entry is None or since is not None):
+        low, high = int(days.min()), int(days.max())
+        if since is not None:
+            low = min(low, int(since.min()))
+        if high - low < _TABLE:
+            values = np.arange(low, high + 1, dtype=np.float64)
+            return values, days - low, None if since is None else since - low
+    parts = [time.astype(np.float64)] + ([] if entry is None else [entry.astype(np.float64)])
+    distinct, place = np.unique(np.concatenate(parts), return_inverse=True)
+    values, rank = np.unique(merge_near_ties(distinct), return_inverse=True)
+    place = rank[place]
+    return values, place[: time.size], None if entry is None else place[time.size :]
+
+
+def _whole_days(values: NDArray[np.generic]) -> NDArray[np.int64] | None:
+    """Return times as int64 if all are whole numbers that int64 holds."""
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64, copy=False)
+    if float(np.abs(values).max()) > 2.0**53 or not (np.floor(values) == values).all():
+        return None
+    return values.astype(np.int64)
+
+
+def _distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    if int(codes.max()) < _TABLE:
+        counts = np.bincount(codes)
+        cells = np.flatnonzero(counts)
+        return cells.astype(np.int64), counts[cells].astype(np.int64)
+    cells, counts = np.unique(codes, return_counts=True)
+    return cells, counts.astype(np.int64)
+
+
+def _last_cell(cells: NDArray[np.int64], codes: NDArray[np.int64], width: int) -> NDArray[np.int32]:
+    """Return for each (stratum, time) code the last cell of its stratum at or before it, or K."""
+    if int(codes.max()) < _TABLE:
+        present = np.zeros(int(codes.max()) + 1, dtype=np.int32)
+        present[cells[cells < present.size]] = 1
+        lookup = np.cumsum(present, dtype=np.int32) - 1
+        lookup[lookup < 0] = cells.size
+        inside = lookup < cells.size
+        inside[inside] = cells[lookup[inside]] // width == np.flatnonzero(inside) // width
+        lookup[~inside] = cells.size
+        return lookup[codes].astype(np.int32)
+    place = np.searchsorted(cells, codes, side="right") - 1
+    outside = (place < 0) | (cells[place] // width != codes // width)
+    return np.where(outside, cells.size, place).astype(np.int32)
