@@ -25,7 +25,7 @@ from cohort.survival.cox_checks import Extremes, extremes, require_bounded, requ
 from cohort.survival.cox_model import in_units
 from cohort.survival.cox_newton import PartialLikelihood, Penalty, Ties, invert, maximise
 from cohort.survival.cox_risk import RiskSets, check_follow_up, place_in_cells
-from cohort.survival.cox_sums import Arrays, Rows, RowSums, ScoreTables, score_tables, workers
+from cohort.survival.cox_sums import Arrays, Rows, RowSums, ScoreTables, centre_of, score_tables, workers
 from cohort.survival.design import Missing, Term, design_matrix, parse_terms, seen_levels
 
 Floats = NDArray[np.float64]
@@ -263,11 +263,8 @@ def _model(map_buckets: MapBuckets, plan: Plan, survey: Survey) -> tuple[tuple[s
     (mean,) = gather(nodes for _, nodes, _, _ in found)
     low = np.min([lowest for _, _, lowest, _ in found], axis=0)
     high = np.max([highest for _, _, _, highest in found], axis=0)
-    mean = mean / survey.n
-    reach = np.maximum(high - mean, mean - low)
-    constant = (low == high) | ~(reach >= np.finfo(np.float64).tiny)
-    centred = replace(model, centre=np.where(constant, low, mean), scale=np.where(constant, 1.0, reach))
-    return names, centred
+    centre, scale = centre_of(low, high, mean / survey.n)
+    return names, replace(model, centre=centre, scale=scale)
 
 
 def _survey(frame: Any, *, plan: Plan) -> Survey:
