@@ -20,7 +20,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cohort.errors import InputRefusedError, NotEstimableError
-from cohort.survival.cox import CoxFit, sorted_rows, summarise
+from cohort.survival.cox import CoxFit, model_columns, summarise
 from cohort.survival.cox_checks import Extremes, extremes, require_bounded, require_identified
 from cohort.survival.cox_model import in_units
 from cohort.survival.cox_newton import PartialLikelihood, Penalty, Ties, invert, maximise
@@ -52,12 +52,14 @@ class Plan:
     def table(self, frame: Any) -> pl.DataFrame:
         """Return a bucket's rows by lane, then person, then everything else."""
         columns = {"person": self.person, "time": self.time, "event": self.event}
-        table = sorted_rows(frame, columns | ({"entry": self.entry} if self.entry else {}), self.terms)
+        table = model_columns(frame, columns | ({"entry": self.entry} if self.entry else {}), self.terms)
         if not table[self.person].dtype.is_integer() or (table[self.person] < 0).any():
-            raise InputRefusedError(
-                f"column {self.person} must be a whole number from 0: persons belong to lanes by it"
-            )
-        return table.sort(pl.col(self.person) % LANES, maintain_order=True)
+            raise InputRefusedError(f"column {self.person} must hold whole numbers from 0: they place persons in lanes")
+        person = table[self.person].to_numpy()
+        order = np.lexsort((person, person % LANES))
+        if (person[order[1:]] == person[order[:-1]]).any():  # several rows of a person: their order has to be fixed too
+            return table.sort(table.columns, nulls_last=True).sort(pl.col(self.person) % LANES, maintain_order=True)
+        return table if (order[1:] > order[:-1]).all() else table[order]
 
 
 @dataclass(frozen=True, slots=True)

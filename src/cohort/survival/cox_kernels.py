@@ -72,10 +72,12 @@ def risk_sums(
             own[i] = exp(eta[i])
         if weight.size:
             own *= weight[low:high]
+        part = 0.0
         for i in range(eta.size):
             table[place[i]] += own[i]
             if place[i] >= half:
-                total += eta[i] * (weight[low + i] if weight.size else 1.0)
+                part += eta[i] * (weight[low + i] if weight.size else 1.0)
+        total += part
         if start.size:
             for i in range(eta.size):
                 table[start[low + i]] -= own[i]
@@ -180,12 +182,18 @@ def tie_terms(
 def event_strip(
     xt: Floats, centre: Floats, scale: Floats, weight: Floats, events: NDArray[np.int64], out: Floats
 ) -> None:
-    """Add ``w z`` of some rows, the ``events``, into ``out``, shape (p,)."""
+    """Add ``w z`` of some rows, the ``events``, into ``out``, shape (p,).
+
+    Equal addends (0/1 columns) round the same way each time, so they are added in strips, and the strips then.
+    """
     for j in range(xt.shape[0]):
         column, total = xt[j], 0.0
-        for row in events:
-            z = (column[row] - centre[j]) / scale[j]
-            total += z * weight[row] if weight.size else z
+        for low in range(0, events.size, _STRIP):
+            part = 0.0
+            for row in events[low : low + _STRIP]:
+                z = (column[row] - centre[j]) / scale[j]
+                part += z * weight[row] if weight.size else z
+            total += part
         out[j] += total
 
 

@@ -105,7 +105,8 @@ def place_rows(x: Floats, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Row
         x, follow = np.asfortranarray(x[used]), follow.take(used)
     event = follow.event.astype(bool)
     cells = risk_sets(follow.time, event, follow.entry, follow.stratum, follow.weight)
-    weight, offset = (_NONE if column is None else column for column in (follow.weight, follow.offset))
+    weight = _NONE if follow.weight is None else follow.weight
+    offset = _NONE if follow.offset is None else follow.offset - follow.offset.mean()  # a level cancels, but exp(level) may overflow
     centre, scale = centre_and_scale(x, weight, pool)
     return Rows(x, centre, scale, weight, offset, cells), follow, used
 
@@ -137,6 +138,8 @@ def estimate(
     """
     with workers() as pool:
         rows, follow, used = place_rows(np.asfortranarray(x), follow, pool)
+        if unbounded := tuple(name for name, reach in zip(names, rows.scale, strict=True) if not np.isfinite(reach)):
+            raise NotEstimableError("overflow", unbounded)
         sums = RowSums(rows, pool)
         likelihood = PartialLikelihood(sums, rows.cells, ties, sums.events())
         scaled = (penalty or Penalty.none(len(names))).over(rows.scale)
@@ -150,6 +153,8 @@ def estimate(
         meat = None
         if robust or cluster is not None:
             groups = None if cluster is None else np.unique(cluster[used], return_inverse=True)[1]
+            if groups is not None and not groups.any():
+                raise NotEstimableError("sandwich_of_one_cluster")
             meat = sums.score_products(score_tables(optimum.point, rows.cells), groups)
     coef, std_error, covariance = in_units(optimum.theta, bread if meat is None else bread @ meat @ bread, rows.scale)
     model = in_units(optimum.theta, bread, rows.scale)[2]
