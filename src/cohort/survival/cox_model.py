@@ -106,7 +106,8 @@ def place_rows(x: Floats, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Row
     event = follow.event.astype(bool)
     cells = risk_sets(follow.time, event, follow.entry, follow.stratum, follow.weight)
     weight = _NONE if follow.weight is None else follow.weight
-    offset = _NONE if follow.offset is None else follow.offset - follow.offset.mean()  # a level cancels, but exp(level) may overflow
+    # the level of an offset cancels in the model, but exp(level) may overflow
+    offset = _NONE if follow.offset is None else follow.offset - follow.offset.mean()
     centre, scale = centre_and_scale(x, weight, pool)
     return Rows(x, centre, scale, weight, offset, cells), follow, used
 
