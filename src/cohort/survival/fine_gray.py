@@ -230,10 +230,10 @@ def fit_fine_gray(
         table = table.filter(pl.Series(design.kept))
     causes = _causes(table[cause], cause_of_interest)
     follow = Follow(table[time].to_numpy(), causes == cause_of_interest)
-    rows, follow, _ = place_rows(design.matrix, follow)
-    calendar = _Calendar.of(follow.time, causes)
     competing = np.flatnonzero((causes != 0) & (causes != cause_of_interest))
     with workers() as pool:
+        rows, follow, _ = place_rows(design.matrix, follow, pool)
+        calendar = _Calendar.of(follow.time, causes)
         main = RowSums(rows, pool)
         late = _late(rows, calendar, competing, ties, main)
         likelihood = _SubdistributionLikelihood(main, late, ties, main.events())
