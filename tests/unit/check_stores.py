@@ -105,7 +105,8 @@ def write_store(store: Path, tables: dict[str, pl.DataFrame], before: dict[str, 
     for folder in ("private", "data", "manifest"):
         make_folder(store / folder)
     for number, content in enumerate([part for part in (before, tables) if part is not None], start=1):
-        last = max(content[table]["date"].max() for table in ("diagnosis", "procedure", "dispensing"))
+        events = [content[table]["date"] for table in ("diagnosis", "procedure", "dispensing")]
+        last = pl.concat(events).max()
         commit(store, number, write_tables(content, store, number), last)
     return store
 

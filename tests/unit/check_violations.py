@@ -14,7 +14,6 @@ import polars as pl
 
 Tables = dict[str, pl.DataFrame]
 EVENTS = ("diagnosis", "procedure", "dispensing")
-DATED = {"diagnosis": ("date", "end_date"), "procedure": ("date",), "dispensing": ("date",)}
 ALL = pl.lit(True)
 DEAD = pl.col("death_date").is_not_null()
 
@@ -93,10 +92,6 @@ def both(*spoils):
     return spoil
 
 
-def on(table, day):
-    return {column: day for column in DATED[table]}
-
-
 def year(number):
     return pl.col("date").dt.year() == number
 
@@ -110,7 +105,8 @@ def day(year, month=1, day=1):
 
 
 NOBODY = -1
-FIRST_DATE = {"diagnosis": "date", "procedure": "date", "dispensing": "date", "enrolment": "start_date"}
+DAY = pl.duration(days=1)
+IS = {system: pl.col("system") == system for system in ("icd9cm", "icd10cm", "icd9proc", "icd10pcs", "hcpcs", "ndc")}
 
 VIOLATIONS: dict[str, Violation] = {
     # tables
@@ -140,7 +136,7 @@ VIOLATIONS: dict[str, Violation] = {
     "diagnosis_system_misplaced": Violation(edit("diagnosis", 50, system="ndc"), 50),
     "procedure_system_misplaced": Violation(edit("procedure", 50, system="icd10cm"), 50),
     "dispensing_system_misplaced": Violation(
-        edit("dispensing", 50, pl.col("system") == "ndc", system="icd10cm"), 50
+        edit("dispensing", 50, IS["ndc"], system="icd10cm"), 50
     ),
     # event dates; of the dead, the date is after the last day of grace
     **{f"{table}_before_birth": Violation(edit(table, 200, date=day(1901)), 200) for table in EVENTS},
@@ -156,11 +152,11 @@ VIOLATIONS: dict[str, Violation] = {
     "person_death_after_data_end": Violation(edit("person", 80, death_date=day(2021)), 80),
     "person_too_old": Violation(edit("person", 10, birth_date=day(1901), death_date=None), 10),
     # spans
-    "enrolment_end_before_start": Violation(edit("enrolment", 1, end_date=pl.col("start_date") - pl.duration(days=1)), 1),
+    "enrolment_end_before_start": Violation(edit("enrolment", 1, end_date=pl.col("start_date") - DAY), 1),
     "enrolment_one_day": Violation(edit("enrolment", 50, end_date=pl.col("start_date")), 50),
-    "enrolment_overlap": Violation(add("enrolment", 1, start_date=pl.col("start_date") + pl.duration(days=1)), 1),
+    "enrolment_overlap": Violation(add("enrolment", 1, start_date=pl.col("start_date") + DAY), 1),
     "enrolment_touch": Violation(
-        add("enrolment", 1, where=pl.col("end_date") == day(2019, 12, 31), start_date=day(2020), end_date=day(2020, 2)), 1
+        add("enrolment", where=pl.col("end_date") == day(2019, 12, 31), start_date=day(2020), end_date=day(2020, 2)), 1
     ),
     "enrolment_before_birth": Violation(edit("enrolment", 50, start_date=day(1901)), 50),
     "enrolment_after_death": Violation(of_the_dead("enrolment", 20, end_date=day(2020)), 20),
@@ -234,23 +230,23 @@ VIOLATIONS: dict[str, Violation] = {
     "procedure_code_spelling": Violation(edit("procedure", 2, code="97110 "), 2),
     "dispensing_code_spelling": Violation(edit("dispensing", 2, code=""), 2),
     "diagnosis_code_length": Violation(edit("diagnosis", 300, code="M5"), 300),
-    "procedure_code_length": Violation(edit("procedure", 300, pl.col("system") == "hcpcs", code="0099213"), 300),
-    "dispensing_code_length": Violation(edit("dispensing", 300, pl.col("system") == "ndc", code="4054017613"), 300),
+    "procedure_code_length": Violation(edit("procedure", 300, IS["hcpcs"], code="0099213"), 300),
+    "dispensing_code_length": Violation(edit("dispensing", 300, IS["ndc"], code="4054017613"), 300),
     # the change of ICD editions
-    "icd9cm_after_change": Violation(edit("diagnosis", 200, year(2016) & (pl.col("system") == "icd10cm"), system="icd9cm"), 200),
-    "icd10cm_before_change": Violation(edit("diagnosis", 200, year(2014) & (pl.col("system") == "icd9cm"), system="icd10cm"), 200),
-    "icd9proc_after_change": Violation(edit("procedure", 40, pl.col("system") == "icd10pcs", system="icd9proc"), 40),
-    "icd10pcs_before_change": Violation(edit("procedure", 40, pl.col("system") == "icd9proc", system="icd10pcs"), 40),
+    "icd9cm_after_change": Violation(edit("diagnosis", 200, year(2016) & IS["icd10cm"], system="icd9cm"), 200),
+    "icd10cm_before_change": Violation(edit("diagnosis", 200, year(2014) & IS["icd9cm"], system="icd10cm"), 200),
+    "icd9proc_after_change": Violation(edit("procedure", 40, IS["icd10pcs"], system="icd9proc"), 40),
+    "icd10pcs_before_change": Violation(edit("procedure", 40, IS["icd9proc"], system="icd10pcs"), 40),
     "icd_mixed_month": Violation(edit("diagnosis", where=month(2015, 11), system="icd9cm")),
     # vocabularies in use
-    "diagnosis_distinct_codes": Violation(edit("diagnosis", where=year(2017) & (pl.col("system") == "icd10cm"), code="M545")),
-    "procedure_distinct_codes": Violation(edit("procedure", where=year(2017) & (pl.col("system") == "hcpcs"), code="97110")),
-    "dispensing_distinct_codes": Violation(edit("dispensing", where=year(2017) & (pl.col("system") == "ndc"), code="40000000001")),
+    "diagnosis_distinct_codes": Violation(edit("diagnosis", where=year(2017) & IS["icd10cm"], code="M545")),
+    "procedure_distinct_codes": Violation(edit("procedure", where=year(2017) & IS["hcpcs"], code="97110")),
+    "dispensing_distinct_codes": Violation(edit("dispensing", where=year(2017) & IS["ndc"], code="40000000001")),
     # drift
     **{f"{table}_rows_lost": Violation(keep(table, pl.int_range(pl.len()) % 2 == 0))
        for table in ("person", "enrolment", *EVENTS)},
     **{f"{table}_rows_grown": Violation(add(table, 100_000)) for table in ("person", "enrolment", *EVENTS)},
     "person_vanished": Violation(edit("person", 50, person_id=NOBODY - pl.int_range(pl.len())), 50),
-    "person_altered": Violation(edit("person", 50, birth_date=pl.col("birth_date") + pl.duration(days=1)), 50),
+    "person_altered": Violation(edit("person", 50, birth_date=pl.col("birth_date") + DAY), 50),
     **{f"{table}_codes_new": Violation(edit(table, code=pl.col("code") + "9")) for table in EVENTS},
 }  # fmt: skip

@@ -107,8 +107,12 @@ def test_the_files_run_as_they_stand_against_views_named_after_the_tables(clean)
 
 def test_a_stay_over_the_change_is_coded_by_its_discharge(tables, clean, tmp_path):
     # admitted on 28 September and discharged on 2 October 2015: ICD-10-CM is right, ICD-9-CM is wrong
-    stay = tables["diagnosis"].head(1).with_columns(
-        date=pl.lit(dt.date(2015, 9, 28)), end_date=pl.lit(dt.date(2015, 10, 2)), setting=pl.lit("inpatient")
+    stay = (
+        tables["diagnosis"]
+        .head(1)
+        .with_columns(
+            date=pl.lit(dt.date(2015, 9, 28)), end_date=pl.lit(dt.date(2015, 10, 2)), setting=pl.lit("inpatient")
+        )
     )
     for system, code, wrong in (("icd10cm", "M545", 0), ("icd9cm", "7242", 1)):
         rows = stay.with_columns(system=pl.lit(system), code=pl.lit(code))

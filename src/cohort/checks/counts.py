@@ -12,9 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cohort.checks.rules import Rule, Rulebook, sql_of
 from cohort.checks.views import opened
-from cohort.errors import InputRefusedError, StudyError
+from cohort.errors import InputRefusedError
 from cohort.ingest.engine import Connection
-from cohort.ingest.tables import used_parameters
 from cohort.store.store import Store
 from cohort.store.tables import SETTINGS, SEXES, SYSTEMS
 
@@ -136,20 +135,24 @@ def _parameters(store: Store, rulebook: Rulebook) -> dict[str, Any]:
 def _run(connection: Connection, sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     """Return the rows of a query; of DuckDB's errors only what is raised before a row is read is quoted."""
     try:
-        used = used_parameters(sql)
-        missing = sorted(used - set(parameters))
-        if missing:
+        used = _used_parameters(sql)
+        if missing := sorted(used - set(parameters)):
             raise _CountError(f"the SQL asks for unknown parameters {', '.join(missing)}")
         query = connection.execute(sql, {name: parameters[name] for name in used})
         if tuple(column[0] for column in query.description or ()) != COLUMNS:
             raise _CountError(f"the SQL does not return the columns {', '.join(COLUMNS)}")
         return query.fetchall()
-    except StudyError:
-        raise _CountError("the SQL is not exactly one select statement") from None
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
         raise _CountError(f"the SQL does not run: {str(error).splitlines()[0]}") from None
     except duckdb.Error as error:
         raise _CountError(f"the SQL stopped half-way ({type(error).__name__})") from None
+
+
+def _used_parameters(sql: str) -> set[str]:
+    statements = duckdb.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        raise _CountError("the SQL is not exactly one select statement")
+    return set(statements[0].named_parameters)
 
 
 def _accept(rows: Sequence[tuple[Any, ...]], rules: Sequence[Rule]) -> tuple[list[Count], dict[str, str]]:

@@ -173,7 +173,9 @@ def _judge(rule: Rule, parts: list[Count], failure: str | None) -> Judgement:
         )
     examined = [row for row in parts if row.examined]
     if not examined:
-        return Judgement(rule, Status.NOT_APPLICABLE, offending=0, examined=0, reason="nothing, or too little, to examine")
+        return Judgement(
+            rule, Status.NOT_APPLICABLE, offending=0, examined=0, reason="nothing, or too little, to examine"
+        )
     worst = max(examined, key=lambda row: (rule.excess(row.offending, row.examined), row.part or ""))
     broken = sum(not rule.allows(row.offending, row.examined) for row in examined)
     status = (Status.FAILED if rule.severity is Severity.ERROR else Status.WARNED) if broken else Status.PASSED

@@ -166,10 +166,10 @@ def _change(book: dict[str, Any], changes: dict[str, Any], where: str) -> None:
     """Put the changes of a thresholds file into the shipped rules; a new threshold replaces the old one's kind."""
     for name, value in _tables(changes, where, "definitions").get("definitions", {}).items():
         _known(name, book["definitions"], where, "definitions")
-        if not isinstance(value, int | float | dt.date) or isinstance(value, dt.date) != isinstance(
-            book["definitions"][name], dt.date
-        ):
-            raise StudyError(f"{where}: definitions.{name}: give a value like {book['definitions'][name]}")
+        shipped_value = book["definitions"][name]
+        kinds = (dt.date,) if isinstance(shipped_value, dt.date) else (int, float)
+        if not isinstance(value, kinds) or isinstance(value, bool):
+            raise StudyError(f"{where}: definitions.{name}: give a value like {shipped_value}")
         book["definitions"][name] = value
     for family, part in changes.items():
         if family == "definitions":

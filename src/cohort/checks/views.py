@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -88,8 +88,9 @@ def _work_folder(store: Store) -> Iterator[Path]:
     """
     private = store.path.resolve() / "private"
     for left in private.glob("check-*"):
-        if time.time() - left.stat().st_mtime > _DAY:
-            shutil.rmtree(left, ignore_errors=True)
+        with suppress(OSError):  # another check may have swept it just now
+            if time.time() - left.stat().st_mtime > _DAY:
+                shutil.rmtree(left)
     with private_umask():
         try:
             folder = TemporaryDirectory(prefix="check-", dir=private)
