@@ -73,6 +73,7 @@ OPIOID_PRODUCTS = {  # alfentanil (480) and remifentanil (73032) are given under
     "856980": ("hydrocodone", "acetaminophen / hydrocodone"),
     "861467": ("meperidine", "meperidine hydrochloride 50 MG oral tablet"),
 }
+OPIOID_NDC_SOURCE = "CDC opioid NDC table 2016"
 NOT_A_TREATMENT = ("not pain therapy", "not a pain treatment", "do not use", "salivary", "not a pain-specific")
 """Phrases in the facts' notes that mark a treatment row as unfit."""
 
@@ -91,6 +92,17 @@ SCORES = {
     "ahrq_refined_2023.1-2025.1_readmission": "score_ahrq_readmission",
 }
 """The facts' weight sets → the names of the scores."""
+
+MME_FORMS = {
+    "oral": "oral",
+    "oral (butorphanol: nasal/any)": "nasal",
+    "buccal/SL tablet, lozenge": "buccal_tablet",
+    "film or oral spray": "film",
+    "nasal spray": "nasal",
+    "transdermal patch": "patch",
+    "transdermal": "patch",
+}
+"""The facts' dosage forms → ours."""
 
 SYMPTOM_LISTS = {
     "sleep": ["sleep"],
@@ -112,6 +124,9 @@ def main(facts: Path, package: Path = PACKAGE) -> None:
     for codelist in [*pain(facts), *symptoms(facts), *treatments(facts), *comorbidity(facts), *written_here()]:
         write(codelist, lists)
     weights(facts).write_csv(tables / "comorbidity_weights.csv")
+    mme_factors(facts).write_csv(tables / "mme_factors.csv")
+    products = opioid_strengths(facts).write_csv().encode()
+    (tables / "opioid_products.csv.gz").write_bytes(gzip.compress(products, mtime=0))
 
 
 def write(codelist: Codelist, data: Path) -> None:
@@ -193,7 +208,7 @@ def opioid_ndcs(facts: Path) -> pl.DataFrame:
         code="NDC",
         term=pl.col("Master_Form").str.to_lowercase(),
         category=pl.col("Drug").str.replace(r" [SL]A$", "").str.to_lowercase(),
-        source=pl.lit("CDC opioid NDC table 2016"),
+        source=pl.lit(OPIOID_NDC_SOURCE),
     )
 
 
@@ -226,6 +241,45 @@ def on_admission(facts: Path) -> pl.DataFrame:
         value=pl.lit(""),
         source=pl.lit("AHRQ CMR v2025.1, as tabulated in medicalcoder"),
     )
+
+
+def mme_factors(facts: Path) -> pl.DataFrame:
+    """Return morphine equivalents per unit of strength; a patch counts for each day it is worn.
+
+    The guidelines state the patch as 2.4 per mcg/h worn; a fentanyl patch is worn three days, so that strength x
+    patches per day x 7.2 is the same. Buprenorphine has no factor in either version.
+    """
+    worn = pl.col("form") == "transdermal"
+    rows = read(facts / "mme_factors.csv").filter(pl.col("version").is_in(["cdc2016", "cdc2022"]))
+    guideline_twin = worn & (pl.col("version") == "cdc2016")
+    factor = pl.col("factor").cast(pl.Float64)
+    guideline = rows.filter(~guideline_twin).select(
+        "version",
+        drug="opioid",
+        form=pl.col("form").replace_strict(MME_FORMS),
+        dose_gt=pl.col("dose_gt"),
+        dose_le=pl.col("dose_le"),
+        factor=pl.when(worn).then(factor * 3).otherwise(factor).round(4),
+        source="source",
+    )
+    withdrawn = ("cdc2016", "propoxyphene", "oral", None, None, 0.23, OPIOID_NDC_SOURCE)
+    return pl.concat([guideline, pl.DataFrame([withdrawn], schema=guideline.schema, orient="row")])
+
+
+def opioid_strengths(facts: Path) -> pl.DataFrame:
+    """Return drug, form and strength per unit of each opioid NDC; fentanyl's form is read from its factor."""
+    drug, factor = pl.col("Drug").str.replace(r" [SL]A$", "").str.to_lowercase(), pl.col("MME_Conversion_Factor")
+    form = (
+        pl.when(pl.col("Master_Form").str.contains("Patch"))
+        .then(pl.lit("patch"))
+        .when(drug == "butorphanol")
+        .then(pl.lit("nasal"))
+        .when(drug == "fentanyl")
+        .then(factor.replace({"0.13": "buccal_tablet", "0.16": "nasal", "0.18": "film"}))
+        .otherwise(pl.lit("oral"))
+    )
+    rows = read(facts / "ndc_and_codes/cdc_mme_2016_opioids.csv.gz")
+    return rows.select(code="NDC", drug=drug, form=form, strength="Strength_Per_Unit").sort("code")
 
 
 def written_here() -> list[Codelist]:

@@ -7,12 +7,13 @@ rows of the analysis table and its attrition; both are merged by `cohort.study`.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from cohort.codes.records import KEY, Tables
+from cohort.codes.codelist import Codelist
+from cohort.codes.records import KEY, Tables, needed_codes, needed_rows
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
 from cohort.outcomes.outcome import Outcome
@@ -52,10 +53,22 @@ class _Flow:
         return self.entries.lazy()
 
 
+def codes_needed(cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> dict[str, Codelist]:
+    """Return, for each coded table, every code that the study asks for."""
+    parts = (cohort.entry, *cohort.rules, cohort.end, outcome, *covariates)
+    return needed_codes(record for part in parts if part is not None for record in part.records)
+
+
 def run_bucket(
-    tables: Tables, cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate], data_end: dt.date
+    tables: Tables,
+    cohort: Cohort,
+    outcome: Outcome,
+    covariates: Iterable[Covariate],
+    codes: Mapping[str, Codelist],
+    data_end: dt.date,
 ) -> BucketPart:
-    """Return one bucket's part of the analysis table and of the attrition."""
+    """Return one bucket's part of the analysis table and of the attrition; ``codes`` is what `codes_needed` gives."""
+    tables = needed_rows(tables, codes)
     flow = _candidates(tables, cohort)
     for rule in cohort.rules:
         flow.keep(rule.reason, rule.keep(tables, flow.lazy))
@@ -82,7 +95,7 @@ def _candidates(tables: Tables, cohort: Cohort) -> _Flow:
         Step(f"With a {cohort.entry.record}", persons, everybody - persons, days.height, None),
     ]
     flow = _Flow(days, steps)
-    flow.keep(cohort.entry.washout_text(), cohort.entry.after_washout(flow.lazy))
+    flow.keep(cohort.entry.candidate_text(), cohort.entry.candidates(flow.lazy))
     return flow
 
 

@@ -57,7 +57,7 @@ def _population(study: Study) -> Iterator[Row]:
     assert entry is not None  # noqa: S101 -- a study without an entry cannot be made
     yield "Population", "name", study.cohort.name
     yield "Population", "index date", f"first {entry.record} that passes every requirement"
-    yield "Population", "washout", entry.washout_text()
+    yield "Population", "candidates", entry.candidate_text()
     for number, rule in enumerate(study.cohort.rules, start=1):
         yield "Population", f"requirement {number}", rule.reason
 
@@ -68,6 +68,7 @@ def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
     ends = ["the outcome", "death", "the end of the data"]
     if "disenrolment" in end.censor_at:
         ends.append(f"the end of enrolment, gaps of up to {end.bridge_days} days bridged")
+    ends.extend(f"the first {record} after index" for record in end.censor_records)
     if end.until:
         ends.append(str(end.until))
     if end.max_days:

@@ -21,7 +21,7 @@ from cohort.engines.local import Progress, map_buckets
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
 from cohort.outcomes.outcome import Outcome
-from cohort.plan import BucketPart, run_bucket
+from cohort.plan import BucketPart, codes_needed, run_bucket
 from cohort.population.cohort import Cohort
 from cohort.result import Result, trace
 from cohort.results.analyses import Analysis
@@ -150,6 +150,7 @@ class Study(Spec):
             cohort=self.cohort,
             outcome=self.outcome,
             covariates=self.covariates,
+            codes=codes_needed(self.cohort, self.outcome, self.covariates),
             data_end=store.data_end,
         )
 

@@ -103,7 +103,7 @@ def test_the_measures_differ_as_their_definitions_do():
     assert found["cma7"] == 25 / 30  # 10 to 19 and 25 to 39
     assert found["cma8"] == 15 / 20  # the window starts when the old stock ends: 20 to 39
     # 20 of 25 days until the next dispensing, spread over the 15 of them in the window; 5 of 5; 10 of 10
-    assert found["cma9"] == pytest.approx((15 * 20 / 25 + 5 + 10) / 30, abs=1e-9)  # nano-day rounding
+    assert found["cma9"] == pytest.approx((15 * 20 / 25 + 5 + 10) / 30, abs=1e-9)  # shares are whole parts of 2^-30 day
 
 
 def test_what_is_not_recorded_is_not_zero():

@@ -12,7 +12,7 @@ import pytest
 from worlds import world
 
 import cohort as co
-from cohort.plan import run_bucket
+from cohort.plan import codes_needed, run_bucket
 
 BACK = co.Codelist.from_rows("back", [{"system": "icd10cm", "code": "M54.5"}])
 EXPLICIT = co.Codelist.from_rows("explicit", [{"system": "icd10cm", "code": "G89.2"}])
@@ -101,9 +101,13 @@ OUTCOME = co.chronification(BACK, after_days=90, within_days=365, explicit=EXPLI
 DATA_END = dt.date(2022, 12, 31)
 
 
+def run(tables, cohort, outcome, covariates=()):
+    return run_bucket(tables, cohort, outcome, covariates, codes_needed(cohort, outcome, covariates), DATA_END)
+
+
 @pytest.fixture(scope="module")
 def part():
-    return run_bucket(WORLD, COHORT, OUTCOME, (co.age(), co.sex()), DATA_END)
+    return run(WORLD, COHORT, OUTCOME, (co.age(), co.sex()))
 
 
 def test_every_entry_is_dated_and_its_exit_explained(part):
@@ -149,7 +153,7 @@ def test_attrition_names_every_loss_and_adds_up(part):
 
 
 def test_an_empty_bucket_gives_an_empty_part_with_the_same_steps(part):
-    empty = run_bucket(world(), COHORT, OUTCOME, (co.age(), co.sex()), DATA_END)
+    empty = run(world(), COHORT, OUTCOME, (co.age(), co.sex()))
     assert empty.rows.is_empty()
     assert empty.rows.schema == part.rows.schema
     assert (part.attrition + empty.attrition).steps == part.attrition.steps
@@ -158,7 +162,7 @@ def test_an_empty_bucket_gives_an_empty_part_with_the_same_steps(part):
 def test_the_first_candidate_that_passes_every_rule_is_the_index():
     """Person 3's first record (2019) fails the period; the later clean one is taken, not lost."""
     only_2019 = COHORT.model_copy(update={"rules": ()})
-    part = run_bucket(WORLD, only_2019, OUTCOME, (), DATA_END)
+    part = run(WORLD, only_2019, OUTCOME)
     index = dict(part.rows.select("person_id", "index_date").iter_rows())
     assert index[3] == dt.date(2019, 6, 1)
 
@@ -169,13 +173,13 @@ def test_without_a_washout_only_the_first_record_ever_is_a_candidate():
         .enter_at_first(co.diagnosis(BACK))
         .require_index_between(dt.date(2020, 1, 1), dt.date(2020, 12, 31))
     )
-    part = run_bucket(WORLD, ever, OUTCOME, (), DATA_END)
+    part = run(WORLD, ever, OUTCOME)
     assert 3 not in part.rows["person_id"]
 
 
 def test_a_first_record_outcome_starts_risk_the_day_before_it_counts():
     outcome = co.first_record(co.diagnosis(BACK), from_day=61, label="again")
-    part = run_bucket(WORLD, COHORT, outcome, (), DATA_END)
+    part = run(WORLD, COHORT, outcome)
     rows = {row["person_id"]: (row["entry"], row["time"], row["cause"]) for row in part.rows.to_dicts()}
     assert rows[1] == (60, 92, 1)
     assert 2 not in rows  # its record on day 60 comes before risk starts
@@ -186,13 +190,13 @@ def test_a_first_record_outcome_starts_risk_the_day_before_it_counts():
 
 def test_without_a_landmark_a_follow_up_of_zero_days_counts():
     ends_at_index = COHORT.follow_up(until=dt.date(2020, 3, 1))
-    part = run_bucket(WORLD, ends_at_index, co.first_record(co.diagnosis(CANCER)), (), DATA_END)
+    part = run(WORLD, ends_at_index, co.first_record(co.diagnosis(CANCER)))
     zero = part.rows.filter(pl.col("index_date") == dt.date(2020, 3, 1))
     assert zero["time"].unique().to_list() == [0]
 
 
 def test_death_that_does_not_compete_is_a_censoring():
     outcome = co.chronification(BACK, explicit=EXPLICIT, competing=())
-    part = run_bucket(WORLD, COHORT, outcome, (), DATA_END)
+    part = run(WORLD, COHORT, outcome)
     row = part.rows.filter(pl.col("person_id") == 10).row(0, named=True)
     assert (row["time"], row["cause"], row["exit_reason"]) == (200, 0, "death")

@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 from ingest_helpers import ENROLMENT, LAYOUT, write_extract, write_layout
 
+import cohort
+import cohort.ingest
 from cohort.errors import InputRefusedError, LockedError, StudyError
 from cohort.ingest.load import ingest
 from cohort.store.files import locked
@@ -116,6 +118,25 @@ def test_an_absent_file_is_refused_unless_optional(tmp_path):
     (tmp_path / "extract" / "people.csv").unlink()
     with pytest.raises(InputRefusedError, match="lacks files that layout tiny needs"):
         ingest(tmp_path / "extract", tmp_path / "tiny", tmp_path / "other")
+
+
+def test_a_file_that_leads_out_of_the_extract_or_looks_like_a_pattern_is_refused(tmp_path):
+    extract = write_extract(tmp_path / "extract", PEOPLE)
+    (tmp_path / "elsewhere.csv").write_bytes(b"ID,DAY,CODE\n1,2020-01-01,A\n")
+    (extract / "visits.csv").symlink_to(tmp_path / "elsewhere.csv")
+    with pytest.raises(InputRefusedError, match=r"visits\.csv leads out of"):
+        load(tmp_path)
+    (extract / "visits.csv").unlink()
+    (extract / "visits[1].csv").write_bytes(b"ID,DAY,CODE\n1,2020-01-01,A\n")
+    with pytest.raises(InputRefusedError, match="pattern character"):
+        load(tmp_path)
+
+
+def test_several_files_of_a_source_need_not_have_the_same_header(tmp_path):
+    extract = write_extract(tmp_path / "extract", PEOPLE)
+    (extract / "visits_1.csv").write_bytes(b"ID,DAY,CODE\n1,2020-01-01,A\n")
+    (extract / "VISITS_2.CSV").write_bytes(b"CODE,note,DAY,ID\nB,x,2020-01-02,1\n")
+    assert load(tmp_path).scan("diagnosis").collect()["code"].to_list() == ["A", "B"]
 
 
 def test_identifiers_are_text_byte_for_byte(tmp_path):
@@ -268,6 +289,13 @@ def test_persons_without_a_person_row_are_counted(tmp_path):
     store = load(tmp_path, visits=b"ID,DAY,CODE\n1,2020-01-01,A\nX,2020-01-02,A\nX,2020-01-03,A\nY,2020-01-03,A\n")
     assert store.manifest.unlisted_persons == 2
     assert store.data_end == dt.date(2020, 1, 3)
+
+
+def test_the_verb_and_the_room_share_their_name(tmp_path):
+    extract = write_extract(tmp_path / "extract", PEOPLE)
+    store = cohort.ingest(extract, write_layout(tmp_path / "tiny"), tmp_path / "store", buckets=2)
+    assert isinstance(store, Store)
+    assert store.buckets == 2
 
 
 def test_progress_is_told_in_order(tmp_path):

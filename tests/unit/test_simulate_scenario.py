@@ -22,7 +22,7 @@ def written(tmp_path, old: str, new: str):
 @pytest.mark.parametrize(
     ("old", "new", "field"),
     [
-        ("per_person_year = 0.15", "per_person_year = -0.15", "onset.per_person_year"),
+        ("per_person_year = 0.093", "per_person_year = -0.093", "onset.per_person_year"),
         ("hazard_at_60 = 0.009", "hazard_at_60 = nan", "death.hazard_at_60"),
         ("female = 0.52", "female = 1.2", "persons.female"),
         ("female = 0.52", 'female = "0.52"', "persons.female"),

@@ -124,5 +124,5 @@ def test_quantiles_of_a_cumulative_incidence() -> None:
     first = table.filter(pl.col("cause") == 1)
     assert first["estimate"].to_list() == [2, 8]
     assert first["lower"][0] <= 2
-    with pytest.raises(StudyError, match="no quantiles"):
+    with pytest.raises(StudyError, match="only probabilities"):
         sv.nelson_aalen(ROWS).quantiles()

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 
@@ -82,9 +83,7 @@ class Codelist:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) or names
             raise StudyError(f"no shipped codelist is called {name!r}; the nearest are {', '.join(near)}")
-        file = next(file for file in (resources.files(__package__) / "data").iterdir() if stem(file.name) == name)
-        version, rows = parse(file.read_bytes(), file.name)
-        return cls.from_rows(name, rows, version)
+        return _shipped(name)
 
     @classmethod
     def shipped_names(cls) -> tuple[str, ...]:
@@ -151,6 +150,14 @@ class Codelist:
     @property
     def _identity(self) -> tuple[str, str, str]:
         return self.name, self.version, self.sha256
+
+
+@cache
+def _shipped(name: str) -> Codelist:
+    """Read a shipped list once per process: every bucket asks for it again."""
+    file = next(file for file in (resources.files(__package__) / "data").iterdir() if stem(file.name) == name)
+    version, rows = parse(file.read_bytes(), file.name)
+    return Codelist.from_rows(name, rows, version)
 
 
 def _refinements(longer: pl.DataFrame, shorter: pl.DataFrame) -> pl.DataFrame:

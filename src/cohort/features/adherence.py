@@ -14,13 +14,13 @@ from cohort.time import Window, epoch_day
 Span = Window | tuple[dt.date, dt.date] | tuple[str, str]
 """Days relative to the first dispensing; two dates; or two date columns, constant within a person. Ends included."""
 
-_NANO = 10**9  # shares of days are summed as whole nano-days: integer sums do not depend on the order of rows
+_PARTS = 2**30  # shares of days are summed as integers, which do not depend on the order of rows
 
 FIRST_YEAR = Window(0, 364)
 """The usual window of the proportion of days covered: 365 days from the first dispensing."""
 
 
-def covered_days(  # noqa: PLR0917 -- the public signature: every argument after the frame may be left out
+def covered_days(
     frame: Any,
     person: str = "id",
     start: str = "date",
@@ -119,7 +119,7 @@ def _sums(used: pl.LazyFrame) -> pl.LazyFrame:
     inside, before_last = pl.col("inside"), pl.col("inside") & ~pl.col("last")
     interval, have = pl.col("next") - pl.col("day"), pl.col("starts") - pl.col("day") + pl.col("supply")
     in_window = _overlap("day", pl.col("next"), "a", "b")
-    spread = (pl.min_horizontal(interval, have) * in_window * _NANO) // pl.when(interval > 0).then(interval)
+    spread = (pl.min_horizontal(interval, have) * in_window * _PARTS) // pl.when(interval > 0).then(interval)
     ends, ends_inside = pl.col("starts") + pl.col("supply"), pl.col("starts_inside") + pl.col("supply")
     return used.group_by("person").agg(
         pl.col("first_inside", "last_inside", "stock_until").first(),
@@ -149,7 +149,7 @@ def _ratios() -> list[pl.Expr]:
         _ratio("covered_from_first", to_end).alias("cma6"),
         covered.alias("cma7"),
         _ratio("covered_after_stock", pl.col("b") - pl.col("stock_until")).alias("cma8"),
-        (pl.col("spread") / _NANO / pl.col("window_days")).alias("cma9"),
+        (pl.col("spread") / _PARTS / pl.col("window_days")).alias("cma9"),
     ]
 
 

@@ -58,7 +58,7 @@ class Index:
         return replace(self, weights=kept)
 
 
-def comorbidity(  # noqa: PLR0917 -- the public signature: every argument after the frame may be left out
+def comorbidity(
     frame: Any,
     person: str = "id",
     code: str = "code",

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import polars as pl
 from pydantic import Field
 
-from cohort.codes.records import KEY, Record, Tables, dispensing, relative_days
+from cohort.codes.records import KEY, Record, Tables, diagnosis, dispensing, relative_days
 from cohort.features.comorbidity import flags, load_index, score
 from cohort.features.demographics import age_at, sex_at
 from cohort.features.pain import pain_sites as count_pain_sites
@@ -21,6 +21,7 @@ class Age(Spec):
     """Age in completed years at index; null without a birth date."""
 
     kind: Literal["age"] = "age"
+    records: ClassVar[tuple[Record, ...]] = ()
     type: ClassVar[VariableType] = "integer"
     name: ClassVar[str] = "age"
     label: ClassVar[str] = "Age, years"
@@ -35,6 +36,7 @@ class Sex(Spec):
     """Administrative sex as the supplier records it; null when it does not say."""
 
     kind: Literal["sex"] = "sex"
+    records: ClassVar[tuple[Record, ...]] = ()
     type: ClassVar[VariableType] = "categorical"
     name: ClassVar[str] = "sex"
     label: ClassVar[str] = "Sex"
@@ -61,6 +63,11 @@ class Charlson(Spec):
     label: ClassVar[str] = "Charlson score"
 
     @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (diagnosis(load_index("charlson").codelist),)
+
+    @property
     def text(self) -> str:
         """Return what the protocol table says."""
         return f"Charlson score, weights of 1987, of diagnoses from {self.window}"
@@ -82,6 +89,11 @@ class PainSites(Spec):
     label: ClassVar[str] = "Pain sites"
 
     @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (diagnosis("pain_regions"),)
+
+    @property
     def text(self) -> str:
         """Return what the protocol table says."""
         return f"distinct body regions with a pain code from {self.window}"
@@ -99,6 +111,11 @@ class Exposed(Spec):
     window: Annotated[Window, Field(description="days relative to index in which it exposes")]
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="name of the covariate")]
     type: ClassVar[VariableType] = "boolean"
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (self.record,)
 
     @property
     def label(self) -> str:

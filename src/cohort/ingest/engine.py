@@ -1,9 +1,8 @@
 """DuckDB, locked down: in memory, confined to the extract and one private folder, and silent about cell values."""
 
-# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
-
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -96,13 +95,14 @@ def check_casts(connection: Connection, work: Path) -> None:
     """Refuse to run on a DuckDB that loses rows whose cells cannot be cast, or does not say so."""
     probe = work / "self_check.csv"
     probe.write_text("a\n2020-01-31\n2020-02-31\n", encoding="ascii")
-    query = f"select count(*), count(try_cast(a as date)) from ({read_csv(probe, 1, ',', 'utf-8', parallel=True)}) t(a)"
+    # the bare projection: beside another column the optimiser leaves the cast where it is
+    query = f"select try_cast(c0 as date) from ({read_csv(probe, 1, ',', 'utf-8', parallel=True)})"
     try:
-        seen = connection.execute(query).fetchone()
+        seen = connection.execute(query).fetchall()
     except duckdb.Error:
-        seen = None
+        seen = []
     probe.unlink()
-    if seen != (2, 1):
+    if seen != [(dt.date(2020, 1, 31),), (None,)]:
         raise InputRefusedError(
             f"DuckDB {duckdb.__version__} loses rows with unreadable cells; install another version"
         )

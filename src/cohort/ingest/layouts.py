@@ -130,6 +130,11 @@ class Layout:
         missing = [path.name for path in views.values() if not path.is_file()]
         if missing:
             raise StudyError(f"{folder / 'layout.toml'} names views without a file: {', '.join(missing)}")
+        persons = {name: _person_columns(source) for name, source in declared.sources.items()}
+        if max(persons.values()) != 1:
+            raise StudyError(
+                f"{folder / 'layout.toml'}: a source has one column of type person, or none; one must have it"
+            )
         codes = sorted((sql_root() / "codes").glob("*.csv")) + sorted(folder.glob("*.csv"))
         return cls(
             name=declared.name,
@@ -185,6 +190,10 @@ def _declaration(path: Path) -> _File:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise StudyError(f"{path}, {where}: {first['msg']}; sql/README.md lists the keys") from None
+
+
+def _person_columns(source: Source) -> int:
+    return sum(column.type == "person" for column in source.expanded.values())
 
 
 def _select(path: Path) -> str:

@@ -1,7 +1,5 @@
 """Ingestion from end to end: guard, pseudonyms, staging, tables, commit. Nothing is visible before the commit."""
 
-# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
-
 from __future__ import annotations
 
 import datetime as dt
@@ -85,11 +83,9 @@ def ingest(
     buckets
         1 to 256, fixed for the life of a store; by default from the size of the data.
     key_file, keep_ids
-        Secret for the pseudonyms (0600, 32 bytes or more), by default one that the store keeps; or the published key.
-    max_reject_rate
-        Share of a source table's records that may be rejected before the whole load is refused.
-    memory_limit, threads
-        Limits of the engine, such as ``"4GB"``.
+        Secret for the pseudonyms (0600, at least 32 bytes), by default the store's own; or the published key.
+    max_reject_rate, memory_limit, threads
+        Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2.
     progress
         Called as ``progress(step, done, total)``, in bytes or buckets.
 

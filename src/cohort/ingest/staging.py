@@ -5,8 +5,6 @@ one keeps its place with a reason code and is never dropped, so the count of row
 lines that the guard took from the raw bytes.
 """
 
-# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
-
 from __future__ import annotations
 
 from collections.abc import Sequence

@@ -1,11 +1,10 @@
 """From one bucket's staged rows to the store's tables: mapped by the layout's SQL, normalised, freed of repeats."""
 
-# ruff: noqa: S608 -- SQL is put together from names of the layout, checked and quoted, and from our own paths
-
 from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +49,19 @@ class TableWriter:
     def write(self, bucket: int) -> tuple[StoredFile | None, TableCount, dt.date | None]:
         """Write one bucket; return the file (None if it has no rows), the count of rows and the latest date."""
         with translated(self._where):
-            self._supply()
-        with translated(f"table {self.table.name}"):
             self._normalise()
+        with translated(f"table {self.table.name}"):
+            self._settle()
             count, latest = self._count()
             if not count.adds_up:
                 raise InputRefusedError(f"{self._where}: rows do not add up ({count})")
-            return (self._file(bucket, count.stored) if count.stored else None), count, latest
+            file = self._file(bucket, count.stored) if count.stored else None
+            for table in ("normalised", "complete", "final"):
+                self.connection.execute(f"drop table {table}")
+            return file, count, latest
 
-    def _supply(self) -> None:
-        """Create ``supplied`` from the layout's SQL, every column cast, columns that it leaves out null."""
+    def _normalise(self) -> None:
+        """Create ``normalised``: a row for every row of the layout's SQL, cast, columns that it leaves out null."""
         sql = self.layout.tables[self.table.name]
         wanted_parameters = used_parameters(sql)
         if unknown := wanted_parameters - set(self.parameters):
@@ -73,7 +75,12 @@ class TableWriter:
         columns = ", ".join(
             f"cast({_source_of(name, offered)} as {sql_type}) as {quoted(name)}" for name, sql_type in wanted.items()
         )
-        self.connection.execute(f"create or replace temp table supplied as select {columns} from ({sql}\n)", chosen)
+        normalise = shipped_sql(f"ingest/normalise/{self.table.name}.sql")
+        words = {name: value for name, value in _WORDS.items() if name in used_parameters(normalise)}
+        self.connection.execute(
+            f"create temp table normalised as with supplied as (select {columns} from ({sql}\n)) {normalise}",
+            chosen | words,
+        )
 
     def _check_columns(self, offered: set[str], wanted: set[str]) -> None:
         unknown = offered - wanted - {"person"}
@@ -88,25 +95,21 @@ class TableWriter:
                 )
             )
 
-    def _normalise(self) -> None:
-        """Create ``normalised`` (a row per supplied row), ``complete`` (no repeats) and ``final`` (the stored rows)."""
-        normalise = shipped_sql(f"ingest/normalise/{self.table.name}.sql")
-        words = {name: value for name, value in _WORDS.items() if name in used_parameters(normalise)}
-        self.connection.execute(f"create or replace temp table normalised as {normalise}", words)
+    def _settle(self) -> None:
+        """Create ``complete``, free of repeats and of rows that lack something, and ``final``, the stored rows."""
         present = " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
         self.connection.execute(
-            "create or replace temp table complete as "
-            f"select distinct * exclude (repaired) from normalised where {present}"
+            f"create temp table complete as select distinct * exclude (repaired) from normalised where {present}"
         )
         grain = f"ingest/grain/{self.table.name}.sql"
         stored = shipped_sql(grain) if (sql_root() / grain).is_file() else "from complete"
-        self.connection.execute(f"create or replace temp table final as {stored}")
+        self.connection.execute(f"create temp table final as {stored}")
 
     def _count(self) -> tuple[TableCount, dt.date | None]:
         present = " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
         latest = "max(date)" if "date" in self.table.columns else "max(null::date)"
         row = self.connection.execute(
-            f"select (select count(*) from supplied), (select count(*) from normalised where not ({present})), "
+            f"select (select count(*) from normalised), (select count(*) from normalised where not ({present})), "
             "(select count(*) from complete), (select count(*) from final), "
             f"(select count(*) filter (where repaired) from normalised), (select {latest} from final)"
         ).fetchone()
@@ -152,9 +155,10 @@ def check_footer(path: Path, table: Table, rows: int) -> None:
         raise ResourceError(f"table {table.name}: a file does not hold what was written; check the disk")
 
 
-def used_parameters(sql: str) -> set[str]:
+@cache
+def used_parameters(sql: str) -> frozenset[str]:
     """Return the names of the parameters of a select statement."""
-    return set(duckdb.extract_statements(sql)[0].named_parameters)
+    return frozenset(duckdb.extract_statements(sql)[0].named_parameters)
 
 
 def _source_of(column: str, offered: set[str]) -> str:

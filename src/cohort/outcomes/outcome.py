@@ -48,6 +48,12 @@ class Chronification(Spec):
         return self
 
     @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        explicit = () if self.explicit is None else (diagnosis(self.explicit.codelist),)
+        return (diagnosis(self.codes.codelist), *explicit)
+
+    @property
     def name(self) -> str:
         """Return the outcome's name in estimates."""
         return "chronification"
@@ -87,6 +93,11 @@ class FirstRecord(Spec):
     ] = 1
     label: Annotated[str | None, Field(description="the outcome's name in estimates; absent = the codelist's")] = None
     competing: Annotated[Competing, Field(description="events after which the outcome cannot happen")] = ("death",)
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (self.record,)
 
     @property
     def name(self) -> str:

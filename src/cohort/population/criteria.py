@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, model_validator
@@ -18,6 +18,7 @@ class IndexBetween(Spec):
     """The index date lies in a calendar period, both ends included."""
 
     rule: Literal["index_between"] = "index_between"
+    records: ClassVar[tuple[Record, ...]] = ()
     start: Annotated[Date, Field(description="first index date")]
     end: Annotated[Date, Field(description="last index date")]
 
@@ -41,6 +42,7 @@ class AgeBetween(Spec):
     """Age in completed years at index, both ends included; a person without a birth date is removed."""
 
     rule: Literal["age"] = "age"
+    records: ClassVar[tuple[Record, ...]] = ()
     minimum: Annotated[Whole, Field(ge=0, le=150, description="youngest age")] = 0
     maximum: Annotated[Whole, Field(ge=0, le=150, description="oldest age")] = 150
 
@@ -65,6 +67,7 @@ class Enrolled(Spec):
     """Observed on every day of a window, enrolment gaps of up to ``bridge_days`` days being bridged."""
 
     rule: Literal["enrolled"] = "enrolled"
+    records: ClassVar[tuple[Record, ...]] = ()
     window: Annotated[Window, Field(description="days relative to index that must be observed")]
     bridge_days: Annotated[Whole, Field(ge=0, description="longest gap, in days, that does not count as leaving")] = 31
 
@@ -89,6 +92,68 @@ class Enrolled(Spec):
         return entries.join(covered, on=KEY, how="semi")
 
 
+class SexIs(Spec):
+    """Administrative sex; a person of unknown sex is removed."""
+
+    rule: Literal["sex"] = "sex"
+    records: ClassVar[tuple[Record, ...]] = ()
+    sex: Annotated[Literal["female", "male", "other"], Field(description="the sex required")]
+
+    @property
+    def reason(self) -> str:
+        """Return the rule as the flow diagram prints it."""
+        return f"Sex: {self.sex}"
+
+    def keep(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
+        """Keep entries of persons of that sex."""
+        return entries.join(tables["person"].filter(pl.col("sex") == self.sex), on="person_id", how="semi")
+
+
+class RegionIn(Spec):
+    """Region of residence; a person of unknown region is removed."""
+
+    rule: Literal["region"] = "region"
+    records: ClassVar[tuple[Record, ...]] = ()
+    regions: Annotated[tuple[str, ...], Field(min_length=1, description="the regions, as the store spells them")]
+
+    @property
+    def reason(self) -> str:
+        """Return the rule as the flow diagram prints it."""
+        return f"Region: {', '.join(self.regions)}"
+
+    def keep(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
+        """Keep entries of persons of these regions."""
+        within = tables["person"].filter(pl.col("region").is_in(self.regions))
+        return entries.join(within, on="person_id", how="semi")
+
+
+class Present(Spec):
+    """Qualifying records on at least so many distinct days of a window relative to index."""
+
+    rule: Literal["present"] = "present"
+    record: Annotated[Record, Field(description="the record required")]
+    window: Annotated[Window, Field(description="days relative to index in which it must lie")]
+    at_least: Annotated[Whole, Field(ge=1, description="distinct days with the record")] = 1
+    because: Annotated[str, Field(min_length=1, description="the requirement, as the flow diagram prints it")]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (self.record,)
+
+    @property
+    def reason(self) -> str:
+        """Return the rule as the flow diagram prints it."""
+        often = f" on at least {self.at_least} days" if self.at_least > 1 else ""
+        return f"With {self.because}{often} ({self.window})"
+
+    def keep(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
+        """Keep entries with the record on enough days of the window."""
+        found = relative_days(self.record.days(tables), entries).filter(self.window.contains(pl.col("day")))
+        enough = found.group_by(KEY).agg(days=pl.col("day").n_unique()).filter(pl.col("days") >= self.at_least)
+        return entries.join(enough, on=KEY, how="semi")
+
+
 class Exclude(Spec):
     """No qualifying record in a window relative to index."""
 
@@ -96,6 +161,11 @@ class Exclude(Spec):
     record: Annotated[Record, Field(description="the record that excludes")]
     window: Annotated[Window, Field(description="days relative to index in which it excludes")]
     because: Annotated[str, Field(min_length=1, description="the reason, as the flow diagram prints it")]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (self.record,)
 
     @property
     def reason(self) -> str:
@@ -108,5 +178,7 @@ class Exclude(Spec):
         return entries.join(found, on=KEY, how="anti")
 
 
-Rule = Annotated[IndexBetween | AgeBetween | Enrolled | Exclude, Field(discriminator="rule")]
+Rule = Annotated[
+    IndexBetween | AgeBetween | SexIs | RegionIn | Enrolled | Present | Exclude, Field(discriminator="rule")
+]
 """Any requirement or exclusion of a cohort."""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import Field
 
-from cohort.codes.records import KEY, Tables
+from cohort.codes.records import KEY, Record, Tables, relative_days
 from cohort.population.observation import spans
 from cohort.spec import Date, Spec, Whole
 from cohort.time import days_between
@@ -25,7 +25,15 @@ class FollowUp(Spec):
     censor_at: Annotated[
         tuple[Literal["disenrolment"], ...], Field(description="events of observation that end follow-up")
     ] = ("disenrolment",)
+    censor_records: Annotated[
+        tuple[Record, ...], Field(description="records whose first day after index ends follow-up")
+    ] = ()
     bridge_days: Annotated[Whole, Field(ge=0, description="longest enrolment gap that does not end follow-up")] = 31
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return self.censor_records
 
     def ends(self, tables: Tables, entries: pl.LazyFrame, data_end: dt.date) -> pl.LazyFrame:
         """Return, per entry, ``censor_day`` and ``death_day`` (Int64 days after index) and ``censor_reason``.
@@ -44,6 +52,11 @@ class FollowUp(Spec):
         columns = {name: days_between(pl.col("index_date"), date) for name, date in reasons.items() if date is not None}
         if self.max_days is not None:
             columns["longest follow-up"] = pl.lit(self.max_days, dtype=pl.Int64)
+        for number, record in enumerate(self.censor_records):
+            found = relative_days(record.days(tables), entries).filter(pl.col("day") > 0)
+            first = found.group_by(KEY).agg(pl.col("day").min().alias(f"record_{number}"))
+            days = days.join(first, on=KEY, how="left")
+            columns[str(record)] = pl.col(f"record_{number}")
         earliest = pl.min_horizontal(columns.values())
         reason = pl.coalesce(pl.when(day == earliest).then(pl.lit(name)) for name, day in columns.items())
         return days.select(

@@ -100,8 +100,9 @@ def render(content: ReportContent) -> str:
         withheld=WITHHELD,
         summary=summary(content.title, released, labels),
         flow=flow(released.attrition),
+        table_one_title=labels.title(0, "Table 1. Who is in the cohort"),
         table_one=table_one(released.estimates, labels),
-        curves=curve_sections(released.estimates, labels),
+        curves=curve_sections(released, labels),
         rates=rate_sections(released.estimates, labels),
         models=model_sections(released.estimates, labels),
     )

@@ -32,7 +32,7 @@ def flow(attrition: Attrition) -> list[Box]:
             count(step.persons_removed),
             count(step.entries_kept) if entries else "",
             count(step.entries_removed) if entries else "",
-            f"{step.persons_kept / start:.4f}" if start else "0",
+            f"{100 * step.persons_kept / start:.2f}" if start else "0",
         )
         for step in steps
     ]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import polars as pl
 from markupsafe import Markup
 
-from cohort.report import figures
+from cohort.report.figures_curves import Series, axis_days, curves
+from cohort.report.figures_forest import Mark, forest
 from cohort.report.labels import Labels
 from cohort.report.numbers import days, interval, percent, ratio
 from cohort.report.tables import (
+    Row,
     Table,
     at_or_before,
     by_term,
@@ -21,7 +24,9 @@ from cohort.report.tables import (
     methods,
     model_table,
     rate_table,
+    risk_lines,
 )
+from cohort.results.disclosure import Released
 from cohort.results.estimates import NOT_ESTIMABLE, SUPPRESSED, Estimates
 
 CURVES = {"cumulative_incidence": "Cumulative incidence", "survival": "Kaplan–Meier survival"}
@@ -38,11 +43,12 @@ class Section:
     refusals: tuple[str, ...] = ()
 
 
-def curve_sections(estimates: Estimates, labels: Labels) -> list[Section]:
+def curve_sections(released: Released, labels: Labels) -> list[Section]:
     """Return one section per analysis, estimand and outcome that was asked for as a curve."""
-    rows = estimates.frame.filter(pl.col("estimand").is_in(list(CURVES)))
+    exact = released.rule.off
+    rows = released.estimates.frame.filter(pl.col("estimand").is_in(list(CURVES)))
     return [
-        _curve_section(part, labels)
+        _curve_section(part, labels, exact=exact)
         for part in rows.partition_by("analysis", "estimand", "outcome", maintain_order=True)
     ]
 
@@ -59,23 +65,33 @@ def model_sections(estimates: Estimates, labels: Labels) -> list[Section]:
     return [_model_section(part, labels) for part in parts]
 
 
-def _curve_section(rows: pl.DataFrame, labels: Labels) -> Section:
+def _curve_section(rows: pl.DataFrame, labels: Labels, *, exact: bool) -> Section:
     position, estimand, outcome = rows.select("analysis", "estimand", "outcome").row(0)
     title = labels.title(position, CURVES[estimand]) + (f": {labels.term(outcome)}" if outcome else "")
     refusals = _refusals(rows, position, labels)
     if not curve_groups(rows):
         return Section(title, None, None, methods(rows, labels, position), refusals)
-    times = figures.axis_days(rows)
+    times = axis_days(rows)
+    drawn = {
+        group: rows.filter((pl.col("group") == group) & pl.col("value").is_not_null()) for group in curve_groups(rows)
+    }
+    left = "Censored" if estimand == "survival" else "Left otherwise"
     series = [
-        figures.Series(
-            labels.group(position, group), rows.filter((pl.col("group") == group) & pl.col("value").is_not_null())
-        )
-        for group in curve_groups(rows)
+        Series(labels.group(position, group), part, risk_lines(part, times, left, exact=exact))
+        for group, part in drawn.items()
     ]
-    svg = figures.curves(
-        series, times, survival=estimand == "survival", axis=CURVES[estimand], text=_curve_text(title, rows, labels)
-    )
-    return Section(title, svg, curve_table(rows, position, times, labels), methods(rows, labels, position), refusals)
+    start = 1.0 if estimand == "survival" else 0.0
+    svg = curves(series, times, start=start, exact=exact, axis=CURVES[estimand], text=_curve_text(title, rows, labels))
+    notes = (*methods(rows, labels, position), *_risk_notes(left, exact=exact))
+    return Section(title, svg, curve_table(rows, position, times, labels), notes, refusals)
+
+
+def _risk_notes(left: str, *, exact: bool) -> tuple[str, ...]:
+    """Say what the numbers under the axis count."""
+    otherwise = "Left otherwise: censored, or another event came first. " if left == "Left otherwise" else ""
+    coarse = "as of the last released point before each day, blank where there is no newer one"
+    joined = "" if exact else "Dots are the released points; the lines only join them. "
+    return (f"{joined}{otherwise}Numbers under the axis are {'before the events of each day' if exact else coarse}.",)
 
 
 def _curve_text(title: str, rows: pl.DataFrame, labels: Labels) -> str:
@@ -86,17 +102,20 @@ def _curve_text(title: str, rows: pl.DataFrame, labels: Labels) -> str:
         last = at_or_before(part, part.filter(pl.col("value").is_not_null())["time"].max())  # type: ignore[arg-type]
         if last is not None:
             ends = interval(percent(last["lower"]), percent(last["upper"]))
-            said.append(
-                f"{labels.group(last['analysis'], group)}: {percent(last['value'])} ({confidence(rows)} {ends}) at {days(last['time'])}"
-            )
-    return f"{title}. Step curves by day since index with confidence bands. " + "; ".join(said) + "."
+            name = labels.group(last["analysis"], group)
+            said.append(f"{name}: {percent(last['value'])} ({confidence(rows)} {ends}) at {days(last['time'])}")
+    return f"{title}. Curves by day since index with confidence bands. " + "; ".join(said) + "."
 
 
 def _refusals(rows: pl.DataFrame, position: int, labels: Labels) -> tuple[str, ...]:
     """Say of each group without a curve why it has none."""
     told = []
     for group, status in (
-        rows.filter(pl.col("status") != "ok").select("group", "status").unique().sort("group", "status").rows()
+        rows.filter(~pl.col("status").str.starts_with("ok"))
+        .select("group", "status")
+        .unique()
+        .sort("group", "status")
+        .rows()
     ):
         why = (
             "withheld by the release rule"
@@ -117,23 +136,24 @@ def _model_section(rows: pl.DataFrame, labels: Labels) -> Section:
         return Section(title, None, table, table.notes)
     said = "; ".join(f"{mark.spoken}: {mark.text}" for mark in drawn)
     text = f"{title}. Forest plot on a logarithmic axis, {confidence(rows)}. {said}."
-    return Section(title, figures.forest(marks, "Hazard ratio, logarithmic axis", text), table, table.notes)
+    return Section(title, forest(marks, "Hazard ratio, logarithmic axis", text), table, table.notes)
 
 
-def _marks(term: str, members: list[dict[str, object]], labels: Labels) -> list[figures.Mark]:
+def _marks(term: str, members: list[Row], labels: Labels) -> list[Mark]:
     """Return what the forest plot draws for one term: a heading and its levels, or one line."""
     name = labels.term(term)
     if members[0]["category"] is None:
         return [_mark(name, name, members[0])]
     levels = [(labels.level(term, str(row["category"])), row) for row in members]
-    return [figures.Mark(name, name), *(_mark(f"    {level}", f"{name}, {level}", row) for level, row in levels)]
+    return [Mark(name, name), *(_mark(level, f"{name}, {level}", row, indent=True) for level, row in levels)]
 
 
-def _mark(label: str, spoken: str, row: dict[str, object]) -> figures.Mark:
+def _mark(label: str, spoken: str, row: Row, *, indent: bool = False) -> Mark:
     if is_reference(row):
-        return figures.Mark(label, spoken, 1.0, None, None, "1 (reference)")
-    if row["value"] is None:
-        return figures.Mark(label, spoken, text="withheld" if row["status"] == SUPPRESSED else "not estimable")
-    value, lower, upper = (row[name] for name in ("value", "lower", "upper"))
-    text = f"{ratio(value)} ({interval(ratio(lower), ratio(upper))})"  # type: ignore[arg-type]  # Float64 columns
-    return figures.Mark(label, spoken, value, lower, upper, text)  # type: ignore[arg-type]  # Float64 columns
+        return Mark(label, spoken, 1.0, text="1 (reference)", indent=indent)
+    ends = (row["value"], row["lower"], row["upper"])
+    if any(end is None or not 0 < end < math.inf for end in ends):
+        why = "withheld" if row["status"] == SUPPRESSED else "not estimable"
+        return Mark(label, spoken, text=why, indent=indent)
+    value, lower, upper = ends
+    return Mark(label, spoken, value, lower, upper, f"{ratio(value)} ({interval(ratio(lower), ratio(upper))})", indent)

@@ -13,7 +13,7 @@ from cohort.results.disclosure import Released
 def summary(title: str, released: Released, labels: Labels) -> list[str]:
     """Return who, how many, and the main estimates with their intervals, one sentence each."""
     frame = released.estimates.frame
-    shown = frame.filter((pl.col("status") == "ok") & pl.col("value").is_not_null())
+    shown = frame.filter(pl.col("status").str.starts_with("ok") & pl.col("value").is_not_null())
     sentences = [_who(title, released, shown)]
     sentences += _curves(shown.filter(pl.col("estimand") == "cumulative_incidence"), "cumulative incidence", labels)
     sentences += _curves(shown.filter(pl.col("estimand") == "survival"), "proportion without the event", labels)
@@ -42,12 +42,14 @@ def _curves(rows: pl.DataFrame, name: str, labels: Labels) -> list[str]:
     ends = part.group_by("group").agg(pl.col("time").max()).sort("group")
     day = int(ends["time"].min())  # type: ignore[arg-type]  # Int64 column: the minimum is an int
     last = part.filter(pl.col("time") <= day).group_by("group").agg(pl.all().sort_by("time").last()).sort("group")
+    by = labels.by(position)
     said = [
         f"{percent(row['value'])}{_ends(percent(row['lower']), percent(row['upper']), part)}"
-        + (f" ({labels.group(position, row['group'])})" if row["group"] != "all" else "")
+        + (f" for “{labels.level(by, row['group'])}”" if row["group"] != "all" else "")
         for row in last.iter_rows(named=True)
     ]
     of = f" of {labels.term(outcome)}" if outcome else ""
+    of += f" by “{labels.term(by)}”" if by and last["group"].to_list() != ["all"] else ""
     return [f"By {days(day)} the {name}{of} was {_listed(said)}."]
 
 
@@ -65,7 +67,7 @@ def _ratios(rows: pl.DataFrame, labels: Labels) -> list[str]:
     ends = _ends(ratio(row["lower"]), ratio(row["upper"]), rows)
     others = len({member["term"] for member in members}) - 1
     adjusted = f", adjusted for {others} other {'variable' if others == 1 else 'variables'}" if others else ""
-    return [f"The hazard ratio for {labels.term(row['term'])}{level} was {ratio(row['value'])}{ends}{adjusted}."]
+    return [f"The hazard ratio for “{labels.term(row['term'])}”{level} was {ratio(row['value'])}{ends}{adjusted}."]
 
 
 def _ends(lower: str, upper: str, rows: pl.DataFrame) -> str:

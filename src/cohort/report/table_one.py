@@ -8,6 +8,7 @@ from cohort.report.labels import Labels
 from cohort.report.numbers import BLANK, HIDDEN, Cell, count, decimal, percent
 from cohort.report.tables import Line, Table
 from cohort.results.estimates import ALL, NOT_ESTIMABLE, SUPPRESSED, Estimates
+from cohort.results.table_one import UNGROUPED
 
 _Rows = dict[tuple[str, str | None, str | None, str], dict[str, Any]]
 
@@ -25,14 +26,14 @@ def table_one(estimates: Estimates, labels: Labels) -> Table | None:
     compared = [
         group for group in groups if any(key[0] == "standardised_difference" and key[3] == group for key in rows)
     ]
-    terms = labels.order(list({term for (_, term, _, _) in rows if term}))
+    terms = labels.order(list({term for (_, term, _, _) in rows if term and term != labels.by(0)}))
     lines = [Line("Persons", (*(_count(rows, None, None, group) for group in groups), *(BLANK for _ in compared)))]
     for term in terms:
         lines += _variable(rows, term, groups, compared, labels)
     columns = [labels.group(0, group) for group in groups]
     against = [f"SMD, {labels.level(labels.by(0), group)}" if len(compared) > 1 else "SMD" for group in compared]
     return Table(
-        labels.title(0, "Table 1. Who is in the cohort"),
+        "",
         ("", *columns, *against),
         tuple(lines),
         _notes(rows, compared, labels),
@@ -110,14 +111,14 @@ def _is_shown(row: dict[str, Any] | None) -> bool:
 
 
 def _notes(rows: _Rows, compared: list[str], labels: Labels) -> tuple[str, ...]:
-    notes = [
-        "Counts with percentages of all persons of the column; a variable without a line “missing” has no missing values."
-    ]
+    notes = ["Counts with percentages of all persons of the column. Without a line “missing”, no value is missing."]
     if compared:
-        method = next(row["method"] for key, row in rows.items() if key[0] == "standardised_difference")
+        sizes = [group for (estimand, term, _, group) in rows if estimand == "count" and term is None]
+        first = next(group for group in sorted(sizes) if group not in {ALL, UNGROUPED, *compared})
         notes.append(
-            f"SMD: standardised mean difference {method}; Austin 2009, several levels after Yang & Dalton 2012."
+            f"SMD: standardised mean difference from {labels.group(0, first)}, known values only; Austin 2009, for "
+            "several levels Yang & Dalton 2012."
         )
-    if any(row["status"].startswith(NOT_ESTIMABLE) for row in rows.values()):
+    if any(row["status"].startswith(NOT_ESTIMABLE) and key[1] != labels.by(0) for key, row in rows.items()):
         notes.append("n.e.: not estimable, as neither group varies or no value is known.")
     return tuple(notes)

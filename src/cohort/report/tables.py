@@ -9,7 +9,7 @@ import polars as pl
 
 from cohort.report.labels import Labels
 from cohort.report.numbers import BLANK, HIDDEN, Cell, count, decimal, interval, percent, ratio
-from cohort.results.estimates import NOT_ESTIMABLE, SUPPRESSED
+from cohort.results.estimates import COUNTS_SUPPRESSED, NOT_ESTIMABLE, SUPPRESSED
 from cohort.time import to_years
 
 Row = dict[str, Any]
@@ -45,7 +45,7 @@ def refused(row: Row) -> Cell | None:
 
 def counted(row: Row, column: str) -> Cell:
     """Return the cell of a count column: withheld, blank where not applicable, or the number."""
-    if row["status"] == SUPPRESSED:
+    if row["status"] in {SUPPRESSED, COUNTS_SUPPRESSED}:
         return HIDDEN
     return BLANK if row[column] is None else Cell(count(row[column]))
 
@@ -74,7 +74,7 @@ def model_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
         lines.append(Line(labels.term(term), (BLANK, BLANK, BLANK)))
         lines += [Line(labels.level(term, row["category"]), _model_cells(row), indent=True) for row in members]
     heading = ("", "Persons", "Events", f"Hazard ratio ({confidence(rows)})")
-    return Table(labels.title(position, "Hazard ratios"), heading, tuple(lines), methods(rows, labels, position))
+    return Table("", heading, tuple(lines), methods(rows, labels, position))
 
 
 def by_term(rows: pl.DataFrame, labels: Labels) -> list[tuple[str, list[Row]]]:
@@ -117,6 +117,35 @@ def at_or_before(rows: pl.DataFrame, day: int) -> Row | None:
         return None
     earlier = shown.filter(pl.col("time") <= day)
     return earlier.row(-1, named=True) if earlier.height else None
+
+
+def risk_lines(
+    rows: pl.DataFrame, times: list[int], left: str, *, exact: bool
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Return who is at risk, who left otherwise and who had the event, as printed under the ticks of a curve.
+
+    Where points were withheld (not ``exact``), a tick without a new point since the last tick stays blank.
+    """
+    shown = [
+        risk_at(rows, day)
+        if exact or day == 0 or rows.filter(pl.col("time") >= before, pl.col("time") < day).height
+        else (None, None, None)
+        for before, day in zip([0, *times], times, strict=False)
+    ]
+    names = ("At risk", left, "Events")
+    return tuple((name, tuple(count(counts[line]) for counts in shown)) for line, name in enumerate(names))
+
+
+def risk_at(rows: pl.DataFrame, day: int) -> tuple[int | None, int | None, int | None]:
+    """Return who is at risk on a day, and who had left otherwise and had the event before it.
+
+    The three are of one moment, the start of the released step that holds the day, and add up to those at its start.
+    """
+    ahead = rows.filter(pl.col("time") >= day)["n"]
+    if not len(ahead) or ahead[0] is None:
+        return None, None, None
+    events = int(rows.filter(pl.col("time") < day)["events"].sum())
+    return int(ahead[0]), int(rows["n"][0]) - int(ahead[0]) - events, events
 
 
 def curve_groups(rows: pl.DataFrame) -> list[str]:

@@ -16,8 +16,8 @@ from cohort.errors import NotEstimableError, StudyError
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
 from cohort.spec import Spec, Whole
+from cohort.survival import cumulative_incidence_from, kaplan_meier_from
 from cohort.survival.counts import DayCounts, count_days
-from cohort.survival.curves import cumulative_incidence_from, kaplan_meier_from
 from cohort.survival.design import parse_terms
 from cohort.survival.rates import incidence_rate_from
 from cohort.time import DAYS_PER_YEAR

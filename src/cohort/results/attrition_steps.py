@@ -35,12 +35,15 @@ def _merged(steps: list[Step], *, first: bool) -> Step:
     """Return several steps as one: what all removed and the last kept. The first step of a flow removes nobody."""
     last = steps[-1]
     persons = 0 if first else sum(step.persons_removed for step in steps)
-    entries = 0 if first else sum(step.entries_removed for step in steps)
+    removed = [step.entries_removed for step in steps]
+    entries = None if None in removed else 0 if first else sum(count for count in removed if count is not None)
     return Step("; ".join(step.reason for step in steps), last.persons_kept, persons, last.entries_kept, entries)
 
 
 def _may_show(steps: list[Step], minimum: int, *, first: bool) -> bool:
+    """Return whether no count is small, nor the difference between entries and persons where both are printed."""
     step = _merged(steps, first=first)
-    kept, removed = (step.persons_kept, step.entries_kept), (step.persons_removed, step.entries_removed)
-    counts = (*kept, *removed, abs(kept[1] - kept[0]), abs(removed[1] - removed[0]))
+    counts = [step.persons_kept, step.persons_removed]
+    for persons, entries in ((step.persons_kept, step.entries_kept), (step.persons_removed, step.entries_removed)):
+        counts += [] if entries is None else [entries, abs(entries - persons)]
     return all(count == 0 or count >= minimum for count in counts)

@@ -39,13 +39,15 @@ class Sum:
 class Ledger:
     """The counts of a result: their values, the sums between them, the rows that show or need them.
 
-    A cell that no row shows, such as persons without the event, is still solved for and still protected.
+    ``prices`` says what hiding a cell costs besides its rows. A cell that no row shows, such as persons without the
+    event, is still solved for and still protected.
     """
 
     values: dict[str, int] = field(default_factory=dict)
     sums: list[Sum] = field(default_factory=list)
     shown_in: dict[str, set[int]] = field(default_factory=dict)
     needed_by: dict[str, set[int]] = field(default_factory=dict)
+    prices: dict[str, float] = field(default_factory=dict)
     _partitions: dict[tuple[str, tuple[tuple[str, int], ...]], dict[str, str]] = field(default_factory=dict)
 
     def cell(self, key: str, value: int, shown: Iterable[int] = (), needed: Iterable[int] = ()) -> str:
@@ -72,7 +74,7 @@ class Ledger:
         Groups with the same names and counts are the same cells, and totals with the same count the same total,
         wherever they are shown: what is hidden in one table must not stand in the next.
         """
-        identity = (kind, tuple(sorted(counts.items())))
+        identity = (kind, tuple(sorted((name, count) for name, count in counts.items() if count)))
         if identity not in self._partitions:
             total = self.cell(f"{kind}|{sum(counts.values())}", sum(counts.values()))
             number = len(self._partitions)
@@ -82,7 +84,8 @@ class Ledger:
             else:
                 self.add_up(total, keys.values())
             self._partitions[identity] = keys
-        return self._partitions[identity]
+        keys = self._partitions[identity]
+        return {name: keys.get(name) or self.cell(f"{kind}|none|{name}", 0) for name in counts}
 
 
 def cells_to_hide(ledger: Ledger, minimum: int, show_zero: bool) -> set[str]:
@@ -139,11 +142,15 @@ def _cheapest_change(
     for number, key in enumerate(open_keys):
         for row, sign in ((2 * number, 1), (2 * number + 1, -1)):
             moves[row, place[key]], moves[row, len(keys) + number] = sign, -reach
-    cost = [len(ledger.rows_of([key])) + ledger.values[key] / (values.max() + 1) for key in open_keys]
+    cost = [
+        len(ledger.rows_of([key])) + ledger.prices.get(key, 0) + ledger.values[key] / (values.max() + 1)
+        for key in open_keys
+    ]
     answer = milp(
         np.concatenate([np.zeros(len(keys)), cost]),
         integrality=np.ones(len(keys) + len(open_keys)),
         bounds=Bounds(np.concatenate([low, np.zeros(len(open_keys))]), np.concatenate([high, np.ones(len(open_keys))])),
+        options={"presolve": False},  # HiGHS writes debugging lines to stdout when it undoes its presolve
         constraints=[LinearConstraint(sums.tocsr(), 0, 0), LinearConstraint(moves.tocsr(), -np.inf, 0)],
     )
     if answer.x is None:

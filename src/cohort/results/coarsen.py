@@ -63,7 +63,9 @@ def released_points(
     may_end = _allowed(at_risk, minimum)
     points: list[int] = []
     for start, end in pairwise([-1, *(joint or []), len(happened) - 1]):
-        inner = [day for day in range((start // days + 1) * days, end + 1, days) if may_end[day]]
+        grid = range((start // days + 1) * days, end + 1, days)
+        news = {day for before, day in pairwise([start, *grid]) if (so_far[day + 1] != so_far[before + 1]).any()}
+        inner = [day for day in grid if day in news and may_end[day]]
         points += _longest_path(so_far[[day + 1 for day in (start, *inner, end)]], inner, minimum)
         points += [end] if end in (joint or []) else []
     return sorted(set(points))
@@ -79,7 +81,7 @@ def _longest_path(so_far: Counts, days: list[int], minimum: int) -> list[int]:
         change = so_far[number] - so_far[:number]
         reachable = _allowed(change, minimum) & change.any(axis=1) & (np.array(best) >= 0)
         steps = np.where(reachable, best, -1)
-        back.append(int(number - 1 - steps[::-1].argmax()))
+        back.append(int(steps.argmax()))
         best.append(int(steps.max()) + 1 if reachable.any() else -1)
     rest = _allowed(so_far[-1] - so_far[:-1], minimum) & (np.array(best) >= 0)
     at = int(np.flatnonzero(rest)[-1]) if rest.any() else 0
@@ -137,9 +139,8 @@ def _fewest_at_risk(curve: pl.DataFrame, last: int) -> Counts:
 
     A curve is cut where few remain: its last steps stand for single persons, even where nobody is left after them.
     """
-    final = curve.row(-1, named=True)
     starts = np.append(curve["time"].to_numpy(), [last + 1])
-    sizes = np.append(curve["n"].to_numpy(), [final["n"] - final["events"] - final["censored"]])
+    sizes = np.append(curve["n"].to_numpy(), [0])
     after = sizes[np.minimum(np.searchsorted(starts, np.arange(1, last + 2)), len(sizes) - 1)]
     before = np.full(last + 1, np.iinfo(np.int64).max)
     before[curve["time"].to_numpy()] = curve["n"].to_numpy()

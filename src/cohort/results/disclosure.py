@@ -16,7 +16,6 @@ from cohort.population.attrition import Attrition
 from cohort.results import withhold
 from cohort.results.attrition_steps import merge_steps
 from cohort.results.cells import cells_to_hide
-from cohort.results.coarsen import CURVES
 from cohort.results.estimates import ALL, COUNTS_SUPPRESSED, SUPPRESSED, Estimates
 from cohort.results.families import ROW, family_ledger
 
@@ -66,6 +65,9 @@ def release(estimates: Estimates, attrition: Attrition, rule: DisclosureRule) ->
     frame = estimates.frame.with_row_index(ROW).cast({ROW: pl.Int64})
     judged = withhold.withhold_unjudged(frame)
     ledger = family_ledger(judged.filter(pl.col("status") != SUPPRESSED))
+    ledger.prices |= {
+        f"persons|{step.persons_kept}": len(frame) for step in attrition.steps[-1:]
+    }  # the flow ends there
     hidden = cells_to_hide(ledger, rule.minimum, rule.show_zero)
     kept = withhold.withhold_rows(judged, ledger.rows_of(hidden))
     gated = withhold.withhold_sizes(withhold.withhold_scarce_means(kept, rule.minimum), attrition, rule.minimum)

@@ -113,10 +113,17 @@ class Estimates:
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write ``estimates.csv`` and ``estimates.parquet``: the same content is the same bytes.
 
-        Floats are written in the shortest form that reads back as the same number, null as an empty field. Parquet
-        carries no statistics, so nothing about a withheld value can be read off a footer.
+        Floats are written in the shortest form that reads back as the same number, null as an empty field. In the
+        CSV a text that a spreadsheet would run as a formula gets an apostrophe in front. Parquet carries no
+        statistics, so nothing about a withheld value can be read off a footer.
         """
         csv, parquet = folder / "estimates.csv", folder / "estimates.parquet"
-        self.frame.write_csv(csv)
+        self.frame.with_columns(_inert(pl.col(pl.String))).write_csv(csv)
         self.frame.write_parquet(parquet, compression="zstd", statistics=False, row_group_size=1 << 20)
         return csv, parquet
+
+
+def _inert(text: pl.Expr) -> pl.Expr:
+    """Return text that no spreadsheet takes for a formula; numbers, with their sign, stay as they are."""
+    formula = text.str.contains(r"^[=+\-@\t\r]") & ~text.str.contains(r"^[+-]?[0-9.,]+$")
+    return pl.when(formula).then(pl.lit("'") + text).otherwise(text).name.keep()

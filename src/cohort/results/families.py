@@ -60,7 +60,7 @@ def _enter_variable(
     """Enter one variable of Table 1: its levels, or known values of a number, and its missing values, by group."""
     counts = {group: _level_counts(rows, sizes[group]) for group, rows in _by(part, "group").items() if group in sizes}
     overall = counts.get(ALL, {})
-    whole = ledger.partition("persons", {name: n for name, (n, _, _) in overall.items() if n > 0}) if overall else {}
+    whole = ledger.partition("persons", {name: n for name, (n, _, _) in overall.items()}) if overall else {}
     cells: dict[str, list[str]] = {}
     for group, levels in sorted(counts.items(), key=lambda item: item[0] != ALL):  # all persons first: the total
         for name, (n, shown, needed) in levels.items():
@@ -68,7 +68,8 @@ def _enter_variable(
             cells.setdefault(name, []).append(
                 ledger.cell(key or f"{term}|{name}|{group}", n, shown, [*needed, *_contrasts(part, group, sizes)])
             )
-        ledger.add_up(keys[group], [keys_of[-1] for keys_of in cells.values()])
+        if group != ALL:
+            ledger.add_up(keys[group], [keys_of[-1] for keys_of in cells.values()])
     for name in overall:  # without a column of all persons there is nothing to add up to
         if len(cells[name]) > 1:
             ledger.add_up(cells[name][0], cells[name][1:])

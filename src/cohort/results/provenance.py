@@ -87,7 +87,7 @@ def installed_versions(libraries: Iterable[str] = LIBRARIES) -> dict[str, str]:
         except metadata.PackageNotFoundError:
             found[name] = "not installed"
     if found["cohort"] == "not installed":  # run from a checkout that was never installed
-        from cohort import __version__  # noqa: PLC0415 -- only this case needs the package's own module
+        from cohort import __version__
 
         found["cohort"] = __version__
     return found

@@ -61,6 +61,8 @@ class TableOneCounts:
         deviations (n - 1) and standardised differences are of the known values.
         """
         counts = self.frame
+        if self.grouped and ALL in counts["group"]:
+            raise InputRefusedError(f"Table 1: a level of the grouping variable is called {ALL!r}; rename it")
         if self.grouped:
             counts = pl.concat([counts, _total(counts.with_columns(pl.lit(ALL).alias("group")))])
         sizes = counts.filter(pl.col("term").is_null()).select("group", size="n")
@@ -99,33 +101,22 @@ def count_table_one(frame: pl.LazyFrame, variables: Mapping[str, Kind], by: str 
         if kind == "integer" and not schema[name].is_integer():
             raise InputRefusedError(f"Table 1 variable {name!r} is {schema[name]}, not whole numbers; cast it first")
     group = pl.col(by).cast(pl.String).fill_null(UNGROUPED) if by else pl.lit(ALL)
-    persons = frame.select(
-        group.alias("group"),
-        *(pl.col(name) for name in variables if name != by),
-        *([pl.col(by)] if by in variables else []),
-    )
-    parts = [_count(persons, None, None), *(_count(persons, name, kind) for name, kind in variables.items())]
+    parts = [_count(frame, group, None, None), *(_count(frame, group, name, kind) for name, kind in variables.items())]
     return TableOneCounts(pl.concat(pl.collect_all(parts)).sort(_KEY), dict(variables), by is not None)
 
 
-def _count(persons: pl.LazyFrame, term: str | None, kind: Kind | None) -> pl.LazyFrame:
+def _count(frame: pl.LazyFrame, group: pl.Expr, term: str | None, kind: Kind | None) -> pl.LazyFrame:
     """Count one term (or, for ``None``, the persons of each group)."""
     value = pl.lit(0) if term is None else pl.col(term)
     number = value.cast(pl.Int64) if kind == "integer" else pl.lit(None, pl.Int64)
-    category = value.cast(pl.String) if kind in ("categorical", "boolean") else pl.lit(None, pl.String)
-    return (
-        persons.select("group", category=category, known=value.is_not_null(), number=number)
+    category = value.cast(pl.String) if kind in {"categorical", "boolean"} else pl.lit(None, pl.String)
+    counted = (
+        frame.with_columns(group=group, category=category, known=value.is_not_null(), number=number)
         .group_by("group", "category", "known")
         .agg(n=pl.len().cast(pl.Int64), sum=pl.col("number").sum(), squares=(pl.col("number") ** 2).sum())
-        .select(
-            "group",
-            pl.lit(term, pl.String).alias("term"),
-            "category",
-            "known",
-            "n",
-            "sum",
-            pl.col("squares").cast(pl.Int64),
-        )
+    )
+    return counted.select(pl.lit(term, pl.String).alias("term"), pl.all()).select(
+        pl.col(name).cast(dtype) for name, dtype in SCHEMA.items()
     )
 
 
@@ -186,7 +177,7 @@ def _moments(counts: pl.DataFrame, sizes: pl.DataFrame, kinds: Mapping[str, Kind
         sizes, on="group", maintain_order="left"
     )
     mean = pl.col("sum") / pl.col("n")
-    common = ["group", "term", pl.col("size").alias("n")]
+    common = [pl.col("group"), pl.col("term"), pl.col("size").alias("n")]
     return pl.concat(
         [
             known.select(*common, estimand=pl.lit("mean"), value=mean, method=pl.lit("of known values")),
@@ -211,14 +202,14 @@ def _variance() -> pl.Expr:
 
 
 def _standardised_differences(counts: pl.DataFrame, kinds: Mapping[str, Kind]) -> pl.DataFrame:
-    """Return the standardised difference of every group from the first, for every term.
+    """Return the standardised difference of every group from the first (by name), for every term.
 
     References
     ----------
     Austin (2009), doi 10.1002/sim.3697 (means and proportions); Yang & Dalton (2012), SAS Global Forum 335-2012
     (several levels: Mahalanobis distance of the proportions).
     """
-    groups = sorted(counts.filter(pl.col("term").is_null())["group"].to_list())
+    groups = sorted(set(counts.filter(pl.col("term").is_null())["group"]) - {UNGROUPED})
     rows = [
         {"group": group, "term": term, "value": _difference(counts, term, kind, groups[0], group)}
         for group in groups[1:]

@@ -63,16 +63,16 @@ def _eligibility(world: World, inside: Bools) -> pl.DataFrame:
     regions = world.scenario.persons.regions
     return pl.DataFrame(
         {
-            "person_id": _person_id(world, person),
-            "gender": _texts(("male", "female"), world.persons.female[person].astype(np.int64)),
-            "birth_date": _dates(world.persons.birth[person]),
-            "death_date": _dates(np.where(known, day, -1)[person], missing=-1),
+            "person_id": person_ids(world, person),
+            "gender": texts(("male", "female"), world.persons.female[person].astype(np.int64)),
+            "birth_date": dates(world.persons.birth[person]),
+            "death_date": dates(np.where(known, day, -1)[person], missing=-1),
             "death_flag": known[person].astype(np.int64),
-            "enrollment_start_date": _dates(first),
-            "enrollment_end_date": _dates(last),
+            "enrollment_start_date": dates(first),
+            "enrollment_end_date": dates(last),
             "payer": pl.repeat("simulated", len(person), eager=True),
             "payer_type": pl.repeat("commercial", len(person), eager=True),
-            "state": _texts(regions, world.persons.region[person]),
+            "state": texts(regions, world.persons.region[person]),
             "data_source": pl.repeat("simulated", len(person), eager=True),
         }
     )
@@ -95,18 +95,18 @@ def _medical_claim(world: World, inside: Bools) -> pl.DataFrame:
         {
             "claim_id": _claim_id(world, "M", encounters.person, sequence[row]),
             "claim_line_number": line + 1,
-            "claim_type": _texts(("institutional", "professional"), (encounters.setting == 0).astype(np.int64)),
-            "person_id": _person_id(world, encounters.person),
-            "claim_start_date": _dates(encounters.day),
-            "claim_end_date": _dates(last_day),
-            "admission_date": _dates(np.where(inpatient, encounters.day, -1), missing=-1),
-            "discharge_date": _dates(np.where(inpatient, last_day, -1), missing=-1),
-            "place_of_service_code": _texts(PLACE_OF_SERVICE, encounters.setting),
-            "bill_type_code": _texts(BILL_TYPE, encounters.setting),
-            "revenue_center_code": _texts(REVENUE_CENTER, encounters.setting),
+            "claim_type": texts(("institutional", "professional"), (encounters.setting == 0).astype(np.int64)),
+            "person_id": person_ids(world, encounters.person),
+            "claim_start_date": dates(encounters.day),
+            "claim_end_date": dates(last_day),
+            "admission_date": dates(np.where(inpatient, encounters.day, -1), missing=-1),
+            "discharge_date": dates(np.where(inpatient, last_day, -1), missing=-1),
+            "place_of_service_code": texts(PLACE_OF_SERVICE, encounters.setting),
+            "bill_type_code": texts(BILL_TYPE, encounters.setting),
+            "revenue_center_code": texts(REVENUE_CENTER, encounters.setting),
             "hcpcs_code": _service(encounters, line),
             "paid_amount": _paid(world, encounters, line),
-            "diagnosis_code_type": _texts(("icd-9-cm", "icd-10-cm"), era),
+            "diagnosis_code_type": texts(("icd-9-cm", "icd-10-cm"), era),
             **_diagnoses(encounters),
         }
     )
@@ -145,8 +145,8 @@ def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
         {
             "claim_id": _claim_id(world, "R", kept.person, _sequence(kept.person)),
             "claim_line_number": np.ones(len(kept.person), dtype=np.int64),
-            "person_id": _person_id(world, kept.person),
-            "dispensing_date": _dates(kept.day),
+            "person_id": person_ids(world, kept.person),
+            "dispensing_date": dates(kept.day),
             "ndc_code": _codes(kept.drug, kept.day, kept.person),
             "quantity": quantity,
             "days_supply": kept.supply,
@@ -155,7 +155,8 @@ def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
     )
 
 
-def _person_id(world: World, person: Ints) -> pl.Series:
+def person_ids(world: World, person: Ints) -> pl.Series:
+    """Return the identifiers of persons given by their rows in the block: text with leading zeros."""
     number = pl.Series(world.persons.number[person])
     return "P" + number.cast(pl.String).str.zfill(7)
 
@@ -172,14 +173,16 @@ def _sequence(person: Ints) -> Ints:
     return place - np.maximum.accumulate(np.where(starts, place, 0)) + 1
 
 
-def _dates(day: Ints | Floats, missing: int | None = None) -> pl.Series:
+def dates(day: Ints | Floats, missing: int | None = None) -> pl.Series:
+    """Return epoch days as dates, null where the day equals ``missing``."""
     series = pl.Series(np.asarray(day, dtype=np.int64))
     if missing is not None:
         series = series.set(series == missing, None)
     return series.cast(pl.Int32).cast(pl.Date)
 
 
-def _texts(values: Sequence[str | None], place: Ints) -> pl.Series:
+def texts(values: Sequence[str | None], place: Ints) -> pl.Series:
+    """Return the values at the given places."""
     return pl.Series(values, dtype=pl.String).gather(pl.Series(place))
 
 

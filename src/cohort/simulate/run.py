@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import polars as pl
 
 from cohort.errors import ResourceError, StudyError
+from cohort.simulate.dirt import LEDGER, soil
+from cohort.simulate.drafts import Drafts
+from cohort.simulate.effects import TruthCounts, count_block, finish, no_counts, outcomes_by_strategy
 from cohort.simulate.extracts import LAYOUTS, tuva
 from cohort.simulate.scenario import Scenario, load_scenario
 from cohort.simulate.streams import BLOCK, Block
+from cohort.simulate.truth import find_index
+from cohort.simulate.truth_files import truth_frames
 from cohort.simulate.world import draw_world
 
 MOST_PERSONS = 10_000_000
+LEDGER_FILE = "truth/ledger.csv"
 
 Progress = Callable[[int, int], None]
 
@@ -29,22 +34,38 @@ class Simulation:
     ----------
     files
         The extract files, in the order of the layout.
+    truth
+        Folder of the truth beside them.
     persons, seed, dirt, layout
         As asked for.
     rows
-        File name → rows without the header.
+        Extract file name → physical lines without the header.
+    defects
+        Defects planted, as many as the ledger has lines.
     scenario, scenario_hash
         Name and SHA-256 of the parameters.
     """
 
     files: tuple[Path, ...]
+    truth: Path
     persons: int
     rows: dict[str, int]
+    defects: int
     seed: int
     dirt: float
     layout: str
     scenario: str
     scenario_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """What to write, checked."""
+
+    scenario: Scenario
+    persons: int
+    seed: int
+    dirt: float
 
 
 def simulate(
@@ -57,7 +78,7 @@ def simulate(
     dirt: float = 0.0,
     progress: Progress | None = None,
 ) -> Simulation:
-    """Write the claims extracts of a simulated population.
+    """Write the claims extracts of a simulated population, and the truth beside them in ``out/truth``.
 
     Parameters
     ----------
@@ -81,13 +102,13 @@ def simulate(
     _check_arguments(persons, seed, layout, dirt)
     folder = Path(out)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        rows = _write(plan, persons, seed, folder, progress)
+        rows, defects = _write(_Request(plan, persons, seed, dirt), folder, progress)
     except OSError as fault:
         raise ResourceError(f"cannot write to {folder}: {fault.strerror or type(fault).__name__}") from None
-    files = tuple(folder / f"{name}.csv" for name in rows)
-    named = {file.name: count for file, count in zip(files, rows.values(), strict=True)}
-    return Simulation(files, persons, named, seed, dirt, layout, plan.name, plan.hash)
+    files = tuple(folder / name for name in rows)
+    return Simulation(
+        files, folder / "truth", persons, rows, defects, seed, dirt, layout, scenario=plan.name, scenario_hash=plan.hash
+    )
 
 
 def _check_arguments(persons: int, seed: int, layout: str, dirt: float) -> None:
@@ -99,29 +120,53 @@ def _check_arguments(persons: int, seed: int, layout: str, dirt: float) -> None:
         raise StudyError(f"layout {layout} cannot be simulated; choose one of {', '.join(LAYOUTS)}")
     if not 0 <= dirt <= 1:
         raise StudyError(f"dirt must lie between 0 and 1, not {dirt}")
-    if dirt > 0:
-        raise StudyError("only spotless extracts can be simulated so far: leave dirt at 0")
 
 
-def _write(scenario: Scenario, persons: int, seed: int, folder: Path, progress: Progress | None) -> dict[str, int]:
-    """Append block by block to temporary files, then give them their names: an interrupted run leaves no extract."""
-    rows: dict[str, int] = {}
-    blocks = -(-persons // BLOCK)
-    with ExitStack() as stack:
-        files: dict[str, BinaryIO] = {}
-        for block, frames in enumerate(_blocks(scenario, persons, seed, blocks)):
-            for name, frame in frames.items():
-                if name not in files:
-                    files[name] = stack.enter_context((folder / f"{name}.csv.part").open("wb"))
-                frame.write_csv(files[name], include_header=name not in rows)
-                rows[name] = rows.get(name, 0) + frame.height
+def _write(request: _Request, folder: Path, progress: Progress | None) -> tuple[dict[str, int], int]:
+    """Write every block; return physical lines by extract file, without headers, and the number of defects."""
+    blocks = -(-request.persons // BLOCK)
+    counts = no_counts(request.scenario)
+    with Drafts(folder) as drafts:
+        drafts.append_csv(LEDGER_FILE, pl.DataFrame(schema=LEDGER))
+        for number in range(blocks):
+            counts += _write_block(drafts, request, Block(request.seed, number))
             if progress is not None:
-                progress(block + 1, blocks)
-    for name in rows:
-        (folder / f"{name}.csv.part").replace(folder / f"{name}.csv")
-    return rows
+                progress(number + 1, blocks)
+        drafts.append_bytes("truth/truth.json", _truth_json(request, counts))
+        lines = drafts.lines
+    defects = lines.pop(LEDGER_FILE) - 1
+    return {name: count - 1 for name, count in lines.items()}, defects
 
 
-def _blocks(scenario: Scenario, persons: int, seed: int, blocks: int) -> Iterator[dict[str, pl.DataFrame]]:
-    for block in range(blocks):
-        yield tuva(draw_world(scenario, Block(seed, block)), persons)
+def _write_block(drafts: Drafts, request: _Request, block: Block) -> TruthCounts:
+    """Append one block to the extract and truth files; return its counts of potential outcomes."""
+    world = draw_world(request.scenario, block)
+    for name, frame in tuva(world, request.persons).items():
+        drafts.append_csv(LEDGER_FILE, _append_extract(drafts, f"{name}.csv", frame, block, request.dirt))
+    index = find_index(world, request.persons)
+    outcomes = outcomes_by_strategy(world, index)
+    inside = world.persons.number <= request.persons
+    for name, frame in truth_frames(world, inside, index, outcomes).items():
+        drafts.append_parquet(f"truth/{name}.parquet", frame)
+    return count_block(world, index, outcomes)
+
+
+def _append_extract(drafts: Drafts, file: str, frame: pl.DataFrame, block: Block, dirt: float) -> pl.DataFrame:
+    """Append one block to one extract file; return the ledger of the defects planted in it."""
+    if dirt == 0:
+        drafts.append_csv(file, frame)
+        return pl.DataFrame(schema=LEDGER)
+    drafts.append_csv(file, frame.clear())
+    content, ledger = soil(file, frame, drafts.lines[file], block, dirt)
+    drafts.append_bytes(file, content)
+    return ledger
+
+
+def _truth_json(request: _Request, counts: TruthCounts) -> bytes:
+    head = {
+        "scenario": request.scenario.name,
+        "scenario_hash": request.scenario.hash,
+        "persons": request.persons,
+        "seed": request.seed,
+    }
+    return (json.dumps({**head, **finish(request.scenario, counts)}, indent=1) + "\n").encode()

@@ -106,6 +106,23 @@ class Severity(_Section):
     log_odds_sensitization: LogRatio
 
 
+class Mechanism(_Section):
+    """Mechanism of an episode: severe ones are neuropathic (written as radiculopathy), the others by these shares.
+
+    The mechanism names the episode in the truth; it does not change its course.
+    """
+
+    nociceptive: Annotated[float, Field(gt=0, le=1)]
+    inflammatory: Probability
+    nociplastic: Probability
+    log_odds_nociplastic_sensitization: LogRatio
+
+    @model_validator(mode="after")
+    def _shares(self) -> Mechanism:
+        _sum_to_one((self.nociceptive, self.inflammatory, self.nociplastic))
+        return self
+
+
 class States(_Section):
     """Bounds of the states of an episode, in days since onset, and the hazard of turning high-impact."""
 
@@ -204,15 +221,23 @@ class Strategy(_Section):
 
 
 class TruthPlan(_Section):
-    """Which potential outcomes are kept: horizons from the index date, eligibility and strategies."""
+    """Which potential outcomes are kept: eligibility, strategies, the claims rule and horizons from the index date.
 
-    horizons: Annotated[tuple[Annotated[int, Field(ge=90, le=730)], ...], Field(min_length=1)]
+    The claims rule finds chronic pain in the first low-back visit from ``rule_first_day`` to ``rule_last_day`` after
+    the index date, or in an explicit code for chronic pain on any later day.
+    """
+
+    horizons: Annotated[tuple[Annotated[int, Field(ge=1, le=730)], ...], Field(min_length=1)]
+    rule_first_day: Days
+    rule_last_day: Days
     eligible_after_days: Days
     washout_days: Days
     strategies: Annotated[dict[Name, Strategy], Field(min_length=2, max_length=2)]
 
     @model_validator(mode="after")
     def _contrast(self) -> TruthPlan:
+        if not 0 < self.rule_first_day <= self.rule_last_day <= max(self.horizons):
+            raise ValueError("the rule's days must be in order, and a horizon must reach rule_last_day")
         if [strategy.opioid for strategy in self.strategies.values()] not in ([True, False], [False, True]):
             raise ValueError("strategies must contrast one with opioid = true and one with opioid = false")
         return self
@@ -244,6 +269,7 @@ class Scenario(_Section):
     onset: Onset
     remission: Remission
     severity: Severity
+    mechanism: Mechanism
     states: States
     opioid: Opioid
     spread: Spread

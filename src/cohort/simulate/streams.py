@@ -29,8 +29,11 @@ TOPICS = (
     "encounter",
     "background",
     "dispensing",
-    "dirt",
+    "dirt_eligibility",
+    "dirt_medical_claim",
+    "dirt_pharmacy_claim",
     "cost",
+    "mechanism",
 )
 """Topics in the order of their stream numbers: append, never insert."""
 

@@ -8,21 +8,22 @@ counts is exact (weights are summed as integers, see ``exact``), and whatever is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from cohort.survival.exact import to_limbs
+from cohort.survival.exact import limbs
 from cohort.survival.observations import By, Observations, observe
+from cohort.survival.types import Floats
 
 KEYS = ["stratum", "group", "entry", "time", "cause"]
 FROM_START = -1
 """Entry of a person without delayed entry: the risk set (-1, time] holds day 0."""
 DENSE_CELLS = 1 << 22
-"""Up to this many (group, cause, day) cells one ``bincount`` beats a hash table."""
+"""Up to this many cells one ``bincount`` beats a hash table."""
 EVERYBODY = "all"
 """Name of the only group without ``by``, and of the only stratum."""
 
@@ -88,9 +89,9 @@ def count_days(
     groups, layers = _labelled(seen.rows, seen.by), _labelled(seen.rows, seen.strata)
     # one number for (stratum, group): a row belongs to part ``stratum · groups + group``
     part = groups.number if not seen.strata else layers.number * len(groups.labels) + groups.number
-    cells = _dense_cells(seen, part, len(layers.labels) * len(groups.labels))
+    cells = _count_whole_days(seen, part, len(layers.labels) * len(groups.labels))
     if cells is None:
-        cells = _sparse_cells(seen, part)
+        cells = _count_times(seen, part)
     cells = cells.with_columns(
         layers.labels.gather(cells["part"] // len(groups.labels)).alias("stratum"),
         groups.labels.gather(cells["part"] % len(groups.labels)).alias("group"),
@@ -124,51 +125,74 @@ def _levels(column: pl.Series) -> tuple[pl.Series, pl.Series]:
     return text.cast(pl.Enum(levels)).to_physical().cast(pl.Int64), levels
 
 
-def _dense_cells(seen: Observations, part: pl.Series, parts: int) -> pl.DataFrame | None:
-    """Count whole days without entry and weights by one ``bincount``; None where that does not apply."""
-    rows = seen.rows
-    plain = rows.schema["time"].is_integer() and not seen.delayed and not seen.weighted and len(rows) > 0
-    if not plain:
+def _count_whole_days(seen: Observations, part: pl.Series, parts: int) -> pl.DataFrame | None:
+    """Count whole days by one number per (part, entry, cause, time); None where there is no such number."""
+    if not seen.rows.schema["time"].is_integer() or seen.rows.is_empty():
         return None
-    days, causes = int(rows["time"].max()) + 1, max(seen.causes, default=0) + 1  # type: ignore[arg-type]  # checked
-    if days * causes * parts > DENSE_CELLS:
+    days, kinds = int(seen.rows["time"].max()) + 1, max(seen.causes, default=0) + 1  # type: ignore[arg-type]  # not null
+    entries = days + 1 if seen.delayed else 1  # entry + 1, or 0 from the start
+    cells = days * kinds * entries * parts
+    if cells >= 1 << 62:
         return None
-    offset = part * (causes * days) if parts > 1 else pl.lit(0, pl.Int64)
-    cell = rows.select(pl.col("time").cast(pl.Int64) + pl.col("cause").cast(pl.Int64) * days + offset).to_series()
-    counted = np.bincount(cell.to_numpy(), minlength=days * causes * parts)
+    cell = pl.col("time").cast(pl.Int64) + pl.col("cause").cast(pl.Int64) * days
+    if seen.delayed:
+        cell = cell + (pl.col("entry").cast(pl.Int64) + 1) * (days * kinds)
+    if parts > 1:
+        cell = cell + part * (days * kinds * entries)
+    number = seen.rows.select(cell.alias("cell")).to_series()
+    sums = _by_number(number, cells, seen)
+    found = sums["cell"].to_numpy()
+    keys = {
+        "part": found // (days * kinds * entries),
+        "entry": found // (days * kinds) % entries + FROM_START,
+        "time": found % days,
+        "cause": found // days % kinds,
+    }
+    return pl.DataFrame(keys).hstack(sums.drop("cell"))
+
+
+def _by_number(number: pl.Series, cells: int, seen: Observations) -> pl.DataFrame:
+    """Sum rows and limbs by cell: ``bincount`` where the cells are few, a hash table where they are not."""
+    if cells > DENSE_CELLS:
+        return pl.DataFrame([number, *_summands(seen)]).group_by("cell").agg(pl.all().sum())
+    place = number.to_numpy()
+    counted = np.bincount(place, minlength=cells)
     found = np.flatnonzero(counted)
-    return pl.DataFrame(
-        {
-            "part": found // (causes * days),
-            "entry": np.full(len(found), FROM_START),
-            "time": found % days,
-            "cause": found // days % causes,
-            "n": counted[found],
-        }
-    )
+    sums = {"cell": found, "n": counted[found]}
+    for name, digit in _limb_columns(seen):
+        sums[name] = np.bincount(place, digit, cells)[found].astype(np.int64)  # whole numbers below 2**53: exact
+    return pl.DataFrame(sums)
 
 
-def _sparse_cells(seen: Observations, part: pl.Series) -> pl.DataFrame:
-    """Count by hash table: delayed entry, weights, times that are not whole."""
+def _count_times(seen: Observations, part: pl.Series) -> pl.DataFrame:
+    """Count by all keys: times that are not whole days, or days too far apart for one number."""
     clock = pl.Float64 if seen.rows.schema["time"].is_float() else pl.Int64
-    rows = seen.rows.select(
-        pl.lit(part).alias("part") if len(part) == len(seen.rows) else pl.lit(0, pl.Int64).alias("part"),
+    keys = seen.rows.select(
+        (part if len(part) == len(seen.rows) else pl.lit(part[0])).alias("part"),
         (pl.col("entry") if seen.delayed else pl.lit(FROM_START)).cast(clock).alias("entry"),
         pl.col("time").cast(clock),
         pl.col("cause").cast(pl.Int64),
-        pl.lit(1, pl.Int64).alias("n"),
     )
+    return keys.hstack(_summands(seen)).group_by(keys.columns).agg(pl.all().sum())
+
+
+def _summands(seen: Observations) -> list[pl.Series]:
+    """Return what is summed in each cell: rows, and the limbs of weights and of their squares."""
+    ones = pl.Series("n", np.ones(len(seen.rows), dtype=np.int64))
+    return [ones, *(pl.Series(name, digit.astype(np.int64)) for name, digit in _limb_columns(seen))]
+
+
+def _limb_columns(seen: Observations) -> Iterator[tuple[str, Floats]]:
     if seen.weighted:
         weight = seen.rows["weight"].cast(pl.Float64).to_numpy()
-        limbs = {f"w{e:+d}": digit for e, digit in to_limbs(weight).items()}
-        limbs |= {f"v{e:+d}": digit for e, digit in to_limbs(weight * weight).items()}
-        rows = rows.with_columns(pl.Series(name, digit) for name, digit in limbs.items())
-    return rows.group_by("part", "entry", "time", "cause").agg(pl.all().sum())
+        for kind, values in (("w", weight), ("v", weight * weight)):
+            for exponent, digit in limbs(values):
+                yield f"{kind}{exponent:+d}", digit
 
 
 def _sum_cells(tables: list[pl.DataFrame]) -> pl.DataFrame:
     """Return the cell-wise sum, sorted; the columns of limbs that one table lacks count as 0."""
     table = pl.concat(tables, how="diagonal_relaxed") if len(tables) > 1 else tables[0]
-    limbs = sorted(name for name in table.columns if name not in KEYS and name != "n")
-    values = [pl.col(name).fill_null(0).sum() for name in ["n", *limbs]]
+    weights = sorted(name for name in table.columns if name not in KEYS and name != "n")
+    values = [pl.col(name).fill_null(0).sum() for name in ["n", *weights]]
     return table.group_by(KEYS).agg(values).sort(KEYS)

@@ -15,12 +15,10 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from cohort.errors import InputRefusedError, NotEstimableError, StudyError
+from cohort.errors import InputRefusedError, StudyError
 from cohort.frames import as_lazy, require_columns
-from cohort.survival.cox_checks import require_bounded, require_identified
-from cohort.survival.cox_newton import Optimum, PartialLikelihood, Ridge, Ties, invert, maximise
-from cohort.survival.cox_risk import check_follow_up, risk_sets
-from cohort.survival.cox_sums import Rows, RowSums, centre_and_scale, workers
+from cohort.survival.cox_model import CoxEstimate, Follow, estimate
+from cohort.survival.cox_newton import Ties
 from cohort.survival.design import Design, Missing, Term, design_matrix, parse_terms
 
 Floats = NDArray[np.float64]
@@ -120,11 +118,11 @@ def fit_cox(
         raise StudyError("ties must be 'efron' or 'breslow'")
     if not 0 < level < 1:
         raise StudyError("level must lie between 0 and 1")
-    rows, design = model_rows(frame, time, event, entry, terms=terms, missing=missing)
-    return _result(_optimise(rows, design.names, ties), rows, design, ties, level)
+    design, follow = model_arrays(frame, time, event, entry, terms=terms, missing=missing)
+    return _result(estimate(design.matrix, follow, design.names, ties), design, level)
 
 
-def model_rows(
+def model_arrays(
     frame: Any,
     time: str = "time",
     event: str = "event",
@@ -132,17 +130,15 @@ def model_rows(
     *,
     terms: str | tuple[Term, ...],
     missing: Missing = "refuse",
-) -> tuple[Rows, Design]:
-    """Return the rows of a Cox model, checked, in an order that does not depend on the frame's; see :func:`fit_cox`."""
+) -> tuple[Design, Follow]:
+    """Return the arrays of a Cox model in an order that does not depend on the frame's; see :func:`fit_cox`."""
     parsed = parse_terms(terms) if isinstance(terms, str) else terms
     table = _sorted_rows(frame, {"time": time, "event": event, **({"entry": entry} if entry else {})}, parsed)
     design = design_matrix(table, parsed, missing)
     if not design.kept.all():
         table = table.filter(pl.Series(design.kept))
-    exits, happened = table[time].to_numpy(), table[event].cast(pl.Float64).to_numpy()
     entries = table[entry].to_numpy() if entry else None
-    check_follow_up(exits, happened, entries)
-    return _rows(design, exits, happened == 1, entries), design
+    return design, Follow(table[time].to_numpy(), table[event].cast(pl.Float64).to_numpy(), entries)
 
 
 def _sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
@@ -162,55 +158,32 @@ def _sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -
     return table
 
 
-def _rows(design: Design, exits: NDArray[Any], event: NDArray[np.bool_], entries: NDArray[Any] | None) -> Rows:
-    if not event.any():
-        raise NotEstimableError("no_events")
-    empty = np.empty(0)
-    centre, scale = centre_and_scale(design.matrix)
-    return Rows(design.matrix, centre, scale, empty, empty, risk_sets(exits, event, entries))
-
-
-def _optimise(rows: Rows, names: tuple[str, ...], ties: Ties) -> Optimum:
-    with workers() as pool:
-        sums = RowSums(rows, pool)
-        likelihood = PartialLikelihood(sums, rows.cells, ties, sums.events())
-        return maximise(
-            likelihood,
-            Ridge(np.zeros(len(names))),
-            lambda point: require_identified(point, names),
-            lambda point: require_bounded(rows, point.score, names),
-        )
-
-
-def _result(optimum: Optimum, rows: Rows, design: Design, ties: Ties, level: float) -> CoxFit:
-    scaled = invert(optimum.point.information)
-    coef, std_error = optimum.theta / rows.scale, np.sqrt(np.diag(scaled)) / rows.scale
-    with np.errstate(over="ignore", divide="ignore", under="ignore"):
-        # columns of 1e±200 have variances outside float64, while their standard errors are inside
-        covariance = scaled / rows.scale / rows.scale[:, None]
-        lower, upper = (np.exp(coef + side * stats.norm.isf((1 - level) / 2) * std_error) for side in (-1, 1))
-    z = coef / std_error
-    delayed = ", delayed entry" if rows.cells.start.size else ""
+def _result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
+    reach = stats.norm.isf((1 - level) / 2) * fit.std_error
+    with np.errstate(over="ignore", under="ignore"):
+        lower, upper = np.exp(fit.coef - reach), np.exp(fit.coef + reach)
+    z = fit.coef / fit.std_error
+    delayed = ", delayed entry" if fit.rows.cells.start.size else ""
     return CoxFit(
         terms=design.names,
-        coef=coef,
-        std_error=std_error,
+        coef=fit.coef,
+        std_error=fit.std_error,
         lower=lower,
         upper=upper,
         z=z,
         p_value=2 * stats.norm.sf(np.abs(z)),
-        covariance=covariance,
-        log_likelihood_null=optimum.null.log_likelihood,
-        log_likelihood=optimum.point.log_likelihood,
-        score_test=float(optimum.null.score @ invert(optimum.null.information) @ optimum.null.score),
-        n=rows.shape[0],
-        n_events=int(rows.cells.deaths.sum()),
+        covariance=fit.covariance,
+        log_likelihood_null=fit.optimum.null.log_likelihood,
+        log_likelihood=fit.point.log_likelihood,
+        score_test=fit.score_test,
+        n=fit.rows.shape[0],
+        n_events=int(fit.rows.cells.deaths.sum()),
         n_missing=design.n_missing,
         references=design.references,
-        ties=ties,
+        ties=fit.ties,
         level=level,
-        method=f"Cox proportional hazards, {ties.capitalize()} ties{delayed}, Wald limits",
-        steps=optimum.steps,
+        method=f"Cox proportional hazards, {fit.ties.capitalize()} ties{delayed}, Wald limits",
+        steps=fit.optimum.steps,
     )
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import linalg, optimize
 
 from cohort.errors import NotEstimableError
-from cohort.survival.cox_newton import Point
+from cohort.survival.cox_newton import Penalty, Point
 from cohort.survival.cox_sums import Rows, kernels
 
 Floats = NDArray[np.float64]
@@ -27,8 +27,8 @@ _TOLERANCE = 1e-7  # HiGHS' own feasibility tolerance
 _ROUNDS = 60
 
 
-def require_identified(point: Point, names: tuple[str, ...]) -> None:
-    """Refuse columns that do not vary within risk sets, and columns that others determine.
+def require_identified(point: Point, names: tuple[str, ...], penalty: Penalty) -> None:
+    """Refuse columns that do not vary within risk sets, and columns that others determine and no penalty splits.
 
     Raises
     ------
@@ -39,6 +39,8 @@ def require_identified(point: Point, names: tuple[str, ...]) -> None:
     flat = ~(diagonal > _DEPENDENT * whole)
     if flat.any():
         raise NotEstimableError("constant", tuple(np.array(names)[flat].tolist()))
+    if penalty.ridge.all():
+        return
     unit = 1.0 / np.sqrt(diagonal)
     dependent = dependent_columns(point.information * np.outer(unit, unit))
     if dependent:
@@ -57,14 +59,16 @@ def dependent_columns(correlation: Floats) -> list[int]:
     return sorted({*involved.tolist(), *bound.tolist()})
 
 
-def require_bounded(rows: Rows, score: Floats, names: tuple[str, ...]) -> None:
-    """Refuse a likelihood without a maximum.
+def require_bounded(rows: Rows, score: Floats, names: tuple[str, ...], penalty: Penalty) -> None:
+    """Refuse a likelihood without a maximum; a penalty on every column gives it one.
 
     Raises
     ------
     NotEstimableError
         ``monotone_likelihood``, naming the columns of the direction.
     """
+    if (penalty.ridge + penalty.lasso).all():
+        return
     direction = rising_direction(rows, score)
     if direction is not None:
         part = np.abs(direction) > 1e-6 * np.abs(direction).max()

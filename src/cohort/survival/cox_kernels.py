@@ -4,8 +4,6 @@ Every kernel works on one chunk of rows, holds no lock and writes only into what
 chunks can run on any number of threads and still be added in one fixed order. Nothing here knows a frame.
 """
 
-# ruff: noqa: PLR0917 -- compiled loops take arrays, and nothing but arrays, by position
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -204,3 +202,96 @@ def highest_at_risk(order: NDArray[np.int64], low: Ints, high: Ints, cells: int)
                 jump = following[jump]
             cell = jump
     return painted
+
+
+@_compiled
+def score_strip(
+    x: Floats,
+    centre: Floats,
+    scale: Floats,
+    risk: Floats,
+    weight: Floats,
+    slot: Ints,
+    start: Ints,
+    tables: tuple[Floats, Floats, Floats, Floats, Floats],
+    first: int,
+    last: int,
+    out: Floats,
+) -> None:
+    """Write the weighted score residuals of rows ``first..last`` into ``out`` (p, rows).
+
+    ``w e (z - m) - r (z (A - e b) - (C - e c))`` with the tables ``(A, b, m, C, c)``: A and b of shape (K + 1,), the
+    mean m of z over the risk set, the cumulative C of the hazard-weighted mean and its tied part c of shape
+    (p, K + 1).
+    """
+    hazard, tied, mean, drift, tied_drift = tables
+    half = hazard.size
+    for i in range(last - first):
+        row = first + i
+        k = slot[row]
+        event = k >= half
+        cell = k - half if event else k
+        w = weight[row] if weight.size else 1.0
+        expected = hazard[cell]
+        if start.size:
+            expected -= hazard[start[row]]
+        if event:
+            expected -= tied[cell]
+        for j in range(x.shape[1]):
+            z = (x[row, j] - centre[j]) / scale[j]
+            shift = drift[j, cell]
+            if start.size:
+                shift -= drift[j, start[row]]
+            if event:
+                out[j, i] = w * (z - mean[j, cell]) - risk[row] * (z * expected - shift + tied_drift[j, cell])
+            else:
+                out[j, i] = -risk[row] * (z * expected - shift)
+
+
+@_compiled
+def pair_counts(row: NDArray[np.int64], change: NDArray[np.int8], rank: NDArray[np.int64], amount: Floats) -> Floats:
+    """Follow a list of rows added (1), taken away (-1) and asked (0; 2 subtracts); return each row's answers (n, 3).
+
+    An answer is the amount present with a lower, a higher and the same rank. The amounts lie in a binary indexed tree
+    over ranks (Fenwick 1994, doi:10.1002/spe.4380240306), so that each step takes log2 of the number of ranks.
+    """
+    size = int(rank.max()) + 1
+    tree, same = np.zeros(size + 1), np.zeros(size)
+    answer = np.zeros((rank.size, 3))
+    total = 0.0
+    for step in range(row.size):
+        i = row[step]
+        r = rank[i]
+        kind = change[step]
+        if kind in (1, -1):
+            w = amount[i] * kind
+            total += w
+            same[r] += w
+            k = r + 1
+            while k <= size:
+                tree[k] += w
+                k += k & -k
+        else:
+            sign = 1.0 if kind == 0 else -1.0
+            lower = 0.0
+            k = r
+            while k > 0:
+                lower += tree[k]
+                k -= k & -k
+            answer[i, 0] += sign * lower
+            answer[i, 1] += sign * (total - lower - same[r])
+            answer[i, 2] += sign * same[r]
+    return answer
+
+
+@_compiled
+def products_before(factor: Floats, head: Flags) -> Floats:
+    """Return the product of a stratum's earlier factors at each cell, 1 at its first; shape (K,)."""
+    out = np.empty(factor.size)
+    current = 1.0
+    for k in range(factor.size):
+        if head[k]:
+            current = 1.0
+        out[k] = current
+        current *= factor[k]
+    return out

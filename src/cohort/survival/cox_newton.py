@@ -49,10 +49,38 @@ class Sums(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ridge:
-    """A penalty on scaled coefficients, ``sum(curvature theta²) / 2``; all zeros is none. Shape (p,)."""
+class Penalty:
+    """What is taken from the log-likelihood: ``sum(ridge b² / 2 + lasso |b|)`` over coefficients b; shapes (p,)."""
 
-    curvature: Floats
+    ridge: Floats
+    lasso: Floats
+
+    @classmethod
+    def none(cls, size: int) -> Penalty:
+        """Return a penalty of nothing."""
+        return cls(np.zeros(size), np.zeros(size))
+
+    def __bool__(self) -> bool:
+        """Return whether anything is penalised."""
+        return bool(self.ridge.any() or self.lasso.any())
+
+    def over(self, scale: Floats) -> Penalty:
+        """Return the penalty on coefficients that are ``scale`` times as large."""
+        return Penalty(self.ridge / scale / scale, self.lasso / scale)
+
+    def of(self, theta: Floats) -> float:
+        """Return the penalty at ``theta``."""
+        return float(self.ridge @ theta**2 / 2 + self.lasso @ np.abs(theta))
+
+    def bread(self, optimum: Optimum) -> Floats:
+        """Return the inverse of the penalised information; lassoed coefficients of 0 have no variance (NaN)."""
+        if not self.ridge.size:
+            return np.empty((0, 0))
+        free = ~((self.lasso > 0) & (optimum.theta == 0))
+        inverse = np.full(optimum.point.information.shape, np.nan)
+        matrix = optimum.point.information + np.diag(self.ridge)
+        inverse[np.ix_(free, free)] = invert(matrix[np.ix_(free, free)])
+        return inverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +139,10 @@ class PartialLikelihood:
         value, terms, at_risk, dying = self.value(theta)
         if value == -np.inf:
             return None
-        return self._derive(theta, value, terms, at_risk, dying)
+        return self.derive(theta, value, terms, at_risk, dying)
 
-    def _derive(self, theta: Floats, value: float, terms: Floats, at_risk: Floats, dying: Floats) -> Point:
+    def derive(self, theta: Floats, value: float, terms: Floats, at_risk: Floats, dying: Floats) -> Point:
+        """Return the likelihood with its derivatives, given what :meth:`value` returned at ``theta``."""
         count = self.cells.time.size
         a, b, a2, b2, c2 = terms
         hazard = np.zeros(count + 1)
@@ -131,10 +160,10 @@ class PartialLikelihood:
 
 def maximise(
     likelihood: PartialLikelihood,
-    ridge: Ridge,
+    penalty: Penalty,
     check: Callable[[Point], None],
     suspect: Callable[[Point], None],
-    limit: int = 60,
+    limit: int = 100,
 ) -> Optimum:
     """Maximise from 0 by Newton's method with step halving.
 
@@ -146,20 +175,23 @@ def maximise(
     NotEstimableError
         What the two checks raise, or ``not_converged``.
     """
-    null = point = _require(likelihood.at(np.zeros(ridge.curvature.size)))
+    null = point = _require(likelihood.at(np.zeros(penalty.ridge.size)))
+    if not penalty.ridge.size:
+        return Optimum(null, null, null.theta, 0)
     check(point)
+    close = _CONVERGED * max(1.0, float(likelihood.cells.weight.sum()))
     before = np.inf
     for steps in range(limit):
-        step = newton_step(point, ridge)
+        step = newton_step(point, penalty)
         if step is None:
             break
-        gain = float(step @ (point.score - ridge.curvature * point.theta))
+        gain = float(step @ (point.information + np.diag(penalty.ridge)) @ step)
         if steps == _SUSPECT:
             suspect(point)
-        if gain < _CONVERGED or (gain < _STALLED and gain > before / 4):
+        if gain < close or (gain < _STALLED and gain > before / 4):
             return Optimum(null, point, point.theta + step, steps)
         before = gain
-        following = _uphill(likelihood, ridge, point, step)
+        following = _uphill(likelihood, penalty, point, step)
         if following is None:
             break
         point = following
@@ -167,19 +199,47 @@ def maximise(
     raise NotEstimableError("not_converged")
 
 
-def newton_step(point: Point, ridge: Ridge) -> Floats | None:
+def newton_step(point: Point, penalty: Penalty) -> Floats | None:
     """Solve the information, scaled to a unit diagonal, for the score; None if it is not positive definite."""
-    matrix = point.information + np.diag(ridge.curvature)
+    matrix = point.information + np.diag(penalty.ridge)
     diagonal = np.diag(matrix)
     if not (diagonal > 0).all():
         return None
+    score = point.score - penalty.ridge * point.theta
+    if penalty.lasso.any():
+        return lasso_step(matrix, score, penalty.lasso, point.theta)
     unit = 1.0 / np.sqrt(diagonal)
     try:
         factor = linalg.cho_factor(matrix * np.outer(unit, unit))
     except linalg.LinAlgError:
         return None
-    solved: Floats = linalg.cho_solve(factor, unit * (point.score - ridge.curvature * point.theta)) * unit
+    solved: Floats = linalg.cho_solve(factor, unit * score) * unit
     return solved
+
+
+def lasso_step(matrix: Floats, score: Floats, lasso: Floats, theta: Floats, sweeps: int = 10_000) -> Floats:
+    """Maximise ``score's - s'matrix s / 2 - sum(lasso |theta + s|)`` over steps s by coordinate ascent, shape (p,).
+
+    References
+    ----------
+    Simon N, Friedman J, Hastie T, Tibshirani R (2011), doi:10.18637/jss.v039.i05.
+    """
+    step = np.zeros_like(theta)
+    rest = score.copy()  # score - matrix @ step, kept up to date
+    for _ in range(sweeps):
+        moved = 0.0
+        for j, curvature in enumerate(np.diag(matrix)):
+            pull = rest[j] + curvature * (theta[j] + step[j])
+            target = np.sign(pull) * max(abs(pull) - lasso[j], 0.0) / curvature
+            change = target - theta[j] - step[j]
+            if change:
+                # an exact 0 must stay exact: theta + step is what is reported
+                step[j] = target - theta[j]
+                rest -= change * matrix[:, j]
+                moved = max(moved, change * change * curvature)
+        if moved < 1e-26:
+            break
+    return step
 
 
 def invert(information: Floats) -> Floats:
@@ -192,15 +252,15 @@ def invert(information: Floats) -> Floats:
     return symmetric
 
 
-def _uphill(likelihood: PartialLikelihood, ridge: Ridge, point: Point, step: Floats) -> Point | None:
+def _uphill(likelihood: PartialLikelihood, penalty: Penalty, point: Point, step: Floats) -> Point | None:
     """Go along the step, halved until the penalised likelihood does not fall by more than its rounding."""
-    floor = point.log_likelihood - ridge.curvature @ point.theta**2 / 2
+    floor = point.log_likelihood - penalty.of(point.theta)
     floor -= 1e-11 * abs(floor)
     for _ in range(30):
         theta = point.theta + step
-        value, terms, at_risk, dying = likelihood.value(theta)
-        if value - ridge.curvature @ theta**2 / 2 >= floor:
-            return likelihood._derive(theta, value, terms, at_risk, dying)
+        value, *made_of = likelihood.value(theta)
+        if value - penalty.of(theta) >= floor:
+            return likelihood.derive(theta, value, *made_of)
         step = step / 2
     return None
 

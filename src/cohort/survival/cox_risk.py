@@ -109,7 +109,7 @@ def risk_sets(
     """
     if not event.any():
         raise NotEstimableError("no_events")
-    values, exits, entries = _clock(time, entry)
+    values, exits, entries = clock(time, entry)
     code = exits if stratum is None else stratum * values.size + exits
     cells, deaths = _distinct(code[event])
     stop = _last_cell(cells, code, values.size)
@@ -126,6 +126,30 @@ def risk_sets(
     head[1:] = group[1:] != group[:-1]
     slot = stop + event * np.int32(cells.size + 1)
     return RiskSets(values[cells % values.size], group, head, deaths, mass, slot, start)
+
+
+def check_intervals(
+    person: NDArray[np.int64],
+    entry: NDArray[np.generic],
+    time: NDArray[np.generic],
+    stratum: NDArray[np.int64] | None = None,
+) -> None:
+    """Refuse rows (entry, time] of one person and stratum that overlap, counting the persons; shapes (n,).
+
+    Raises
+    ------
+    InputRefusedError
+        With the number of persons concerned.
+    """
+    groups = (person,) if stratum is None else (person, stratum)
+    order = np.lexsort((time, entry, *groups[::-1]))
+    same = np.ones(order.size - 1, dtype=bool)
+    for group in groups:
+        same &= group[order[1:]] == group[order[:-1]]
+    overlap = same & (entry[order[1:]] < time[order[:-1]])  # type: ignore[operator]  # numeric by the caller's check
+    if overlap.any():
+        persons = np.unique(person[order[1:]][overlap]).size
+        raise InputRefusedError(f"intervals of one person overlap for {persons} persons; split or drop them")
 
 
 def merge_near_ties(values: Floats) -> Floats:
@@ -146,7 +170,7 @@ def merge_near_ties(values: Floats) -> Floats:
     return fixed
 
 
-def _clock(
+def clock(
     time: NDArray[np.generic], entry: NDArray[np.generic] | None
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64] | None]:
     """Return the clock's values and each row's position on it: days by subtraction, other times by rank."""

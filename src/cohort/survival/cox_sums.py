@@ -14,12 +14,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cohort.survival.cox_risk import RiskSets
+
+if TYPE_CHECKING:
+    from cohort.survival.cox_newton import Point
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
@@ -127,9 +130,52 @@ class RowSums:
             total += part
         return total
 
+    def scores(self, point: Point, first: int, last: int) -> Floats:
+        """Return the weighted score residuals of some rows at a point, in scaled units, shape (p, rows).
+
+        ``risk_of_row`` must stem from that point, as it does right after it was computed.
+        """
+        rows, out = self.rows, np.empty((self.rows.shape[1], last - first))
+        kernels().score_strip(
+            rows.x, rows.centre, rows.scale, self.risk_of_row, rows.weight, rows.cells.slot, rows.cells.start,
+            score_tables(point, rows.cells), first, last, out,
+        )  # fmt: skip
+        return out
+
+    def score_products(self, point: Point, group: NDArray[np.int64] | None = None) -> Floats:
+        """Return the sum over groups (by default: rows) of the outer product of their scores, shape (p, p)."""
+        if group is None:
+            total = np.zeros((self.rows.shape[1],) * 2)
+            for part in self._each(lambda first, last: self._strip_products(point, first, last)):
+                total += part
+            return total
+        columns = np.concatenate(list(self._each(lambda first, last: self.scores(point, first, last))), axis=1)
+        by_group = np.stack([np.bincount(group, weights=column).astype(np.float64) for column in columns])
+        products: Floats = by_group @ by_group.T
+        return products
+
+    def _strip_products(self, point: Point, first: int, last: int) -> Floats:
+        total = np.zeros((self.rows.shape[1],) * 2)
+        for low in range(first, last, _STRIP):
+            part = self.scores(point, low, min(low + _STRIP, last))
+            total += part @ part.T
+        return total
+
     def _each(self, one: Callable[[int, int], T]) -> Iterator[T]:
         bounds = chunk_bounds(*self.rows.shape)
         return self.pool.map(one, bounds[:-1], bounds[1:])
+
+
+def score_tables(point: Point, cells: RiskSets) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Return the tables of a score residual: A, b (K + 1,) and m, C, c (p, K + 1); see the kernel ``score_strip``."""
+    a, b, a2, b2, c2 = point.ties
+    s1, d1 = point.mean_risk, point.mean_dying
+    hazard, drift = a.copy(), a2 * s1 - b2 * d1
+    kernels().forward_sums(hazard[None, :], cells.head)
+    kernels().forward_sums(drift, cells.head)
+    tables = (hazard, b, (a * s1 - b * d1) / cells.weight, drift, b2 * s1 - c2 * d1)
+    never = [np.concatenate([table, np.zeros((*table.shape[:-1], 1))], axis=-1) for table in tables]
+    return never[0], never[1], never[2], never[3], never[4]
 
 
 def chunk_bounds(rows: int, columns: int, cells: int) -> list[int]:

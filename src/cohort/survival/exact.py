@@ -6,36 +6,34 @@ a 24-bit digit of the weight in base 2**24; limbs are summed as Int64, exactly, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
 from cohort.survival.types import Floats, Ints
 
 LIMB_BITS = 24
-"""Bits of one limb: 2**39 rows can be added before an Int64 limb overflows."""
-HIGHEST, LOWEST = 5, -6
-"""Exponents (base 2**24) of the first and last limb: weights between 2**-144 and 2**144 keep every bit."""
-LARGEST_WEIGHT = 2.0**70
-"""Weights above this are refused, so that their squares still have a limb."""
+"""Bits of one limb: 2**29 rows can be added before a sum of limbs leaves the integers that a float64 holds."""
+LARGEST_WEIGHT = 2.0**200
+"""Weights above this are refused, so that their squares stay finite."""
+SMALLEST_WEIGHT = 2.0**-200
+"""Positive weights below this are refused: their squares would vanish."""
 
 
-def to_limbs(values: Floats) -> dict[int, Ints]:
-    """Return the non-zero limbs of non-negative ``values``, float64 (n,): exponent → Int64 (n,)."""
-    limbs: dict[int, Ints] = {}
+def limbs(values: Floats) -> Iterator[tuple[int, Floats]]:
+    """Yield the limbs of non-negative ``values``, float64 (n,), largest first: (exponent, whole numbers (n,))."""
     rest = np.array(values, dtype=np.float64)
-    for exponent in range(HIGHEST, LOWEST - 1, -1):
+    while (largest := float(rest.max(initial=0.0))) > 0:
+        exponent = (int(np.frexp(largest)[1]) - 1) // LIMB_BITS
         unit = np.ldexp(1.0, LIMB_BITS * exponent)
-        digit = np.floor(rest / unit)  # a power of two: the division and the subtraction are exact
-        if digit.any():
-            rest -= digit * unit
-            limbs[exponent] = digit.astype(np.int64)
-    return limbs
+        digit = np.floor(rest * (1 / unit))  # a power of two: product and difference are exact
+        rest -= digit * unit
+        yield exponent, digit
 
 
-def from_limbs(limbs: Mapping[int, Ints], size: int) -> Floats:
-    """Return the floats, (size,), that sums of limbs stand for; smallest limb first."""
+def from_limbs(sums: Mapping[int, Ints], size: int) -> Floats:
+    """Return the floats, (size,), that sums of limbs by exponent stand for; smallest limb first."""
     total = np.zeros(size)
-    for exponent in sorted(limbs):
-        total += np.ldexp(limbs[exponent].astype(np.float64), LIMB_BITS * exponent)
+    for exponent in sorted(sums):
+        total += np.ldexp(sums[exponent].astype(np.float64), LIMB_BITS * exponent)
     return total

@@ -10,8 +10,10 @@ import polars as pl
 
 from cohort.errors import InputRefusedError
 from cohort.frames import as_lazy, require_columns
-from cohort.survival.exact import LARGEST_WEIGHT
+from cohort.survival.exact import LARGEST_WEIGHT, SMALLEST_WEIGHT
 
+LARGEST = {"time": 2.0**53, "entry": 2.0**53, "weight": LARGEST_WEIGHT}
+"""Beyond 2**53 whole numbers are no longer exact."""
 By = str | Sequence[str] | None
 """One grouping column, several, or none."""
 
@@ -75,6 +77,7 @@ def observe(
     )
     # columns take the name of their role, so that a grouping column called "time" does not collide with the clock
     rows = lazy.select(pl.col(name).alias(role) for role, name in (columns | grouping | layers).items()).collect()
+    rows = rows.with_columns(pl.col(name).cast(pl.Float64) for name in columns if rows.schema[name].is_decimal())
     _require_types(rows, columns)
     _refuse(rows, columns, causes)
     rows = _whole_days(rows.with_columns(pl.col("cause").cast(pl.Int64) if rows["cause"].dtype.is_float() else []))
@@ -98,12 +101,14 @@ def _refuse(rows: pl.DataFrame, columns: dict[str, str], causes: Sequence[int] |
     rules = {f"{role}: missing": pl.col(role).is_null() for role in rows.columns}
     for role in [name for name in ("time", "entry", "weight") if name in columns]:
         rules[f"{role}: negative"] = pl.col(role) < 0
+        if rows.schema[role].is_float() or rows.schema[role] in (pl.Int64, pl.UInt64):  # the others cannot hold so much
+            rules[f"{role}: above {LARGEST[role]:.0e}"] = pl.col(role) > LARGEST[role]
         if rows.schema[role].is_float():
             rules[f"{role}: not finite"] = ~pl.col(role).is_finite()
     if "entry" in columns:
         rules["entry: not before time"] = pl.col("entry") >= pl.col("time")
     if "weight" in columns:
-        rules["weight: above 2**70"] = pl.col("weight") > LARGEST_WEIGHT
+        rules["weight: too small to square"] = (pl.col("weight") > 0) & (pl.col("weight") < SMALLEST_WEIGHT)
     rules["cause: undeclared code"] = _undeclared(rows["cause"].dtype, causes)
     found = rows.select([rule.sum().alias(name) for name, rule in rules.items()]).row(0, named=True)
     faults = [

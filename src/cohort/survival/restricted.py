@@ -15,10 +15,11 @@ from scipy.special import ndtr
 
 from cohort.errors import StudyError
 from cohort.survival.counts import DayCounts, count_days
-from cohort.survival.curves import is_robust, product_limit
+from cohort.survival.curves import is_robust
 from cohort.survival.influence import ratio, total_influence
 from cohort.survival.intervals import normal_quantile
 from cohort.survival.observations import By
+from cohort.survival.product_limit import product_limit
 from cohort.survival.risk import RiskTable, risk_tables
 from cohort.survival.types import Floats, Numbers
 

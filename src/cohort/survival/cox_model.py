@@ -1,0 +1,183 @@
+"""One fitted Cox model on arrays: rows placed in time, maximised, with model-based or sandwich variance.
+
+Everything above this module (studies, lifelines' fitters, Fine–Gray) brings arrays here; everything below adds up
+rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cohort.errors import InputRefusedError, NotEstimableError
+from cohort.survival.cox_checks import require_bounded, require_identified
+from cohort.survival.cox_newton import Optimum, PartialLikelihood, Penalty, Point, Ties, invert, maximise
+from cohort.survival.cox_risk import check_follow_up, risk_sets
+from cohort.survival.cox_sums import Rows, RowSums, centre_and_scale, workers
+
+Floats = NDArray[np.float64]
+_NONE = np.empty(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Follow:
+    """When each row is at risk and how it counts; arrays of shape (n,), or None where the model has none.
+
+    ``time`` (exit) and ``entry`` in days or any unit, ``event`` 0/1 or Boolean, ``stratum`` codes 0 … S - 1,
+    ``weight`` not negative, ``offset`` added to the linear predictor.
+    """
+
+    time: NDArray[np.generic]
+    event: NDArray[np.generic]
+    entry: NDArray[np.generic] | None = None
+    stratum: NDArray[np.int64] | None = None
+    weight: Floats | None = None
+    offset: Floats | None = None
+
+    def take(self, kept: NDArray[np.bool_]) -> Follow:
+        """Return the rows of a Boolean mask of shape (n,)."""
+        return Follow(
+            *(
+                None if column is None else column[kept]
+                for column in (self.time, self.event, self.entry, self.stratum, self.weight, self.offset)
+            )  # type: ignore[arg-type]  # time and event are never None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CoxEstimate:
+    """A maximum of the partial likelihood, in the units of the covariates.
+
+    ``coef`` has shape (p,), ``covariance`` (p, p): the sandwich where that was asked for, else the inverse
+    information, which ``model_covariance`` always is. ``used`` marks the rows with a positive weight, shape (n,);
+    ``rows`` and ``follow`` hold those.
+    """
+
+    names: tuple[str, ...]
+    coef: Floats
+    std_error: Floats
+    covariance: Floats
+    model_covariance: Floats
+    optimum: Optimum
+    rows: Rows
+    follow: Follow
+    used: NDArray[np.bool_]
+    ties: Ties
+    robust: bool
+
+    @property
+    def point(self) -> Point:
+        """Return the likelihood at the maximum with all it is made of."""
+        return self.optimum.point
+
+    @property
+    def score_test(self) -> float:
+        """Return the score statistic of "no covariate matters", chi-squared on p degrees of freedom."""
+        null = self.optimum.null
+        return float(null.score @ invert(null.information) @ null.score)
+
+    @property
+    def wald_test(self) -> float:
+        """Return the Wald statistic of "no covariate matters", from ``covariance``."""
+        scaled = self.coef / self.std_error
+        return float(scaled @ np.linalg.solve(self.covariance / np.outer(self.std_error, self.std_error), scaled))
+
+
+def place_rows(x: Floats, follow: Follow) -> tuple[Rows, Follow, NDArray[np.bool_]]:
+    """Return the rows of positive weight, checked and placed in time, their follow-up, and which they are.
+
+    Raises
+    ------
+    InputRefusedError
+        For impossible follow-up, or weights or offsets that are negative or not finite.
+    NotEstimableError
+        If no row has an event.
+    """
+    check_follow_up(follow.time, follow.event, follow.entry)
+    used = np.ones(follow.time.size, dtype=bool)
+    if follow.weight is not None:
+        used = _positive(follow.weight)
+    if follow.offset is not None and (wrong := int((~np.isfinite(follow.offset)).sum())):
+        raise InputRefusedError(f"the offset is not a finite number in {wrong} rows")
+    if not used.all():
+        x, follow = np.asfortranarray(x[used]), follow.take(used)
+    event = follow.event.astype(bool)
+    cells = risk_sets(follow.time, event, follow.entry, follow.stratum, follow.weight)
+    centre, scale = centre_and_scale(x, follow.weight)
+    weight, offset = (_NONE if column is None else column for column in (follow.weight, follow.offset))
+    return Rows(x, centre, scale, weight, offset, cells), follow, used
+
+
+def estimate(
+    x: Floats,
+    follow: Follow,
+    names: tuple[str, ...],
+    ties: Ties = "efron",
+    penalty: Penalty | None = None,
+    *,
+    robust: bool = False,
+    cluster: NDArray[np.int64] | None = None,
+) -> CoxEstimate:
+    """Maximise the partial likelihood.
+
+    Parameters
+    ----------
+    x
+        Covariates, float64, shape (n, p), column-major (another order is copied).
+    penalty
+        On the coefficients in the units of the covariates.
+    robust, cluster
+        Ask for the sandwich variance, over rows or over clusters (codes 0 … C - 1, int64, shape (n,)).
+
+    References
+    ----------
+    Lin DY, Wei LJ (1989), doi:10.1080/01621459.1989.10478874 (sandwich variance).
+    """
+    rows, follow, used = place_rows(np.asfortranarray(x), follow)
+    with workers() as pool:
+        sums = RowSums(rows, pool)
+        likelihood = PartialLikelihood(sums, rows.cells, ties, sums.events())
+        scaled = (penalty or Penalty.none(len(names))).over(rows.scale)
+        optimum = maximise(
+            likelihood,
+            scaled,
+            lambda point: require_identified(point, names, scaled),
+            lambda point: require_bounded(rows, point.score, names, scaled),
+        )
+        bread = scaled.bread(optimum)
+        meat = None
+        if robust or cluster is not None:
+            groups = None if cluster is None else np.unique(cluster[used], return_inverse=True)[1]
+            meat = sums.score_products(optimum.point, groups)
+    sandwich = bread if meat is None else bread @ meat @ bread
+    with np.errstate(over="ignore", divide="ignore", under="ignore"):
+        # columns of 1e±200 have variances outside float64, while their standard errors are inside
+        covariance, model = (matrix / rows.scale / rows.scale[:, None] for matrix in (sandwich, bread))
+    std_error = np.sqrt(np.diag(sandwich)) / rows.scale
+    return CoxEstimate(
+        names, optimum.theta / rows.scale, std_error, covariance, model, optimum, rows, follow, used, ties,
+        meat is not None,
+    )  # fmt: skip
+
+
+def evaluate(fit: CoxEstimate, x: Floats, follow: Follow) -> CoxEstimate:
+    """Return the model at the coefficients of ``fit``, on other rows (of other persons, or a part of the same)."""
+    rows, follow, used = place_rows(np.asfortranarray(x), follow)
+    with workers() as pool:
+        sums = RowSums(rows, pool)
+        likelihood = PartialLikelihood(sums, rows.cells, fit.ties, sums.events())
+        point = likelihood.at(fit.coef * rows.scale)
+    if point is None:
+        raise NotEstimableError("overflow_on_these_rows")
+    optimum = replace(fit.optimum, point=point, theta=point.theta)
+    return replace(fit, optimum=optimum, rows=rows, follow=follow, used=used)
+
+
+def _positive(weight: Floats) -> NDArray[np.bool_]:
+    wrong = int((~(np.isfinite(weight) & (weight >= 0))).sum())
+    if wrong:
+        raise InputRefusedError(f"the weight is negative or not a finite number in {wrong} rows")
+    positive: NDArray[np.bool_] = weight > 0
+    return positive
