@@ -148,3 +148,20 @@ def test_a_feed_that_stops_early_is_seen(tables, clean, tmp_path):
     changed = {"dispensing": tables["dispensing"].filter(pl.col("date") < dt.date(2016, 7, 1))}
     counts = count(with_changes(clean, changed, tmp_path / "store"), BOOK, families=["volume"])
     assert offending(counts, "dispensing_month_missing") == 41
+
+
+def test_the_last_year_is_compared_when_it_is_whole(tables, clean, tmp_path):
+    # the data end in December 2019, so 2019 is whole but for the last month
+    thin = tables["procedure"].filter((pl.col("date").dt.year() < 2019) | (pl.int_range(pl.len()) % 5 == 0))
+    counts = count(with_changes(clean, {"procedure": thin}, tmp_path / "store"), BOOK, families=["volume"])
+    assert judged(counts, "procedure_year_drop").part == "2019"
+
+
+def test_a_year_that_has_just_begun_is_not(clean):
+    # the first snapshot ends with June 2019: half a year, which is no drop
+    counts = count(Store.open(clean, as_of=1), BOOK)
+    found = judge(counts, BOOK)
+    assert found.having(Status.NOT_RUN, Status.FAILED, Status.WARNED) == ()
+    years = {row.part for row in counts.counts if row.rule.endswith(("_year_drop", "_distinct_codes"))}
+    assert "2018" in years
+    assert not any("2019" in part for part in years if part)
