@@ -1,9 +1,10 @@
--- what:   codes that were not normalised (lower case, dots, blanks, hyphens, nothing at all), and codes shorter or longer
---         than any of their system
+-- what:   codes that were not normalised (lower case, dots, blanks, hyphens, nothing at all), and codes shorter or
+--         longer than any of their system
 -- grain:  one row per rule
 -- reads:  diagnosis, procedure, dispensing
 -- params: none
--- source: the data dictionary; lengths as in code_format.sql. A length is what a spreadsheet changes first: it drops zeros
+-- source: the data dictionary; lengths as in code_format.sql. A length is what a spreadsheet changes first, as it drops
+--         leading zeros
 with bounds(system, shortest, longest) as (
     values
     ('icd9cm', 3, 5), ('icd10', 3, 6), ('icd10cm', 3, 7), ('icd11', 4, 200), ('snomed', 6, 18), ('atc', 1, 7),

@@ -18,7 +18,8 @@ with diagnosed as (
 ), counted as (
     select unnest([
         {'rule': 'icd9cm_after_change', 'part': null::varchar,
-            'offending': count(*) filter (where old and day >= date '2015-10-01'), 'examined': count(*) filter (where old)},
+            'offending': count(*) filter (where old and day >= date '2015-10-01'),
+            'examined': count(*) filter (where old)},
         {'rule': 'icd10cm_before_change', 'part': null,
             'offending': count(*) filter (where not old and day < date '2015-10-01'),
             'examined': count(*) filter (where not old)}
@@ -27,7 +28,8 @@ with diagnosed as (
     union all
     select unnest([
         {'rule': 'icd9proc_after_change', 'part': null,
-            'offending': count(*) filter (where old and day >= date '2015-10-01'), 'examined': count(*) filter (where old)},
+            'offending': count(*) filter (where old and day >= date '2015-10-01'),
+            'examined': count(*) filter (where old)},
         {'rule': 'icd10pcs_before_change', 'part': null,
             'offending': count(*) filter (where not old and day < date '2015-10-01'),
             'examined': count(*) filter (where not old)}

@@ -3,8 +3,8 @@
 -- grain:  one row per rule and column, or column and year (the part) where the year has enough rows
 -- reads:  person, diagnosis, procedure, dispensing
 -- params: $fewest_rows = rows that a year must have to be examined
--- source: Weiskopf and Weng 2013, completeness. The setting `unknown` counts as not filled. `_null_rise` counts the empty
---         cells beyond those that the share of the year before would give
+-- source: Weiskopf and Weng 2013, completeness. The setting `unknown` counts as not filled. `_null_rise` counts the
+--         empty cells beyond those that the share of the year before would give
 with cell as (
     select 'person' as name, null::bigint as year, count(*) as rows, unnest([
         {'item': 'birth_date', 'filled': count(birth_date)}, {'item': 'sex', 'filled': count(sex)},
@@ -13,7 +13,8 @@ with cell as (
     from person
     union all
     select 'diagnosis', year(date), count(*), unnest([
-        {'item': 'setting', 'filled': count(nullif(setting, 'unknown'))}, {'item': 'position', 'filled': count(position)}
+        {'item': 'setting', 'filled': count(nullif(setting, 'unknown'))},
+        {'item': 'position', 'filled': count(position)}
     ], recursive := true)
     from diagnosis
     group by year(date)

@@ -2,8 +2,8 @@
 -- grain:  one row per rule
 -- reads:  person
 -- params: $earliest_date; $data_end = last date of an event; $oldest_age in years
--- source: Kahn et al. 2016, plausibility (temporal). 1 January is what a birth known by its year alone becomes, the first
---         of a month one known by its month
+-- source: Kahn et al. 2016, plausibility (temporal). 1 January is what a birth known by its year alone becomes, the
+--         first of a month one known by its month
 select unnest([
     {'rule': 'person_birth_too_early', 'part': null::varchar,
         'offending': count(*) filter (where birth_date <= $earliest_date), 'examined': count(birth_date)},

@@ -1,8 +1,10 @@
 -- what:   codes whose usual amount jumps from one year to the next, as when a supplier turns milligrams into grams
 -- grain:  one row per rule; examined are pairs of code and year with an earlier year, offending those with a jump
 -- reads:  dispensing
--- params: $fewest_rows_a_code = rows that a code must have in a year; $unit_factor = least ratio of medians that is a jump
--- source: Kahn et al. 2016, plausibility (atemporal); metric prefixes are 1000 apart, and medians move less than tenfold
+-- params: $fewest_rows_a_code = rows that a code must have in a year; $unit_factor = least ratio of medians that is a
+--         jump
+-- source: Kahn et al. 2016, plausibility (atemporal); metric prefixes are 1000 apart, and medians move less than
+--         tenfold
 with amount as (
     select 'dispensing_quantity_jump' as rule, system, code, year(date) as year, quantity as value from dispensing
     union all

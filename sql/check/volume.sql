@@ -2,11 +2,11 @@
 -- grain:  one row per rule and month or year (the part)
 -- reads:  diagnosis, procedure, dispensing
 -- params: $data_end = last date of an event; $fewest_rows_a_month = rows that make a month count
--- source: Kahn et al. 2016, completeness over time. The months examined run from the first that counts to the last before
---         the month of $data_end, so that one stray date in 1920 does not make a century of empty months, and a feed
---         that stops early is seen. An empty month means something where others hold a fifth of what makes one count:
---         of 10 rows expected by chance, none come once in 20,000 months. Months are held against the median of the
---         twelve around them; years, if whole, against the year before
+-- source: Kahn et al. 2016, completeness over time. The months examined run from the first that counts to the last
+--         before the month of $data_end, so that one stray date in 1920 does not make a century of empty months, and
+--         a feed that stops early is seen. An empty month means something where others hold a fifth of what makes
+--         one count: of 20 rows expected by chance, none come twice in a thousand million months. Months are held
+--         against the median of the twelve around them; years, if whole, against the year before
 with event as (
     select 'diagnosis' as name, date from diagnosis
     union all

@@ -277,6 +277,11 @@ def test_a_file_without_counts_is_refused(tmp_path, text):
         recheck(tmp_path / "counts.json")
 
 
+def test_counts_taken_by_other_sql_are_not_judged(taken):
+    with pytest.raises(StudyError, match="another version"):
+        recheck(taken.model_copy(update={"counted_by": "0" * 64}))
+
+
 def test_counts_of_another_format_are_refused(taken, tmp_path):
     (tmp_path / "counts.json").write_text(taken.model_copy(update={"format": 2}).to_json())
     with pytest.raises(InputRefusedError, match="format 2"):

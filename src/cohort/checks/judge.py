@@ -149,7 +149,7 @@ def judge(counts: Counts, rulebook: Rulebook) -> CheckResult:
     Raises
     ------
     StudyError
-        If the rulebook changes a definition, which decides what is counted: that needs the store.
+        If the rulebook changes a definition, which decides what is counted, or has other SQL: that needs the store.
     """
     changed = [name for name, value in rulebook.definitions.items() if counts.definitions.get(name) != str(value)]
     if changed:
@@ -157,6 +157,8 @@ def judge(counts: Counts, rulebook: Rulebook) -> CheckResult:
             f"the counts were taken with other definitions of {', '.join(changed)}; check the store itself, "
             "or change thresholds only"
         )
+    if counts.counted_by != rulebook.counted_by:
+        raise StudyError("the counts were taken by the rules of another version; check the store itself")
     by_rule: dict[str, list[Count]] = {}
     for row in counts.counts:
         by_rule.setdefault(row.rule, []).append(row)
