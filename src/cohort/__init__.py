@@ -32,6 +32,8 @@ _HOME = {
     "exposed": "features.covariates",
     "episodes": "features.episodes",
     "comorbidity": "features.comorbidity",
+    "covered_days": "features.adherence",
+    "daily_mme": "features.opioids",
     "Study": "study",
     "AnalysisTable": "results.analysis_table",
     "Estimates": "results.estimates",

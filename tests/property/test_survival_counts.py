@@ -136,6 +136,15 @@ def test_incidences_and_event_free_add_to_one() -> None:
     np.testing.assert_allclose(free + causes[0]["estimate"] + causes[1]["estimate"], 1, atol=1e-13)
 
 
+def test_a_risk_set_of_events_only_leaves_exactly_nobody() -> None:
+    # 0.1 + 0.2 + … of two causes, summed apart and together, differ in floats; S must be 0, not 1e-17, which would
+    # make the jump of the next influence 1e17 times too large.
+    random = np.random.default_rng(5)
+    rows = pl.DataFrame({"t": [3] * 999, "c": random.integers(1, 3, 999), "w": random.exponential(1, 999)})
+    counts = sv.count_days(rows, "t", "c", weights="w")
+    assert sv.kaplan_meier_from(counts).to_polars()["estimate"].to_list() == [0.0]
+
+
 def test_weights_over_24_orders_of_magnitude_are_summed_exactly() -> None:
     weights = [1e-12, 1.0, 1e12, 0.1, 3e-5]
     rows = pl.DataFrame({"t": [1] * 5, "e": [1] * 5, "w": weights})

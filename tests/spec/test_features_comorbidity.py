@@ -101,6 +101,9 @@ def test_every_person_appears_and_null_codes_count_for_nothing():
 def test_a_column_may_name_the_system_of_each_row():
     frame = {"id": [1, 2, 3], "code": ["410", "I21", "410"], "vocabulary": ["icd9cm", "icd10", "icd10"]}
     assert comorbidity(frame, system="vocabulary")["mi"].to_list() == [1, 1, 0]
+    frame["vocabulary"] = ["ICD-9-CM", "ICD10", "no system"]
+    assert comorbidity(frame, system="vocabulary")["mi"].to_list() == [1, 1, 0]
+    assert comorbidity({"id": [1], "code": ["410.1"]}, system="ICD-9-CM")["mi"].to_list() == [1]
 
 
 def test_lazy_in_lazy_out_and_empty_in_empty_out():
@@ -120,7 +123,7 @@ def test_lazy_in_lazy_out_and_empty_in_empty_out():
         ),
         ({"version": "2011"}, StudyError, "in version '2011'"),
         ({"system": "atc"}, StudyError, "charlson_quan2005 has no map for 'atc'; it has icd10, icd10cm, icd9cm"),
-        ({"system": "icd-10"}, InputRefusedError, "no column for system='icd-10'"),
+        ({"system": "vocab"}, StudyError, "unknown coding system 'vocab'; use one of icd9cm"),
         ({"person": "pid"}, InputRefusedError, "no column for person='pid'"),
     ],
 )

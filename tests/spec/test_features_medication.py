@@ -9,7 +9,7 @@ import pytest
 
 from cohort.errors import InputRefusedError, StudyError
 from cohort.features.adherence import covered_days
-from cohort.features.medication import agent_changes, carry_over, new_use, treatment_eras
+from cohort.features.medication import agent_changes, carry_over, concurrent_days, new_use, treatment_eras
 from cohort.time import Window
 
 
@@ -127,3 +127,10 @@ def test_refusals():
         covered_days(frame, "person_id", window=Window(0, None))
     with pytest.raises(InputRefusedError, match=r"no column for person='id', window\[1\]='stop'"):
         covered_days(frame, window=("date", "stop"))
+
+
+def test_concurrent_days_count_days_with_both_supplies():
+    opioid = dispensed(("a", 0, 10), ("a", 5, 10))  # days 0 to 19
+    sedative = dispensed(("b", 15, 10))  # days 15 to 24
+    window = pl.LazyFrame({"person_id": [1, 2], "start_date": [day(0)] * 2, "end_date": [day(17)] * 2})
+    assert concurrent_days(opioid, sedative, window).collect().rows() == [(1, 3), (2, 0)]

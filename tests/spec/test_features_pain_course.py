@@ -10,7 +10,14 @@ import pytest
 from cohort.codes.codelist import Codelist
 from cohort.errors import StudyError
 from cohort.features.flares import care_flares
-from cohort.features.pain_course import first_new_region, gap_variation, pain_history, pain_spread, visit_intensity
+from cohort.features.pain_course import (
+    amplification,
+    first_new_region,
+    gap_variation,
+    pain_history,
+    pain_spread,
+    visit_intensity,
+)
 from cohort.time import Window
 
 BACK, NECK, EVERYWHERE, NOWHERE = "M545", "M542", "M797", "G8921"
@@ -73,6 +80,7 @@ def test_the_first_new_region_is_dated_where_it_is_seen():
     rows = diagnosed((490, BACK), (510, BACK), (530, NECK), (520, NOWHERE), (530, "R51"), (600, EVERYWHERE))
     assert first_new_region(rows, INDEX).collect().rows() == [(1, day(500), day(530), "head_face")]
     assert first_new_region(diagnosed((400, BACK), (510, BACK)), INDEX).collect().is_empty()
+    assert first_new_region(diagnosed((500, NECK), (510, NECK)), INDEX).collect().is_empty()  # known on the index day
     # what was seen before the look-back is new again
     found = first_new_region(diagnosed((400, BACK), (510, BACK)), INDEX, look_back_days=99).collect()
     assert found["date"].to_list() == [day(510)]
@@ -85,6 +93,22 @@ def test_gap_variation_is_the_sample_coefficient_of_variation():
     assert gap_variation(rows, minimum=5).collect().row(0) == (1, 4, None)
     with pytest.raises(StudyError, match="minimum is 1"):
         gap_variation(rows, minimum=1)
+
+
+@pytest.mark.parametrize(
+    ("days", "blocks", "trend"),
+    [
+        # blocks of 28 days with 1, 2 and 3 encounter days: one more each
+        ([0, 28, 30, 56, 58, 60], 3, 1.0),
+        ([0, 1, 2, 28, 56], 3, -1.0),  # 3, 1, 1: mean 5/3, slope (3 x (0 + 1 + 2) - 3 x 5) / (3 x 5 - 9)
+        ([0, 60], 3, 0.0),  # 1, 0, 1
+        ([0, 28], 2, None),  # two points always make a line
+        ([0, 0], 1, None),
+    ],
+)
+def test_amplification_is_the_slope_over_blocks_empty_ones_included(days, blocks, trend):
+    found = amplification(diagnosed(*[(number, BACK) for number in days])).collect()
+    assert found.rows() == [(1, day(0), blocks, trend)]
 
 
 def test_intensity_is_per_thirty_days_outside_hospital():

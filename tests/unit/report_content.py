@@ -211,7 +211,7 @@ def content(
         analyses=(
             AnalysisTitle(0, "Table 1. Who is in the cohort", "early_opioid"),
             AnalysisTitle(1, "Cumulative incidence by early opioid", "early_opioid"),
-            AnalysisTitle(2, "Incidence rate of chronic pain by sex", "sex"),
+            AnalysisTitle(2, "Incidence rate by sex", "sex"),
             AnalysisTitle(3, "Cause-specific hazard ratios", "early_opioid"),
         ),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from cohort.codes.normalise import normalise, normalise_by
+from cohort.codes.normalise import normalise, normalise_by, spell_system, spelled_systems
 from cohort.errors import StudyError
 
 TABLE = [
@@ -53,8 +53,15 @@ def test_normalises_mixed_systems_row_by_row():
 
 
 def test_refuses_an_unknown_system():
-    with pytest.raises(StudyError, match="unknown coding system 'icd-10'; use one of icd9cm"):
-        normalise(pl.col("code"), "icd-10")
+    with pytest.raises(StudyError, match="unknown coding system 'icd-12'; use one of icd9cm"):
+        normalise(pl.col("code"), "icd-12")
+
+
+@pytest.mark.parametrize("written", ["icd10cm", "ICD10CM", "ICD-10-CM", "icd_10_cm"])
+def test_a_coding_system_may_be_spelled_as_people_do(written):
+    assert spell_system(written) == "icd10cm"
+    frame = pl.DataFrame({"system": [written, "icd12", None]})
+    assert frame.select(spelled_systems(pl.col("system"))).to_series().to_list() == ["icd10cm", None, None]
 
 
 @pytest.mark.parametrize(("system", "written", "expected"), TABLE)

@@ -6,7 +6,7 @@ import datetime as dt
 
 import polars as pl
 
-from cohort.features.pain import pain_episodes, pain_sites
+from cohort.features.pain import pain_episodes, pain_mechanisms, pain_sites
 
 D = dt.date
 ROWS = [
@@ -38,3 +38,18 @@ def test_episodes_are_kept_apart_by_region():
         (1, "unspecified", D(2020, 2, 1), D(2020, 2, 1), 1, 1),
         (3, "unspecified", D(2020, 1, 1), D(2020, 1, 1), 1, 1),
     ]
+
+
+def test_mechanisms_are_flags_of_everybody():
+    sciatica = diagnoses().filter(pl.col("person_id") == 3).with_columns(code=pl.lit("M5430"))
+    found = pain_mechanisms(pl.concat([diagnoses(), sciatica])).collect()
+    assert found.columns == [
+        "person_id",
+        "central_nociplastic",
+        "inflammatory",
+        "mixed_unspecified",
+        "neuropathic",
+        "nociceptive",
+    ]
+    # low back pain, neck pain and pain after injury state no mechanism; sciatica is neuropathic
+    assert found.select("person_id", "mixed_unspecified", "neuropathic").rows() == [(1, 1, 0), (2, 0, 0), (3, 1, 1)]

@@ -95,6 +95,14 @@ def test_the_mean_of_an_indicator_does_not_show_its_count():
     assert means == {"flag": None, "age": 44.5}
 
 
+def test_a_withheld_mean_takes_the_standardised_difference_with_it():
+    people = pl.DataFrame({"group": ["a"] * 300 + ["b"] * 300, "score": [0, 1, 2] * 100 + [0] * 296 + [1] * 4})
+    frame = gate(count_table_one(people.lazy(), {"score": "integer"}, by="group").finish(), 600)
+    assert shown(frame, "mean")[None, "b"] is None
+    assert shown(frame, "mean")[None, "a"] == 1.0
+    assert shown(frame, "standardised_difference")[None, "b"] is None
+
+
 def test_means_have_digits_for_no_fewer_persons_than_the_minimum():
     # n = 100: a decimal would tell sums apart that differ by 10, one person's year each; a whole year is 100
     people = pl.DataFrame({"age": [30, 31, 32, 33] * 25})
@@ -149,6 +157,14 @@ def test_three_persons_less_than_the_cohort_are_not_shown():
     assert frame["status"].unique().to_list() == ["ok, counts suppressed"]
     assert frame["n"].null_count() == frame["events"].null_count() == 2
     assert frame["value"].to_list() == [1.0, 1.235]
+
+
+def test_a_few_events_less_than_in_the_rates_are_not_shown():
+    # the model leaves out 100 persons without a covariate, 3 of them with the event
+    both = Estimates.concat([rates(all=(1000, 173)), model({"F": (500, 90), "M": (400, 80)})])
+    frame = gate(both, 1000)
+    assert frame.filter(pl.col("analysis") == 1)["events"].to_list() == [173]
+    assert frame.filter(pl.col("analysis") == 2)["events"].null_count() == 2
 
 
 def test_what_comes_without_counts_is_withheld_and_said():

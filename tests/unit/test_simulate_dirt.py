@@ -85,6 +85,7 @@ def test_each_defect_is_what_the_ledger_says(folders, ledger):
                 "unit_change": value.endswith("000"),
             }
             assert found[entry["defect"]], entry
+            assert entry["original_line"] in (None, entry["line"] - 1)
 
 
 def test_every_kind_is_planted_and_at_its_rate(folders, ledger):

@@ -81,6 +81,8 @@ def test_identifiers_are_text_with_leading_zeros_and_claims_are_unique(extract):
     claims = table(extract, "medical_claim")
     assert claims["person_id"].str.contains(r"^P\d{7}$").all()
     assert claims.select("claim_id", "claim_line_number").is_duplicated().sum() == 0
+    firsts = claims.group_by("person_id").agg(pl.col("claim_id").min())
+    assert (firsts["claim_id"] == "M" + firsts["person_id"].str.slice(1) + "00001").all()
     assert table(extract, "pharmacy_claim")["ndc_code"].str.contains(r"^\d{11}$").all()
 
 

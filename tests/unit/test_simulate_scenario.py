@@ -62,6 +62,18 @@ def test_broken_toml_and_a_missing_file_are_study_errors(tmp_path):
         load_scenario("no_such_scenario")
 
 
+def test_a_scenario_may_start_from_a_shipped_one(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('base = "low_back_pain"\nname = "mine"\n[opioid]\nsame_day = 0.5\n')
+    shipped, mine = load_scenario("low_back_pain"), load_scenario(file)
+    assert (mine.name, mine.opioid.same_day) == ("mine", 0.5)
+    assert mine.opioid.model_copy(update={"same_day": 0.8}) == shipped.opioid
+    assert mine.remission == shipped.remission
+    file.write_text('base = "nowhere"\n')
+    with pytest.raises(StudyError, match="base must be a shipped scenario"):
+        load_scenario(file)
+
+
 def test_the_hash_follows_the_parameters_and_not_the_layout_of_the_file(tmp_path):
     shipped = load_scenario("low_back_pain")
     assert load_scenario(written(tmp_path, "female = 0.52", "female   =   0.52  # half")).hash == shipped.hash

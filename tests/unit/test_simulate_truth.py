@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from cohort.simulate import load_scenario, simulate
-from cohort.simulate.effects import GROUPS, TruthCounts, finish, log_hazard_ratio, true_effects
+from cohort.simulate.counts import GROUPS, TruthCounts, count_block, outcomes_by_strategy
+from cohort.simulate.effects import finish, log_hazard_ratio, true_effects
 from cohort.simulate.streams import Block
 from cohort.simulate.truth import DEATH, NEITHER, OUTCOME, find_index, potential_outcome, usual_care
 from cohort.simulate.world import draw_world
@@ -88,7 +89,7 @@ def counts(*rows):
     exits = np.zeros((GROUPS, 2, 366, 3), dtype=np.int64)
     for group, strategy, day, cause, persons in rows:
         exits[group, strategy, day, cause] += persons
-    return TruthCounts(exits)
+    return TruthCounts(strategies=exits, usual_care=exits, observed=exits)
 
 
 def test_effects_of_four_persons_by_hand():
@@ -162,6 +163,57 @@ def test_truth_files_agree_with_each_other_and_with_the_extract(tmp_path):
     head = json.loads((run.truth / "truth.json").read_text())
     assert head["scenario_hash"] == SCENARIO.hash
     assert head["eligible_persons"] == read["potential_outcomes"].height
+
+
+LOW_BACK = ("M545", "M544", "M5416")
+EXPLICIT = ("G8929", "G894")
+
+
+def test_the_claims_show_the_outcome_of_the_truth_while_the_person_is_enrolled(tmp_path):
+    run = simulate(persons=6000, seed=4, out=tmp_path)
+    claims, spells = (
+        pl.read_csv(tmp_path / f"{name}.csv", infer_schema=False)
+        .with_columns(pl.col("^(claim_start|enrollment_start|enrollment_end)_date$").str.to_date())
+        .partition_by("person_id", as_dict=True)
+        for name in ("medical_claim", "eligibility")
+    )
+    truth = pl.read_parquet(run.truth / "potential_outcomes.parquet")
+    found = 0
+    for row in truth.iter_rows(named=True):
+        follows = "early_opioid" if row["usual_care_opioid"] else "no_early_opioid"
+        seen = []
+        for claim in claims[row["person_id"],].iter_rows(named=True):
+            day = (claim["claim_start_date"] - row["index_date"]).days
+            codes = [claim[f"diagnosis_code_{place}"] or "" for place in range(1, 6)]
+            late = 90 <= day <= 365 and any(code.startswith(LOW_BACK) for code in codes)
+            if late or (1 <= day <= 365 and any(code in EXPLICIT for code in codes)):
+                seen.append(day)
+        spans = spells[row["person_id"],].iter_rows(named=True)
+        enrolled = next(
+            (span["enrollment_end_date"] - row["index_date"]).days
+            for span in spans
+            if span["enrollment_start_date"] <= row["index_date"] <= span["enrollment_end_date"]
+        )
+        if row[f"cause_{follows}"] == OUTCOME and row[f"days_{follows}"] <= enrolled:
+            assert min(seen) == row[f"days_{follows}"]
+            found += 1
+        else:
+            assert not [day for day in seen if day <= min(enrolled, row[f"days_{follows}"])]
+    # about 15 % of 6,000 are eligible and a third of these have the outcome
+    assert found > 150
+
+
+def test_what_is_observed_ends_with_the_spell_of_the_index_date(world, index):
+    observed = count_block(world, index, outcomes_by_strategy(world, index)).observed.sum(axis=(0, 1))
+    real = usual_care(world, index)
+    person, first, last = world.enrolment.spells()
+    expected = np.zeros_like(observed)
+    for who, day, time, cause in zip(index.person, index.day, real.time, real.cause, strict=True):
+        (spell,) = np.flatnonzero((person == who) & (first <= day) & (day <= last))
+        left = last[spell] - day
+        expected[(time, cause) if time <= left else (left, NEITHER)] += 1
+    assert (observed == expected).all()
+    assert observed[:365, NEITHER].sum() > 0
 
 
 def test_one_person_is_enough(tmp_path):

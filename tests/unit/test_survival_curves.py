@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from cohort import survival as sv
-from cohort.errors import InputRefusedError, StudyError
+from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 
 
 def frame(**columns) -> pl.DataFrame:
@@ -133,6 +133,11 @@ def test_zero_weights_change_nothing() -> None:
     extra = pl.concat([rows, frame(t=[4, 2], e=[1, 0], w=[0.0, 0.0])])
     for estimator in (sv.kaplan_meier, sv.nelson_aalen):
         assert estimator(rows, weights="w").to_polars().equals(estimator(extra, weights="w").to_polars())
+
+
+def test_a_group_without_any_weight_is_not_estimable() -> None:
+    with pytest.raises(NotEstimableError, match="weights_add_up_to_0_in_1_groups"):
+        sv.kaplan_meier(frame(t=[1, 2], e=[1, 0], w=[0.0, 0.0]), weights="w")
 
 
 GOOD = {"t": [1, 2], "e": [1, 0], "a": [0, 1], "w": [1.0, 1.0], "g": ["x", "y"]}

@@ -31,7 +31,8 @@ def label(
     into
         Name of the label column, String.
     """
-    return frame.join(_labels(frame, codelist, code, system).rename({"category": into}), on=[system, code])
+    labels = _labels(frame, codelist, code, system).select(system, code, pl.col("category").alias(into))
+    return frame.join(labels, on=[system, code])
 
 
 def matches(frame: pl.LazyFrame, codelist: Codelist, *, code: str = "code", system: str = "system") -> pl.LazyFrame:
@@ -39,10 +40,11 @@ def matches(frame: pl.LazyFrame, codelist: Codelist, *, code: str = "code", syst
     return frame.join(_labels(frame, codelist, code, system), on=[system, code], how="semi")
 
 
-def _labels(frame: pl.LazyFrame, codelist: Codelist, code: str, system: str) -> pl.LazyFrame:
-    """Return the distinct codes of a frame that the list contains: columns system, code, category.
+def decisions(frame: pl.LazyFrame, codelist: Codelist, *, code: str = "code", system: str = "system") -> pl.LazyFrame:
+    """Return the distinct codes of a frame with the list's rows that decide about them, ``excluded`` included.
 
-    Codes repeat thousandfold, so the matching is done once per distinct code and joined back.
+    Columns ``system, code, category`` and ``prefix``, the code of the deciding row. Codes repeat thousandfold, so the
+    matching is done once per distinct code and joined back.
     """
     entries = codelist.rows.select("system", "category", prefix="code").unique()
     lengths = pl.DataFrame({"length": entries["prefix"].str.len_chars().unique().cast(pl.Int64)})
@@ -56,6 +58,10 @@ def _labels(frame: pl.LazyFrame, codelist: Codelist, code: str, system: str) -> 
         .with_columns(prefix=pl.col(code).str.head(pl.col("length")))
         .join(entries.lazy(), left_on=[system, "prefix"], right_on=["system", "prefix"])
         .filter(pl.col("length") == pl.col("length").max().over(system, code))
-        .filter(pl.col("category") != EXCLUDED)
-        .select(system, code, "category")
+        .select(system, code, "category", "prefix")
     )
+
+
+def _labels(frame: pl.LazyFrame, codelist: Codelist, code: str, system: str) -> pl.LazyFrame:
+    """Return the distinct codes that the list contains, once per label."""
+    return decisions(frame, codelist, code=code, system=system).filter(pl.col("category") != EXCLUDED)

@@ -6,6 +6,8 @@ and after the fourth of ICD-11 stem codes. Leading zeros do carry information, s
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from cohort.errors import StudyError
@@ -13,6 +15,26 @@ from cohort.store.tables import SYSTEMS
 
 _MODIFIED = ("hcpcs", "cpt")
 _NDC_SEGMENTS = (5, 4, 2)  # labeller, product, package
+
+
+def spell_system(name: str) -> str:
+    """Return the name of a coding system in the store's spelling: ``ICD-10-CM`` is ``icd10cm``.
+
+    Raises
+    ------
+    StudyError
+        If no coding system is called so.
+    """
+    spelled = re.sub(r"[^a-z0-9]", "", name.lower())
+    if spelled not in SYSTEMS:
+        raise StudyError(f"unknown coding system {name!r}; use one of {', '.join(SYSTEMS)}")
+    return spelled
+
+
+def spelled_systems(names: pl.Expr) -> pl.Expr:
+    """Return a column of coding systems in the store's spelling; null where no system is called so."""
+    spelled = names.cast(pl.String).str.to_lowercase().str.replace_all(r"[^a-z0-9]", "")
+    return pl.when(spelled.is_in(SYSTEMS)).then(spelled)
 
 
 def normalise(code: pl.Expr, system: str) -> pl.Expr:
@@ -35,33 +57,43 @@ def normalise(code: pl.Expr, system: str) -> pl.Expr:
     StudyError
         If ``system`` is not one of `SYSTEMS`.
     """
-    if system not in SYSTEMS:
-        raise StudyError(f"unknown coding system {system!r}; use one of {', '.join(SYSTEMS)}")
-    text = code.cast(pl.String).str.to_uppercase().str.replace_all(r"\s", "")
-    if system == "ndc":
-        text = _ndc(text)
-    elif system in _MODIFIED:
-        text = text.str.replace(r"-.*$", "")
-    text = text.str.replace_all(r"[.\-]", "")
-    return pl.when(text != "").then(text)
+    spelled = spell_system(system)
+    return _ndc(code) if spelled == "ndc" else _without_modifier(code) if spelled in _MODIFIED else _plain(code)
 
 
 def normalise_by(code: pl.Expr, system: pl.Expr) -> pl.Expr:
     """Return codes of several systems, each by the rule of its own ``system`` cell; unknown systems give null."""
-    return pl.coalesce(pl.when(system == name).then(normalise(code, name)) for name in SYSTEMS)
+    return (
+        pl.when(system == "ndc")
+        .then(_ndc(code))
+        .when(system.is_in(_MODIFIED))
+        .then(_without_modifier(code))
+        .when(system.is_in(SYSTEMS))
+        .then(_plain(code))
+    )
 
 
-def _ndc(text: pl.Expr) -> pl.Expr:
+def _plain(code: pl.Expr) -> pl.Expr:
+    """Return codes in upper case without dots, hyphens and blanks; null where nothing is left."""
+    text = code.cast(pl.String).str.to_uppercase().str.replace_all(r"[\s.\-]", "")
+    return pl.when(text != "").then(text)
+
+
+def _without_modifier(code: pl.Expr) -> pl.Expr:
+    return _plain(code.cast(pl.String).str.replace(r"-.*$", ""))
+
+
+def _ndc(code: pl.Expr) -> pl.Expr:
     """Return NDCs in eleven digits (5-4-2), or in nine (5-4) for a product without package.
 
     Hyphens settle the ten-digit forms (4-4-2, 5-3-2, 5-4-1) segment by segment. Without them nine digits are a
     product, and any other short number is padded on the left: right for 4-4-2 and for zeros lost to a spreadsheet,
     except where exactly two were lost. A layout that meets such files must restore the zeros itself.
     """
-    digits = text.str.replace_all(r"[^0-9\-]", "")
+    digits = code.cast(pl.String).str.replace_all(r"[^0-9\-]", "")
     segments = digits.str.split("-")
     padded = [segments.list.get(place, null_on_oob=True).str.zfill(width) for place, width in enumerate(_NDC_SEGMENTS)]
     hyphenated = pl.concat_str(padded, ignore_nulls=True)
-    whole = digits.str.len_chars().is_in([0, sum(_NDC_SEGMENTS[:2])])
-    plain = pl.when(whole).then(digits).otherwise(digits.str.zfill(sum(_NDC_SEGMENTS)))
-    return pl.when(digits.str.contains("-", literal=True)).then(hyphenated).otherwise(plain)
+    product = digits.str.len_chars() == sum(_NDC_SEGMENTS[:2])
+    plain = pl.when(product).then(digits).otherwise(digits.str.zfill(sum(_NDC_SEGMENTS)))
+    return pl.when(digits.str.contains("-", literal=True)).then(hyphenated).when(digits != "").then(plain)

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from cohort.errors import StudyError
-from cohort.frames import as_lazy, like, require_columns
+from cohort.frames import as_lazy, like, require_kinds, whole
 from cohort.time import Window, epoch_day
 
 Span = Window | tuple[dt.date, dt.date] | tuple[str, str]
@@ -57,10 +57,10 @@ def covered_days(
     doi:10.1371/journal.pone.0174426.
     """
     rows = as_lazy(frame)
-    columns = {"person": person, "start": start, "days_supply": days_supply}
-    require_columns(rows, columns | _named("window", window) | _named("follow_up", follow_up))
+    kinds = {"person": (person, "any"), "start": (start, "date"), "days_supply": (days_supply, "number")}
+    require_kinds(rows, kinds | _named("window", window) | _named("follow_up", follow_up))
     fills = rows.drop_nulls([person, start]).with_columns(
-        person=pl.col(person), day=_day(pl.col(start)), supply=pl.col(days_supply).cast(pl.Int64).fill_null(0)
+        person=pl.col(person), day=_day(pl.col(start)), supply=whole(pl.col(days_supply)).fill_null(0)
     )
     first = pl.col("day").min().over("person")
     opens, closes = _ends(window, first)
@@ -183,7 +183,7 @@ def _ends(span: Span, first: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
     return start, end + 1
 
 
-def _named(name: str, span: Span | None) -> dict[str, str]:
-    """Return the columns that a span names, for the message about columns that are absent."""
+def _named(name: str, span: Span | None) -> dict[str, tuple[str, str]]:
+    """Return the date columns that a span names."""
     ends = () if span is None or isinstance(span, Window) else span
-    return {f"{name}[{place}]": end for place, end in enumerate(ends) if isinstance(end, str)}
+    return {f"{name}[{place}]": (end, "date") for place, end in enumerate(ends) if isinstance(end, str)}

@@ -16,10 +16,9 @@ import polars as pl
 
 from cohort.codes.codelist import Codelist
 from cohort.codes.match import label
-from cohort.codes.normalise import normalise, normalise_by
+from cohort.codes.normalise import normalise, normalise_by, spell_system, spelled_systems
 from cohort.errors import StudyError
-from cohort.frames import as_lazy, like, require_columns
-from cohort.store.tables import SYSTEMS
+from cohort.frames import as_lazy, like, require_kinds
 from cohort.time import days_between
 
 RULE_OUT_SETTINGS = ("laboratory", "ambulance")
@@ -78,7 +77,8 @@ def comorbidity(
     person, code
         Columns: identifier; code as text, with or without dots.
     system
-        A coding system (``icd9cm``, ``icd10``, ``icd10cm``) or the column that names each row's system.
+        A coding system (``icd9cm``, ``icd10``, ``icd10cm``), or the column that names each row's system; rows of
+        other systems count for nothing.
     index, version
         ``charlson`` in version ``quan2005``; ``elixhauser`` in version ``quan2005`` or ``ahrq2025``.
     on_admission
@@ -106,16 +106,7 @@ def comorbidity(
     chosen = load_index(index, version)
     if on_admission is not None and not chosen.on_admission:
         raise StudyError(f"{chosen.codelist} has no present-on-admission rule; leave on_admission out")
-    rows = as_lazy(frame)
-    names = {"person": person, "code": code, "system": system, "on_admission": on_admission}
-    literal = ("system",) if system in SYSTEMS else ()
-    require_columns(rows, {key: name for key, name in names.items() if name is not None and key not in literal})
-    diagnoses = rows.select(
-        person=pl.col(person),
-        system=pl.lit(system) if literal else pl.col(system),
-        code=_normalised(chosen, code, system),
-        present=pl.lit(value=True) if on_admission is None else pl.col(on_admission).fill_null(value=False),
-    )
+    diagnoses = _diagnoses(as_lazy(frame), chosen, person, code, system, on_admission)
     return like(frame, score(flags(diagnoses, chosen, person="person"), chosen).sort("person"))
 
 
@@ -213,8 +204,13 @@ def _code_labels(rows: pl.LazyFrame, index: Index) -> pl.LazyFrame:
     if index.on_admission:
         left["CBVD_POA"] = bits["CBVD_NPOA"]
     table = pl.LazyFrame({"category": list(bits), "bit": list(bits.values()), "bit_absent": list(left.values())})
-    codelist = Codelist.shipped(index.codelist).inherited()
-    return label(rows.select("system", "code").unique(), codelist).join(table, on="category")
+    return label(rows.select("system", "code").unique(), _inherited(index.codelist)).join(table, on="category")
+
+
+@cache
+def _inherited(name: str) -> Codelist:
+    """Return a shipped map in which a code has all its labels; made once per process, not once per bucket."""
+    return Codelist.shipped(name).inherited()
 
 
 def _any_code(rows: pl.LazyFrame, index: Index, person: str) -> pl.LazyFrame:
@@ -252,11 +248,26 @@ def _merge_stroke(flagged: pl.LazyFrame, index: Index) -> pl.LazyFrame:
     return flagged.with_columns(CBVD=pl.col("CBVD_POA") | (pl.col("CBVD_SQLA") & ~pl.col("CBVD_NPOA")))
 
 
-def _normalised(index: Index, code: str, system: str) -> pl.Expr:
-    """Return normalised codes; refuse a system for which the index has no map."""
-    if system not in SYSTEMS:
-        return normalise_by(pl.col(code), pl.col(system))
-    mapped = Codelist.shipped(index.codelist).systems
-    if system not in mapped:
+def _diagnoses(
+    rows: pl.LazyFrame, index: Index, person: str, code: str, system: str, on_admission: str | None
+) -> pl.LazyFrame:
+    """Return a caller's rows as ``person, system, code, present``, spelled as the maps are."""
+    column = system if system in rows.collect_schema().names() else None
+    kinds = {"person": (person, "any"), "code": (code, "text")}
+    kinds |= {} if column is None else {"system": (column, "text")}
+    kinds |= {} if on_admission is None else {"on_admission": (on_admission, "boolean")}
+    require_kinds(rows, kinds)
+    if column is None:
+        systems, codes = pl.lit(spelled := _mapped(index, system)), normalise(pl.col(code), spelled)
+    else:
+        systems, codes = spelled_systems(pl.col(column)), normalise_by(pl.col(code), spelled_systems(pl.col(column)))
+    present = pl.lit(value=True) if on_admission is None else pl.col(on_admission).fill_null(value=False)
+    return rows.select(person=pl.col(person), system=systems, code=codes, present=present)
+
+
+def _mapped(index: Index, system: str) -> str:
+    """Return a coding system in the store's spelling; refuse one for which the index has no map."""
+    spelled, mapped = spell_system(system), Codelist.shipped(index.codelist).systems
+    if spelled not in mapped:
         raise StudyError(f"{index.codelist} has no map for {system!r}; it has {', '.join(mapped)}")
-    return normalise(pl.col(code), system)
+    return spelled

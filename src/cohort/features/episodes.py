@@ -9,7 +9,7 @@ import polars as pl
 
 from cohort.errors import StudyError
 from cohort.features.intervals import PERSON, number_runs
-from cohort.frames import as_lazy, like, require_columns
+from cohort.frames import as_lazy, like, require_kinds
 from cohort.time import days_between
 
 
@@ -38,7 +38,8 @@ def episodes(frame: Any, person: str = "id", start: str = "date", end: str | Non
     doi:10.1097/01.BRS.0000030307.34002.BE.
     """
     rows = as_lazy(frame)
-    require_columns(rows, {"person": person, "start": start} | ({"end": end} if end else {}))
+    kinds = {"person": (person, "any"), "start": (start, "date")}
+    require_kinds(rows, kinds | ({"end": (end, "date")} if end else {}))
     encounters = rows.select(
         person=pl.col(person), date=pl.col(start).cast(pl.Date), end_date=pl.col(end or start).cast(pl.Date)
     )

@@ -6,11 +6,8 @@ import polars as pl
 
 from cohort.codes.codelist import Codelist
 from cohort.codes.match import matches
+from cohort.features.blocks import BLOCK_DAYS, EPISODE, block_number, count_blocks
 from cohort.features.episodes import bridge_episodes
-from cohort.time import days_between
-
-BLOCK_DAYS = 28
-"""Length of the windows in which visits are counted, and longest distance between signs of one flare."""
 
 INJECTIONS = ("epidural_steroid_injection", "nerve_block", "trigger_point_injection", "stellate_ganglion_block")
 """Classes of the shipped ``treatment_classes`` that count as an injection for pain."""
@@ -44,39 +41,29 @@ def care_flares(
     involving perspectives of individuals with low back pain and expert consensus. J Pain 20(11):1267-1275.
     doi:10.1016/j.jpain.2019.03.009.
     """
-    episodes = bridge_episodes(encounters, gap_days=gap_days).select("person_id", episode_start="start", _end="end")
+    episodes = bridge_episodes(encounters, gap_days=gap_days).select(
+        "person_id", episode_start="start", episode_end="end"
+    )
     shots = matches(procedures, injections or Codelist.shipped("treatment_classes").only(category=INJECTIONS))
     dated = [
         encounters.filter(pl.col("setting") == "emergency").select("person_id", "date"),
         shots.select("person_id", "date"),
     ]
-    signs = _inside(pl.concat(dated), episodes).select("person_id", "episode_start", "date")
+    signs = _inside(pl.concat(dated), episodes).select(*EPISODE, "date")
     bursts = _bursts(_inside(encounters.select("person_id", "date"), episodes), episodes)
     all_signs = pl.concat([signs, bursts]).with_columns(end_date="date")
-    return (
-        bridge_episodes(all_signs, by=("person_id", "episode_start"), gap_days=BLOCK_DAYS)
-        .rename({"encounters": "signs"})
-        .drop("days")
-    )
+    return bridge_episodes(all_signs, by=EPISODE, gap_days=BLOCK_DAYS).rename({"encounters": "signs"}).drop("days")
 
 
 def _inside(dated: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
     """Return distinct days inside an episode, with its start and end."""
-    return dated.unique().join(episodes, on="person_id").filter(pl.col("date").is_between("episode_start", "_end"))
+    inside = pl.col("date").is_between("episode_start", "episode_end")
+    return dated.unique().join(episodes, on="person_id").filter(inside)
 
 
 def _bursts(days: pl.LazyFrame, episodes: pl.LazyFrame) -> pl.LazyFrame:
     """Return the encounter days of blocks with twice the median count of the episode, empty blocks included."""
-    key = ["person_id", "episode_start", "block"]
-    block = days_between(pl.col("episode_start"), pl.col("date")) // BLOCK_DAYS
-    last_block = days_between(pl.col("episode_start"), pl.col("_end")) // BLOCK_DAYS
-    numbered = days.select("person_id", "episode_start", "date", block=block)
-    counted = (
-        episodes.select("person_id", "episode_start", block=pl.int_ranges(0, last_block + 1))
-        .explode("block")
-        .join(numbered.group_by(key).agg(count=pl.len().cast(pl.Int64)), on=key, how="left")
-        .with_columns(pl.col("count").fill_null(0))
-    )
-    usual = pl.col("count").median().over("person_id", "episode_start")
-    burst = counted.filter((pl.col("count") >= 2) & (pl.col("count") >= 2 * usual))
-    return numbered.join(burst, on=key, how="semi").select("person_id", "episode_start", "date")
+    usual = pl.col("count").median().over(EPISODE)
+    burst = count_blocks(days, episodes).filter((pl.col("count") >= 2) & (pl.col("count") >= 2 * usual))
+    numbered = days.select(*EPISODE, "date", block=block_number(pl.col("date")))
+    return numbered.join(burst, on=[*EPISODE, "block"], how="semi").select(*EPISODE, "date")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from cohort.features.intervals import PERSON, union
+from cohort.features.intervals import PERSON, days_covered, intersect, union
 from cohort.time import days_between
 
 AGENT = ("person_id", "agent")
@@ -99,6 +99,24 @@ def new_use(dispensings: pl.LazyFrame, *, by: Sequence[str] = PERSON, washout_da
     dates = dispensings.select(*by, "date").unique().sort(*by, "date")
     since = days_between(pl.col("date").shift(1).over(*by), pl.col("date"))
     return dates.filter(since.is_null() | (since > washout_days)).sort(*by, "date")
+
+
+def concurrent_days(one: pl.LazyFrame, other: pl.LazyFrame, within: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the days on which both of two drug classes are supplied, such as an opioid and a benzodiazepine.
+
+    Parameters
+    ----------
+    one, other
+        Dispensings of the two classes: ``person_id, date, days_supply``; early refills are carried over.
+    within
+        ``person_id, start_date, end_date``: the days that count, ends included.
+
+    Returns
+    -------
+    LazyFrame
+        ``person_id, days`` (Int64); every person of ``within``; sorted.
+    """
+    return days_covered(intersect(carry_over(one), carry_over(other)), within)
 
 
 def agent_changes(

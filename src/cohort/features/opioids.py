@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from cohort.errors import StudyError
-from cohort.frames import as_lazy, like, require_columns
+from cohort.frames import as_lazy, like, require_kinds, whole
 from cohort.time import days_between
 
 FORMS = ("oral", "patch", "buccal_tablet", "film", "nasal")
@@ -62,16 +62,17 @@ def daily_mme(
     71(3):1-95. doi:10.15585/mmwr.rr7103a1.
     """
     rows = as_lazy(frame)
-    names = {"person": person, "start": start, "days_supply": days_supply, "quantity": quantity}
-    names |= {"strength": strength, "drug": drug}
-    require_columns(rows, names if form is None else names | {"form": form})
+    kinds = {"person": (person, "any"), "start": (start, "date"), "drug": (drug, "text")}
+    numbers = {"days_supply": days_supply, "quantity": quantity, "strength": strength}
+    kinds |= {parameter: (column, "number") for parameter, column in numbers.items()}
+    require_kinds(rows, kinds | ({} if form is None else {"form": (form, "text")}))
     dispensings = rows.drop_nulls([person, start]).select(
         person=pl.col(person),
         date=pl.col(start).cast(pl.Date),
-        days=pl.col(days_supply).cast(pl.Int64),
-        per_day=pl.col(strength).cast(pl.Float64) * pl.col(quantity).cast(pl.Float64) / pl.col(days_supply),
-        drug=pl.col(drug).str.strip_chars().str.to_lowercase().replace(_SYNONYMS),
-        form=pl.lit("oral") if form is None else pl.col(form),
+        days=whole(pl.col(days_supply)),
+        per_day=pl.col(strength).cast(pl.Float64) * pl.col(quantity).cast(pl.Float64) / whole(pl.col(days_supply)),
+        drug=pl.col(drug).cast(pl.String).str.strip_chars().str.to_lowercase().replace(_SYNONYMS),
+        form=pl.lit("oral") if form is None else pl.col(form).cast(pl.String),
     )
     return like(frame, _sum_days(dispensings, mme_factors(version)))
 

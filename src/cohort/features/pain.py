@@ -40,6 +40,30 @@ def pain_sites(diagnoses: pl.LazyFrame, *, codelist: Codelist | None = None) -> 
     )
 
 
+def pain_mechanisms(diagnoses: pl.LazyFrame, *, codelist: Codelist | None = None) -> pl.LazyFrame:
+    """Return whether each person of ``diagnoses`` has pain codes of each mechanism.
+
+    Parameters
+    ----------
+    diagnoses
+        ``person_id, system, code``.
+    codelist
+        Labels are the mechanisms; the shipped ``pain_mechanisms`` by default.
+
+    Returns
+    -------
+    LazyFrame
+        ``person_id`` and one Int8 0/1 column per mechanism of the list, in alphabetical order; sorted.
+    """
+    mechanisms = codelist or Codelist.shipped("pain_mechanisms")
+    labelled = label(diagnoses, mechanisms, into="mechanism")
+    found = labelled.group_by("person_id").agg(
+        (pl.col("mechanism") == name).any().cast(pl.Int8).alias(name) for name in mechanisms.categories
+    )
+    everybody = diagnoses.select("person_id").unique().join(found, on="person_id", how="left")
+    return everybody.with_columns(pl.exclude("person_id").fill_null(0)).sort("person_id")
+
+
 def pain_episodes(diagnoses: pl.LazyFrame, *, gap_days: int = 90, codelist: Codelist | None = None) -> pl.LazyFrame:
     """Return episodes of care for pain by person and body region.
 

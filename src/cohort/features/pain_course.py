@@ -11,6 +11,7 @@ import polars as pl
 from cohort.codes.codelist import Codelist
 from cohort.codes.match import label, matches
 from cohort.errors import StudyError
+from cohort.features.blocks import EPISODE, count_blocks
 from cohort.features.episodes import bridge_episodes
 from cohort.features.intervals import complement, days_covered
 from cohort.features.pain import UNSPECIFIED
@@ -138,6 +139,46 @@ def gap_variation(encounters: pl.LazyFrame, *, by: tuple[str, ...] = ("person_id
     n, total = pl.col("gaps"), pl.col("total")
     variance = (n * pl.col("squares") - total**2) / (n * (n - 1))
     return sums.select(*by, "gaps", gap_cv=pl.when(n >= minimum).then(variance.sqrt() * n / total)).sort(*by)
+
+
+def amplification(encounters: pl.LazyFrame, *, gap_days: int = 90, minimum_blocks: int = 3) -> pl.LazyFrame:
+    """Return the trend of care within each episode: whether pain asks for more and more of it.
+
+    Parameters
+    ----------
+    encounters
+        ``person_id, date, end_date`` of care for the pain studied, already restricted to a window.
+    gap_days
+        See `cohort.features.episodes.bridge_episodes`.
+    minimum_blocks
+        Fewest blocks of 28 days for a trend; with fewer it is null.
+
+    Returns
+    -------
+    LazyFrame
+        ``person_id, start, blocks`` (Int64) and ``trend`` (Float64): the least-squares slope of encounter days per
+        block, in encounter days per block; one row per episode; sorted.
+    """
+    if minimum_blocks < 2:
+        raise StudyError(f"minimum_blocks is {minimum_blocks}; a trend needs two blocks or more")
+    episodes = bridge_episodes(encounters, gap_days=gap_days).select(
+        "person_id", episode_start="start", episode_end="end"
+    )
+    inside = pl.col("date").is_between("episode_start", "episode_end")
+    days = encounters.select("person_id", "date").unique().join(episodes, on="person_id").filter(inside)
+    x, y = pl.col("block"), pl.col("count")
+    sums = (
+        count_blocks(days, episodes)
+        .group_by(EPISODE)
+        .agg(blocks=pl.len().cast(pl.Int64), x=x.sum(), y=y.sum(), xy=(x * y).sum(), xx=(x * x).sum())
+    )
+    n = pl.col("blocks")
+    slope = (n * pl.col("xy") - pl.col("x") * pl.col("y")) / (n * pl.col("xx") - pl.col("x") ** 2)
+    return (
+        sums.select("person_id", "blocks", start="episode_start", trend=pl.when(n >= minimum_blocks).then(slope))
+        .select("person_id", "start", "blocks", "trend")
+        .sort("person_id", "start")
+    )
 
 
 def visit_intensity(diagnoses: pl.LazyFrame, spans: pl.LazyFrame) -> pl.LazyFrame:

@@ -16,10 +16,11 @@ from cohort.errors import CohortError
 from cohort.report.flow import flow
 from cohort.report.labels import AnalysisTitle, Labels
 from cohort.report.numbers import WITHHELD, plain
-from cohort.report.sections import curve_sections, model_sections, rate_sections
+from cohort.report.sections import curve_sections, model_sections, other_sections, rate_sections
 from cohort.report.summary import summary
 from cohort.report.table_one import table_one
 from cohort.results.disclosure import Released
+from cohort.results.estimates import write_csv
 from cohort.results.provenance import CodelistUsed, Provenance
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -73,7 +74,7 @@ def write_report(content: ReportContent, folder: Path) -> Path:
     with TemporaryDirectory(dir=folder, prefix=".report-") as temporary:
         staged = Path(temporary)
         content.released.estimates.write(staged)
-        content.released.attrition.to_polars().write_csv(staged / "attrition.csv")
+        write_csv(content.released.attrition.to_polars(), staged / "attrition.csv")
         (staged / "run.json").write_text(content.provenance.to_json(), encoding="utf-8", newline="\n")
         (staged / "report.html").write_text(render(content), encoding="utf-8", newline="\n")
         for name in ("estimates.csv", "estimates.parquet", "attrition.csv", "run.json", "report.html"):
@@ -101,10 +102,11 @@ def render(content: ReportContent) -> str:
         summary=summary(content.title, released, labels),
         flow=flow(released.attrition),
         table_one_title=labels.title(0, "Table 1. Who is in the cohort"),
-        table_one=table_one(released.estimates, labels),
+        table_one=table_one(released, labels),
         curves=curve_sections(released, labels),
         rates=rate_sections(released.estimates, labels),
         models=model_sections(released.estimates, labels),
+        others=other_sections(released.estimates, labels),
     )
 
 

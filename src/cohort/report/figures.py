@@ -25,7 +25,6 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 INK, FAINT = "#1b1b1b", "#b9b9b9"
 _STYLE: Any = {
     "svg.fonttype": "none",
-    "svg.hashsalt": "cohort",
     "text.parse_math": False,  # a dollar sign in somebody's label is a dollar sign
     "font.size": 10,
     "text.color": INK,
@@ -38,11 +37,14 @@ _STYLE: Any = {
 }
 
 
-def style() -> AbstractContextManager[None]:
-    """Return the context in which every figure is drawn, whatever the caller's own settings are."""
+def style(text: str) -> AbstractContextManager[None]:
+    """Return the context in which a figure is drawn, whatever the caller's own settings are.
+
+    ``text``, what the figure says, salts the names of its clip paths: no two figures of a page share one.
+    """
     import matplotlib as mpl
 
-    return mpl.rc_context(_STYLE)
+    return mpl.rc_context(_STYLE | {"svg.hashsalt": text})
 
 
 def canvas(width: float, height: float, *, left: float, right: float, bottom: float, top: float) -> tuple[Figure, Axes]:
@@ -89,7 +91,7 @@ def svg(figure: Figure, text: str) -> Markup:
     page = re.sub(r"^.*?(?=<svg)", "", page, flags=re.DOTALL)
     page = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", page, flags=re.DOTALL)
     page = re.sub(r' xmlns(:xlink)?="[^"]*"', "", page).replace("xlink:href", "href")
-    page = re.sub(r' id="[a-zA-Z]+\d*_\d+"', "", page)
+    page = re.sub(r' id="[\w.]+_\d+"', "", page)
     for number, colour in enumerate(PALETTE):
         page = page.replace(colour, f"var(--series-{number + 1})")
     page = page.replace(INK, "currentColor").replace(FAINT, "var(--faint)")

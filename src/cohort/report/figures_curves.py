@@ -51,7 +51,7 @@ def curves(series: list[Series], times: list[int], *, start: float, exact: bool,
     ----------
     Morris et al. (2019), doi 10.1136/bmjopen-2019-030215 (KMunicate).
     """
-    with style():
+    with style(text):
         lines = sum(len(one.under) for one in series)
         bottom = 0.8 + 0.19 * lines + 0.27 * len(series)
         top = 0.15 + 0.2 * len(series)

@@ -31,7 +31,7 @@ class Mark:
 
 def forest(marks: list[Mark], axis: str, text: str) -> Markup:
     """Draw hazard ratios with intervals on a logarithmic axis, labels at the left, numbers at the right."""
-    with style():
+    with style(text):
         figure, axes = canvas(7.4, 0.8 + _LINE / 72 * len(marks), left=2.4, right=1.85, bottom=0.65, top=0.15)
         axes.axvline(1, color=FAINT, linewidth=1, zorder=0)
         for row, mark in enumerate(marks):

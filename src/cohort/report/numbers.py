@@ -45,12 +45,18 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def ratio(value: float | None) -> str:
-    """Write a ratio with two decimals, with fewer from 10 and more below 0.1: 1.45, 12.3, 0.034."""
+    """Write a ratio or rate: two decimals from 0.1 to 10, three digits above, two below: 1.45, 12.3, 328, 0.034."""
     if value is None or not math.isfinite(value) or value <= 0:
         return decimal(value, 2)
-    return decimal(
-        value, max(0, min(5, 2 - math.floor(math.log10(value)) - (value >= 1))) if not 0.1 <= value < 10 else 2
-    )
+    size = math.floor(math.log10(value))
+    return decimal(value, max(2 - size, 0) if value >= 10 else 2 if value >= 0.1 else min(1 - size, 9))
+
+
+def significant(value: float | None) -> str:
+    """Write a number of unknown kind with four significant digits."""
+    if value is None or not math.isfinite(value) or value == 0:
+        return decimal(value, 0)
+    return decimal(value, max(3 - math.floor(math.log10(abs(value))), 0))
 
 
 def interval(lower: str, upper: str) -> str:

@@ -23,6 +23,7 @@ from cohort.report.tables import (
     is_reference,
     methods,
     model_table,
+    other_table,
     rate_table,
     risk_lines,
 )
@@ -55,14 +56,23 @@ def curve_sections(released: Released, labels: Labels) -> list[Section]:
 
 def rate_sections(estimates: Estimates, labels: Labels) -> list[Table]:
     """Return one table per analysis of incidence rates."""
-    parts = estimates.select(estimand="incidence_rate").partition_by("analysis", maintain_order=True)
+    parts = estimates.select(estimand="incidence_rate").partition_by("analysis", "outcome", maintain_order=True)
     return [rate_table(part, part["analysis"][0], labels) for part in parts]
 
 
 def model_sections(estimates: Estimates, labels: Labels) -> list[Section]:
     """Return one section per model: forest plot and table."""
-    parts = estimates.select(estimand="hazard_ratio").partition_by("analysis", maintain_order=True)
+    parts = estimates.select(estimand="hazard_ratio").partition_by("analysis", "outcome", maintain_order=True)
     return [_model_section(part, labels) for part in parts]
+
+
+def other_sections(estimates: Estimates, labels: Labels) -> list[Table]:
+    """Return one table per analysis of everything that has no section of its own: nothing is left unprinted."""
+    printed = [*CURVES, "incidence_rate", "hazard_ratio"]
+    rows = estimates.frame.filter(pl.col("analysis") > 0, ~pl.col("estimand").is_in(printed))
+    return [
+        other_table(part, part["analysis"][0], labels) for part in rows.partition_by("analysis", maintain_order=True)
+    ]
 
 
 def _curve_section(rows: pl.DataFrame, labels: Labels, *, exact: bool) -> Section:

@@ -7,15 +7,16 @@ from typing import Any
 from cohort.report.labels import Labels
 from cohort.report.numbers import BLANK, HIDDEN, Cell, count, decimal, percent
 from cohort.report.tables import Line, Table
-from cohort.results.estimates import ALL, NOT_ESTIMABLE, SUPPRESSED, Estimates
+from cohort.results.disclosure import Released
+from cohort.results.estimates import ALL, NOT_ESTIMABLE, SUPPRESSED
 from cohort.results.table_one import UNGROUPED
 
 _Rows = dict[tuple[str, str | None, str | None, str], dict[str, Any]]
 
 
-def table_one(estimates: Estimates, labels: Labels) -> Table | None:
+def table_one(released: Released, labels: Labels) -> Table | None:
     """Return Table 1, or None where the study has none."""
-    frame = estimates.select(analysis=0)
+    frame = released.estimates.select(analysis=0)
     if frame.is_empty():
         return None
     rows: _Rows = {
@@ -92,8 +93,9 @@ def _moments(rows: _Rows, term: str, group: str) -> Cell:
         return Cell("no value", "not_estimable")
     if mean["status"] == SUPPRESSED:
         return HIDDEN
-    deviation = decimal(spread["value"], 1) if spread and spread["value"] is not None else "–"
-    return Cell(f"{decimal(mean['value'], 1)} ({deviation})")
+    digits = 0 if mean["value"].is_integer() and spread and (spread["value"] or 0.0).is_integer() else 1
+    deviation = decimal(spread["value"], digits) if spread and spread["value"] is not None else "–"
+    return Cell(f"{decimal(mean['value'], digits)} ({deviation})")
 
 
 def _difference(row: dict[str, Any] | None) -> Cell:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from cohort.report.labels import Labels
-from cohort.report.numbers import BLANK, HIDDEN, Cell, count, decimal, interval, percent, ratio
+from cohort.report.numbers import BLANK, HIDDEN, Cell, count, days, decimal, interval, percent, ratio, significant
 from cohort.results.estimates import COUNTS_SUPPRESSED, NOT_ESTIMABLE, SUPPRESSED
 from cohort.time import to_years
 
@@ -61,7 +61,9 @@ def rate_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
         )
     unit = first(rows, "unit") or "per person-day"
     heading = ("", "Persons", "Events", "Person-years", f"Rate {unit} ({confidence(rows)})")
-    return Table(labels.title(position, "Incidence rates"), heading, tuple(lines), methods(rows, labels, position))
+    outcome = labels.term(first(rows, "outcome"))
+    caption = labels.title(position, f"Incidence rate of {outcome}") + (f": {outcome}" if outcome else "")
+    return Table(caption, heading, tuple(lines), methods(rows, labels, position))
 
 
 def model_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
@@ -75,6 +77,19 @@ def model_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
         lines += [Line(labels.level(term, row["category"]), _model_cells(row), indent=True) for row in members]
     heading = ("", "Persons", "Events", f"Hazard ratio ({confidence(rows)})")
     return Table("", heading, tuple(lines), methods(rows, labels, position))
+
+
+def other_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
+    """Return the estimates of one analysis that have no table of their own, one line each."""
+    lines = []
+    for row in rows.iter_rows(named=True):
+        names = [labels.term(row[name]) for name in ("estimand", "outcome", "term", "category") if row[name]]
+        names += [labels.group(position, row["group"])] + ([days(row["time"])] if row["time"] is not None else [])
+        value, lower, upper = (significant(row[name]) for name in ("value", "lower", "upper"))
+        shown = Cell(f"{value} ({interval(lower, upper)})" if lower and upper else value)
+        lines.append(Line(", ".join(names), (counted(row, "n"), counted(row, "events"), refused(row) or shown)))
+    heading = ("", "Persons", "Events", f"Estimate ({confidence(rows)})")
+    return Table(labels.title(position, "Other estimates"), heading, tuple(lines), methods(rows, labels, position))
 
 
 def by_term(rows: pl.DataFrame, labels: Labels) -> list[tuple[str, list[Row]]]:
@@ -139,13 +154,15 @@ def risk_lines(
 def risk_at(rows: pl.DataFrame, day: int) -> tuple[int | None, int | None, int | None]:
     """Return who is at risk on a day, and who had left otherwise and had the event before it.
 
-    The three are of one moment, the start of the released step that holds the day, and add up to those at its start.
+    The three are of one moment, the start of the released step that holds the day, and add up to those of day 0.
+    Where persons enter late they cannot, and who left otherwise is not given.
     """
     ahead = rows.filter(pl.col("time") >= day)["n"]
+    enter_late = bool((rows["n"].diff() > 0).any())
     if not len(ahead) or ahead[0] is None:
         return None, None, None
     events = int(rows.filter(pl.col("time") < day)["events"].sum())
-    return int(ahead[0]), int(rows["n"][0]) - int(ahead[0]) - events, events
+    return int(ahead[0]), None if enter_late else int(rows["n"][0]) - int(ahead[0]) - events, events
 
 
 def curve_groups(rows: pl.DataFrame) -> list[str]:

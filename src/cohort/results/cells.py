@@ -16,8 +16,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import lil_array
 
 from cohort.errors import ReleaseRefusedError
 
@@ -112,11 +110,13 @@ def neighbours_to_hide(ledger: Ledger, hidden: set[str], target: str, minimum: i
     ReleaseRefusedError
         If no choice protects the count.
     """
-    furthest = max(ledger.values.values()) * minimum
-    for reach in sorted({min(reach, furthest) for reach in (2 * minimum, 20 * minimum, furthest)}):
+    most = max(ledger.values.values())
+    for reach in (2 * minimum, 20 * minimum, most + minimum, most * minimum):
         chosen = _cheapest_change(ledger, hidden, target, rise_to=minimum, least=int(show_zero), reach=reach)
         if chosen is not None:
             return chosen
+    if ledger.values[target] == 0:  # nothing but 0 is possible: it follows from a definition, not from persons
+        return set()
     raise ReleaseRefusedError("a small count cannot be protected; leave out the table it is in, or use coarser groups")
 
 
@@ -124,6 +124,9 @@ def _cheapest_change(
     ledger: Ledger, hidden: set[str], target: str, *, rise_to: int, least: int, reach: int
 ) -> set[str] | None:
     """Solve the integer program with changes of at most ``reach``; None if it has no solution."""
+    from scipy.optimize import Bounds, LinearConstraint, milp
+    from scipy.sparse import lil_array
+
     keys = sorted(ledger.values)
     place = {key: number for number, key in enumerate(keys)}
     values = np.array([ledger.values[key] for key in keys])

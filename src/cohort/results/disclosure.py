@@ -106,8 +106,12 @@ def _notes(estimates: Estimates, attrition: Attrition, released: Released, unjud
 
 
 def _whole_groups(final: Estimates) -> int:
-    """Count levels that hold all or none of a group while other groups differ: 0 % and 100 % tell of every member."""
-    shares = final.select(analysis=0, estimand="proportion").filter(
-        pl.col("group") != ALL, pl.col("value").is_not_null()
-    )
-    return shares.filter(pl.col("value").is_in([0.0, 1.0])).height
+    """Count levels that hold all or none of a group: 0 % and 100 % tell of every member.
+
+    The grouping variable itself, all or none in every group, is left out.
+    """
+    table = final.select(analysis=0, estimand="proportion")
+    shares = table.filter(pl.col("group") != ALL, pl.col("value").is_not_null())
+    whole = pl.col("value").is_in([0.0, 1.0])
+    shares = shares.filter(~whole.all().over("term"))
+    return shares.filter(whole).height

@@ -118,9 +118,14 @@ class Estimates:
         statistics, so nothing about a withheld value can be read off a footer.
         """
         csv, parquet = folder / "estimates.csv", folder / "estimates.parquet"
-        self.frame.with_columns(_inert(pl.col(pl.String))).write_csv(csv)
+        write_csv(self.frame, csv)
         self.frame.write_parquet(parquet, compression="zstd", statistics=False, row_group_size=1 << 20)
         return csv, parquet
+
+
+def write_csv(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame as CSV whose text cells a spreadsheet shows and does not run."""
+    frame.with_columns(_inert(pl.col(pl.String))).write_csv(path)
 
 
 def _inert(text: pl.Expr) -> pl.Expr:

@@ -8,8 +8,9 @@ import polars as pl
 
 from cohort.population.attrition import Attrition
 from cohort.results.coarsen import CURVE_KEY, CURVES, coarsen
-from cohort.results.estimates import ALL, COUNTS_SUPPRESSED, NUMBERS, OK, SUPPRESSED
+from cohort.results.estimates import COUNTS_SUPPRESSED, NUMBERS, OK, SUPPRESSED
 from cohort.results.families import ROW
+from cohort.results.sizes import analyses_a_few_off
 
 
 def withhold_rows(frame: pl.DataFrame, rows: Iterable[int]) -> pl.DataFrame:
@@ -41,22 +42,21 @@ def withhold_scarce_means(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
     """Withhold mean and standard deviation of a whole number that all but a few persons share.
 
     The sum of squares about the nearest whole number, which both give, counts at least those who differ from it: an
-    indicator taken for a number would show its count.
+    indicator taken for a number would show its count. The term's standardised differences, made from them, go too.
     """
     keys = ["analysis", "outcome", "term", "category", "group"]
-    rows = frame.filter(pl.col("estimand").is_in(["mean", "std_deviation"]), pl.col("value").is_not_null())
-    mean, spread, n = pl.col("mean"), pl.col("std_deviation"), pl.col("n").cast(pl.Float64)
+    moments, contrast = pl.col("estimand").is_in(["mean", "std_deviation"]), "standardised_difference"
+    mean, spread, n = pl.col("mean"), pl.col("std_deviation").fill_null(0), pl.col("n").cast(pl.Float64)
+    apart = spread**2 * (n - 1) + n * (mean - mean.round()) ** 2
     scarce = (
-        rows.pivot("estimand", index=[*keys, "n"], values="value", on_columns=["mean", "std_deviation"])
-        .with_columns(apart=spread.fill_null(0) ** 2 * (n - 1) + n * (mean - mean.round()) ** 2)
-        .filter(pl.col("apart") > 1e-6, pl.col("apart") < minimum - 0.5)
+        frame.filter(moments, pl.col("value").is_not_null())
+        .pivot("estimand", index=[*keys, "n"], values="value", on_columns=["mean", "std_deviation"])
+        .filter(apart > 1e-6, apart < minimum - 0.5)
+        .select(*keys, scarce=pl.lit(True))
     )
-    marked = frame.join(
-        scarce.select(*keys, scarce=pl.lit(True)), on=keys, how="left", nulls_equal=True, maintain_order="left"
-    )
-    return _withhold(
-        marked, pl.col("scarce").fill_null(False) & pl.col("estimand").is_in(["mean", "std_deviation"])
-    ).drop("scarce")  # fmt: skip
+    marked = frame.join(scarce, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    of_a_scarce_term = (pl.col("estimand") == contrast) & pl.col("term").is_in(scarce["term"].to_list())
+    return _withhold(marked, (moments & pl.col("scarce").fill_null(False)) | of_a_scarce_term).drop("scarce")
 
 
 def withhold_sizes(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> pl.DataFrame:
@@ -65,38 +65,9 @@ def withhold_sizes(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> p
     Ten thousand in the cohort and 9,997 in a model are three with a missing covariate. The estimate may stand, its
     counts may not; of a curve, which is made of them, nothing does.
     """
-    known = _level_sizes(frame)
-    final = [step.persons_kept for step in attrition.steps[-1:]]
-    parts = []
-    for part in frame.partition_by("analysis", maintain_order=True):
-        given = part.filter(pl.col("analysis") > 0, pl.col("status") == OK, pl.col("n").is_not_null())
-        differs = _differs(given, known, final, minimum)
-        is_curve = pl.col("estimand").is_in(CURVES)
-        parts.append(_withhold_counts(_withhold(part, is_curve), ~is_curve) if differs else part)
-    return pl.concat(parts) if parts else frame
-
-
-def _level_sizes(frame: pl.DataFrame) -> dict[tuple[str | None, str | None], int]:
-    """Return the persons of each level of each variable of Table 1, and under (None, None) all of them."""
-    sizes = frame.filter(pl.col("analysis") == 0, pl.col("estimand") == "count", pl.col("group") == ALL)
-    shown = sizes.filter(pl.col("value").is_not_null())
-    return {(term, category): int(value) for term, category, value in shown.select("term", "category", "value").rows()}
-
-
-def _differs(
-    given: pl.DataFrame, known: dict[tuple[str | None, str | None], int], final: list[int], minimum: int
-) -> bool:
-    """Return whether a total or a level of one analysis is a few persons away from the cohort's."""
-    curve = (
-        given.filter(pl.col("estimand").is_in(CURVES)).group_by(*CURVE_KEY, "term", "category").agg(pl.col("n").first())
-    )
-    other = given.filter(~pl.col("estimand").is_in(CURVES)).select(*CURVE_KEY, "term", "category", "n")
-    sizes = pl.concat([curve, other]).with_columns(whole=pl.col("group") == ALL)
-    totals = sizes.group_by("analysis", "estimand", "outcome", "term", "whole").agg(pl.col("n").sum())["n"].to_list()
-    pairs = [(n, whole) for n in totals for whole in [*final, *([known[None, None]] if (None, None) in known else [])]]
-    levels = sizes.filter(pl.col("category").is_not_null()).select("term", "category", "n").rows()
-    pairs += [(n, known[term, category]) for term, category, n in levels if (term, category) in known]
-    return any(0 < abs(mine - theirs) < minimum for mine, theirs in pairs)
+    differing = pl.col("analysis").is_in(sorted(analyses_a_few_off(frame, attrition, minimum)))
+    is_curve = pl.col("estimand").is_in(CURVES)
+    return _withhold_counts(_withhold(frame, differing & is_curve), differing & ~is_curve)
 
 
 def release_curves(frame: pl.DataFrame, minimum: int, days: int) -> pl.DataFrame:

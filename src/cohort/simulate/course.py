@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cohort.simulate.hazards import Floats, weibull_time
-from cohort.simulate.population import Bools, Ints, Persons, first_pain_day
+from cohort.simulate.population import Bools, Ints, Persons, comorbidity_count, first_pain_day
 from cohort.simulate.scenario import Scenario
 from cohort.simulate.streams import BLOCK, Block
-from cohort.time import DAYS_PER_YEAR
+from cohort.time import DAYS_PER_YEAR, epoch_day
 
 EPISODES = 14
 """Episodes drawn per person; with one relapse in 2.6 years, fewer than 1 person in 10,000 has more in twelve years."""
@@ -89,8 +89,10 @@ def draw_plan(scenario: Scenario, persons: Persons, block: Block) -> Plan:
     random = block.stream("episode")
     shape = (BLOCK, EPISODES)
     trait = persons.sensitization[:, None]
+    log_ratio = _log_hazard_ratio(scenario, persons)
     gap = random.standard_exponential(shape) / _onset_rates(scenario, persons)
     severity = _severities(scenario, trait, random)
+    by_severity = np.array(scenario.remission.log_hazard_ratio_severity)[severity]
     exhaustion = random.standard_exponential(shape)
     care, opioid = scenario.care, scenario.opioid
     seeks_care = random.random(shape) < care.seeks_care
@@ -104,8 +106,8 @@ def draw_plan(scenario: Scenario, persons: Persons, block: Block) -> Plan:
     return Plan(
         gap=gap,
         severity=severity,
-        untreated=_lasting(scenario, trait, severity, exhaustion, np.full(shape, np.inf)),
-        treated=_lasting(scenario, trait, severity, exhaustion, dispensed),
+        untreated=_lasting(scenario, trait, log_ratio + by_severity, exhaustion, np.full(shape, np.inf)),
+        treated=_lasting(scenario, trait, log_ratio + by_severity, exhaustion, dispensed),
         seeks_care=seeks_care,
         returns=random.random(shape) < care.returns,
         first_visit=first_visit,
@@ -153,14 +155,21 @@ def _raise_odds(probability: float, odds_ratio: Floats) -> Floats:
     return np.asarray(probability * odds_ratio / (1 - probability + probability * odds_ratio))
 
 
-def _lasting(scenario: Scenario, trait: Floats, severity: Ints, exhaustion: Floats, dispensed: Floats) -> Floats:
+def _log_hazard_ratio(scenario: Scenario, persons: Persons) -> Floats:
+    """Return the log hazard ratio of remission that belongs to the person, shape (persons, 1)."""
+    remission = scenario.remission
+    count = comorbidity_count(persons, epoch_day(scenario.calendar.first_day))
+    ratio = remission.log_hazard_ratio_sensitization * persons.sensitization
+    return np.asarray(ratio + remission.log_hazard_ratio_comorbidity * count)[:, None]
+
+
+def _lasting(scenario: Scenario, trait: Floats, log_ratio: Floats, exhaustion: Floats, dispensed: Floats) -> Floats:
     """Return days until remission when an opioid is dispensed on a day since onset (``inf`` = never)."""
     remission, opioid = scenario.remission, scenario.opioid
-    log_ratio = np.array(remission.log_hazard_ratio_severity)[severity]
     effect = opioid.log_hazard_ratio_remission + opioid.log_hazard_ratio_sensitization * trait
     return weibull_time(
         exhaustion,
-        np.exp(log_ratio + remission.log_hazard_ratio_sensitization * trait),
+        np.exp(log_ratio),
         scale=remission.scale_days,
         shape=1 - remission.duration_dependence,
         change=dispensed,

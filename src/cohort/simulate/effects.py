@@ -13,86 +13,56 @@ Efron B, Stein C. The jackknife estimate of variance. Ann Stat 9 (1981) 586–59
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from cohort.simulate.counts import GROUPS, TruthCounts, count_population
 from cohort.simulate.population import Ints
 from cohort.simulate.scenario import Scenario
-from cohort.simulate.streams import BLOCK, Block
-from cohort.simulate.truth import DEATH, OUTCOME, Index, Outcome, find_index, potential_outcome
-from cohort.simulate.world import World, draw_world
+from cohort.simulate.truth import DEATH, OUTCOME
 
 Estimand = Callable[[Ints, int], float]
-
-GROUPS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class TruthCounts:
-    """Persons by group, strategy, day of exit and cause, Int64, shape (GROUPS, 2, days + 1, 3).
-
-    Strategies stand in the order of the scenario; causes are those of ``truth``.
-    """
-
-    exits: Ints
-
-    def __add__(self, other: TruthCounts) -> TruthCounts:
-        """Return the counts of both populations together."""
-        return TruthCounts(self.exits + other.exits)
-
-
-def no_counts(scenario: Scenario) -> TruthCounts:
-    """Return the counts of nobody."""
-    return TruthCounts(np.zeros((GROUPS, 2, max(scenario.truth.horizons) + 1, 3), dtype=np.int64))
-
-
-def count_block(world: World, index: Index, outcomes: tuple[Outcome, Outcome]) -> TruthCounts:
-    """Return the counts of one block from the outcomes under the two strategies."""
-    exits = no_counts(world.scenario).exits
-    group = world.persons.number[index.person] % GROUPS
-    for strategy, outcome in enumerate(outcomes):
-        cell = np.ravel_multi_index((group, outcome.time, outcome.cause), exits[:, strategy].shape)
-        exits[:, strategy] = np.bincount(cell, minlength=exits[:, strategy].size).reshape(exits[:, strategy].shape)
-    return TruthCounts(exits)
-
-
-def outcomes_by_strategy(world: World, index: Index) -> tuple[Outcome, Outcome]:
-    """Return the potential outcomes under the scenario's two strategies, in its order."""
-    first, second = (
-        potential_outcome(world, index, opioid=strategy.opioid) for strategy in world.scenario.truth.strategies.values()
-    )
-    return first, second
 
 
 def true_effects(scenario: Scenario, persons: int, seed: int) -> dict[str, object]:
     """Return the true effects of a scenario from a population of its own, without writing any extract."""
-    counts = no_counts(scenario)
-    for number in range(-(-persons // BLOCK)):
-        world = draw_world(scenario, Block(seed, number))
-        index = find_index(world, persons)
-        counts += count_block(world, index, outcomes_by_strategy(world, index))
-    return finish(scenario, counts)
+    return finish(scenario, count_population(scenario, persons, seed))
 
 
 def finish(scenario: Scenario, counts: TruthCounts) -> dict[str, object]:
-    """Return the true effects as one long list with Monte Carlo errors, ready to be written as JSON."""
+    """Return true and naive effects as long lists with Monte Carlo errors, ready to be written as JSON.
+
+    ``effects`` are those of the strategies, ``usual_care`` what happened to all, ``naive`` what designs that overlook
+    confounding, waiting for treatment, disenrolment or death find in the same persons.
+    """
     names = list(scenario.truth.strategies)
     treated = 0 if scenario.truth.strategies[names[0]].opioid else 1
-    exits = counts.exits[:, [treated, 1 - treated]]
-    by_strategy = [
-        _row(estimand, name, day, exits[:, [arm]], function)
-        for day in scenario.truth.horizons
-        for arm, name in enumerate([names[treated], names[1 - treated]])
-        for estimand, function in _PER_STRATEGY.items()
+    exits = counts.strategies[:, [treated, 1 - treated]]
+    names = [names[treated], names[1 - treated]]
+    against = f"{names[0]} against {names[1]}"
+    days = scenario.truth.horizons
+    return {
+        "eligible_persons": int(exits[:, 0].sum()),
+        "effects": [
+            *_rows({name: exits[:, [arm]] for arm, name in enumerate(names)}, days, _PER_STRATEGY),
+            *_rows({against: exits}, days, _CONTRASTS),
+        ],
+        "usual_care": _rows({"all": counts.usual_care.sum(axis=1, keepdims=True)}, days, _PER_STRATEGY),
+        "naive": [
+            *_rows({"dispensed against not dispensed": counts.observed}, days, _NAIVE_CONTRASTS),
+            *_rows({"all": counts.observed.sum(axis=1, keepdims=True)}, days, _NAIVE_RISKS),
+        ],
+    }
+
+
+def _rows(groups: dict[str, Ints], days: Sequence[int], estimands: dict[str, Estimand]) -> list[dict[str, object]]:
+    return [
+        _row(estimand, name, day, exits, function)
+        for day in days
+        for name, exits in groups.items()
+        for estimand, function in estimands.items()
     ]
-    contrasts = [
-        _row(estimand, f"{names[treated]} against {names[1 - treated]}", day, exits, function)
-        for day in scenario.truth.horizons
-        for estimand, function in _CONTRASTS.items()
-    ]
-    return {"eligible_persons": int(exits[:, 0].sum()), "effects": by_strategy + contrasts}
 
 
 def _row(estimand: str, strategy: str, day: int, exits: Ints, function: Estimand) -> dict[str, object]:
@@ -140,7 +110,7 @@ def log_hazard_ratio(exits: Ints, day: int) -> float:
     day
         Last day whose outcomes count.
     """
-    at_risk = exits.sum(axis=2)[:, ::-1].cumsum(axis=1)[:, ::-1][:, : day + 1]
+    at_risk = _at_risk(exits)[:, : day + 1]
     events = exits[:, : day + 1, OUTCOME]
     if (events.sum(axis=1) == 0).any():
         return np.nan
@@ -158,6 +128,25 @@ def log_hazard_ratio(exits: Ints, day: int) -> float:
     return beta
 
 
+def _one_minus_kaplan_meier(exits: Ints, day: int) -> float:
+    """Return 1 − Kaplan–Meier for the outcome with deaths taken as censored, in the first arm."""
+    events, at_risk = exits[0, : day + 1, OUTCOME], _at_risk(exits)[0, : day + 1]
+    return float(1 - np.prod(1 - events / np.maximum(at_risk, 1))) if at_risk[0] else np.nan
+
+
+def _aalen_johansen(exits: Ints, day: int) -> float:
+    """Return the cumulative incidence of the outcome with death competing, in the first arm, exits taken as random."""
+    at_risk = np.maximum(_at_risk(exits)[0, : day + 1], 1)
+    leaving = exits[0, : day + 1, OUTCOME] + exits[0, : day + 1, DEATH]
+    free = np.concatenate([[1.0], np.cumprod(1 - leaving / at_risk)[:-1]])
+    return float(np.sum(free * exits[0, : day + 1, OUTCOME] / at_risk)) if exits[0].any() else np.nan
+
+
+def _at_risk(exits: Ints) -> Ints:
+    """Return the persons who leave on each day or later, shape (arms, days)."""
+    return np.asarray(exits.sum(axis=2)[:, ::-1].cumsum(axis=1)[:, ::-1])
+
+
 _PER_STRATEGY: dict[str, Estimand] = {
     "cumulative_incidence": lambda exits, day: _risk(exits, day, OUTCOME),
     "cumulative_incidence_death": lambda exits, day: _risk(exits, day, DEATH),
@@ -170,5 +159,10 @@ _CONTRASTS: dict[str, Estimand] = {
         _restricted_mean(exits, day) - _restricted_mean(exits, day, 1)
     ),
     "log_hazard_ratio": log_hazard_ratio,
+}
+_NAIVE_CONTRASTS: dict[str, Estimand] = {"log_hazard_ratio": log_hazard_ratio}
+_NAIVE_RISKS: dict[str, Estimand] = {
+    "one_minus_kaplan_meier": _one_minus_kaplan_meier,
+    "aalen_johansen": _aalen_johansen,
 }
 """Estimands of one strategy, and of the opioid strategy against the other; both take (arms, days, causes) and a day."""

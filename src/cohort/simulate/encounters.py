@@ -58,8 +58,9 @@ class Dispensings:
 
 
 def draw_encounters(world: World) -> Encounters:
-    """Return the encounters of one block, sorted by person and day; enrolment is not yet looked at."""
+    """Return the encounters of one block that a supplier sees, sorted by person and day."""
     parts = [_pain_encounters(world), *_background(world.scenario, world.persons, world.block.stream("background"))]
+    parts = [take(part, world.enrolment.observes(part.person, part.day)) for part in parts]
     whole = Encounters(*(np.concatenate([getattr(part, field) for part in parts]) for field in Encounters.__slots__))
     return take(whole, np.lexsort((whole.setting, whole.day, whole.person)))
 
@@ -91,11 +92,12 @@ def spread_days(world: World) -> Floats:
 
 
 def draw_dispensings(world: World) -> Dispensings:
-    """Return opioids with their refills, and muscle relaxants, of one block, sorted by person and day."""
+    """Return the opioids, with refills, and muscle relaxants that a supplier sees, sorted by person and day."""
     random = world.block.stream("dispensing")
     parts = [*_opioids(world, random), _relaxants(world, random)]
     person, day, drug, supply = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.lexsort((drug, day, person))
+    order = order[world.enrolment.observes(person, day)[order]]
     return Dispensings(person[order], day[order], drug[order], supply[order])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cohort.simulate.course import Course, chronification_days
+from cohort.simulate.course import Course
 from cohort.simulate.hazards import Floats, expit, logit
 from cohort.simulate.population import Bools, Ints, Persons, comorbidity_count
 from cohort.simulate.scenario import Scenario
@@ -45,6 +45,13 @@ class Enrolment:
         since = np.maximum.accumulate(np.where(starts, self.bounds[:-1], -1), axis=1)
         month = np.clip(np.searchsorted(self.bounds, day, side="right") - 1, 0, self.enrolled.shape[1] - 1)
         return day - since[person, month]
+
+    def last_day(self, person: Ints, day: Ints) -> Ints:
+        """Return the last day of the present spell, for observed days; death is not looked at."""
+        stops = self.enrolled & ~np.pad(self.enrolled, ((0, 0), (0, 1)))[:, 1:]
+        ends = np.where(stops, self.bounds[1:] - 1, self.bounds[-1])
+        until = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+        return until[person, np.searchsorted(self.bounds, day, side="right") - 1]
 
     def spells(self) -> tuple[Ints, Ints, Ints]:
         """Return person, first and last day of each spell, both included, cut at death."""
@@ -96,19 +103,19 @@ def _exit_probability(scenario: Scenario, persons: Persons, course: Course, boun
         within = np.full((BLOCK, len(december)), float(plan.exit_per_month))
     else:
         count = comorbidity_count(persons, int(bounds[0]))[:, None]
-        shift = plan.log_odds_comorbidity * count + plan.log_odds_pain * _in_chronic_pain(scenario, course, bounds)
+        shift = plan.log_odds_comorbidity * count + plan.log_odds_pain * _in_pain(scenario, course, bounds)
         within = expit(logit(np.array(plan.exit_per_month)) + shift)
     return np.where(december, plan.exit_in_december, within)
 
 
-def _in_chronic_pain(scenario: Scenario, course: Course, bounds: Ints) -> Floats:
-    """Return 1 for the months at whose end a person is in chronic pain, shape (persons, months)."""
+def _in_pain(scenario: Scenario, course: Course, bounds: Ints) -> Floats:
+    """Return 1 for the months at whose end a person is in pain, shape (persons, months)."""
     months = len(bounds) - 1
     if scenario.enrolment.log_odds_pain == 0:
         return np.zeros((BLOCK, 1))
-    start, end = chronification_days(scenario, course), course.onset + course.lasts
+    end = course.onset + course.lasts
     inside = np.zeros((BLOCK, months))
     for month in range(months):
         day = bounds[month + 1] - 1
-        inside[:, month] = ((start <= day) & (day < end)).any(axis=1)
+        inside[:, month] = ((course.onset <= day) & (day < end)).any(axis=1)
     return inside

@@ -80,8 +80,7 @@ def _eligibility(world: World, inside: Bools) -> pl.DataFrame:
 
 def _medical_claim(world: World, inside: Bools) -> pl.DataFrame:
     encounters = draw_encounters(world)
-    seen = inside[encounters.person] & world.enrolment.observes(encounters.person, encounters.day)
-    encounters = take(encounters, seen)
+    encounters = take(encounters, inside[encounters.person])
     has_second = (encounters.procedure >= 0).astype(np.int64)
     row = np.repeat(np.arange(len(encounters.person)), 1 + has_second)
     line = np.arange(len(row)) - np.repeat(np.cumsum(1 + has_second) - (1 + has_second), 1 + has_second)
@@ -138,8 +137,7 @@ def _paid(world: World, encounters: Encounters, line: Ints) -> pl.Series:
 
 def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
     whole = draw_dispensings(world)
-    seen = inside[whole.person] & world.enrolment.observes(whole.person, whole.day)
-    kept = Dispensings(*(getattr(whole, field)[seen] for field in Dispensings.__slots__))
+    kept = Dispensings(*(getattr(whole, field)[inside[whole.person]] for field in Dispensings.__slots__))
     quantity = kept.supply * TABLETS_PER_DAY
     return pl.DataFrame(
         {

@@ -10,9 +10,10 @@ from pathlib import Path
 import polars as pl
 
 from cohort.errors import ResourceError, StudyError
+from cohort.simulate.counts import TruthCounts, count_block, no_counts, outcomes_by_strategy
 from cohort.simulate.dirt import LEDGER, soil
 from cohort.simulate.drafts import Drafts
-from cohort.simulate.effects import TruthCounts, count_block, finish, no_counts, outcomes_by_strategy
+from cohort.simulate.effects import finish
 from cohort.simulate.extracts import LAYOUTS, tuva
 from cohort.simulate.scenario import Scenario, load_scenario
 from cohort.simulate.streams import BLOCK, Block

@@ -97,6 +97,7 @@ class Remission(_Section):
     duration_dependence: Annotated[float, Field(ge=0, lt=1)]
     log_hazard_ratio_severity: BySeverity
     log_hazard_ratio_sensitization: LogRatio
+    log_hazard_ratio_comorbidity: LogRatio
 
 
 class Severity(_Section):
@@ -306,7 +307,7 @@ def shipped_scenarios() -> tuple[str, ...]:
 
 
 def load_scenario(scenario: str | Path) -> Scenario:
-    """Return a scenario by its shipped name or from a TOML file.
+    """Return a scenario by its shipped name or from a TOML file, which may start from a shipped one by ``base = "…"``.
 
     Raises
     ------
@@ -314,11 +315,12 @@ def load_scenario(scenario: str | Path) -> Scenario:
         If there is no such scenario, or a field is missing, unknown, of the wrong type or out of range; the message
         names the file and the field.
     """
-    where, text = _read(scenario)
-    try:
-        fields = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as fault:
-        raise StudyError(f"{where} is not valid TOML: {fault}") from None
+    where, fields = _read(scenario)
+    base = fields.pop("base", None)
+    if base is not None:
+        if base not in shipped_scenarios():
+            raise StudyError(f"{where}: base must be a shipped scenario: {', '.join(shipped_scenarios())}")
+        fields = _merged(_read(base)[1], fields)
     try:
         # through JSON, so that strict typing still takes TOML arrays for tuples and TOML dates for dates
         return Scenario.model_validate_json(json.dumps(fields, default=str))
@@ -326,16 +328,26 @@ def load_scenario(scenario: str | Path) -> Scenario:
         raise StudyError(_explain(where, fault)) from None
 
 
-def _read(scenario: str | Path) -> tuple[str, str]:
-    if isinstance(scenario, str) and scenario in shipped_scenarios():
-        file = resources.files("cohort.simulate") / "scenarios" / f"{scenario}.toml"
-        return f"scenario {scenario}", file.read_text("utf-8")
+def _read(scenario: str | Path) -> tuple[str, dict[str, Any]]:
+    """Return what to call the file in a message, and its fields."""
+    shipped = isinstance(scenario, str) and scenario in shipped_scenarios()
+    where = f"scenario {scenario}" if shipped else str(scenario)
+    folder = resources.files("cohort.simulate") / "scenarios"
     try:
-        return str(scenario), Path(scenario).read_text("utf-8")
+        text = ((folder / f"{scenario}.toml") if shipped else Path(scenario)).read_text("utf-8")
+        return where, tomllib.loads(text)
     except (OSError, UnicodeDecodeError):
         raise StudyError(
             f"scenario {scenario} cannot be read; give a TOML file or one of {', '.join(shipped_scenarios())}"
         ) from None
+    except tomllib.TOMLDecodeError as fault:
+        raise StudyError(f"{where} is not valid TOML: {fault}") from None
+
+
+def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    """Return the base's fields with one's own in their place, table by table; lists are replaced whole."""
+    both = {key: _merged(base[key], own[key]) for key in own if isinstance(own[key], dict) and key in base}
+    return {**base, **own, **both}
 
 
 def _explain(where: str, fault: ValidationError) -> str:

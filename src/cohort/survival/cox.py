@@ -18,7 +18,7 @@ from scipy import stats
 from cohort.errors import InputRefusedError, StudyError
 from cohort.frames import as_lazy, require_columns
 from cohort.survival.cox_model import CoxEstimate, Follow, estimate
-from cohort.survival.cox_newton import Ties
+from cohort.survival.cox_newton import Optimum, Ties
 from cohort.survival.design import Design, Missing, Term, design_matrix, parse_terms
 
 Floats = NDArray[np.float64]
@@ -133,7 +133,7 @@ def model_arrays(
 ) -> tuple[Design, Follow]:
     """Return the arrays of a Cox model in an order that does not depend on the frame's; see :func:`fit_cox`."""
     parsed = parse_terms(terms) if isinstance(terms, str) else terms
-    table = _sorted_rows(frame, {"time": time, "event": event, **({"entry": entry} if entry else {})}, parsed)
+    table = sorted_rows(frame, {"time": time, "event": event, **({"entry": entry} if entry else {})}, parsed)
     design = design_matrix(table, parsed, missing)
     if not design.kept.all():
         table = table.filter(pl.Series(design.kept))
@@ -141,7 +141,7 @@ def model_arrays(
     return design, Follow(table[time].to_numpy(), table[event].cast(pl.Float64).to_numpy(), entries)
 
 
-def _sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
+def sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
     """Collect the columns a model reads, sorted by all of them: equal rows are interchangeable, so bits are fixed."""
     lazy = as_lazy(frame)
     require_columns(lazy, columns)
@@ -152,38 +152,65 @@ def _sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -
     for role, name in columns.items():
         numeric = table[name].dtype.is_numeric() or (role == "event" and table[name].dtype == pl.Boolean)
         if not numeric:
-            raise InputRefusedError(f"column {name} is {table[name].dtype}; {role} must be a number (days, or 0/1)")
+            raise InputRefusedError(f"column {name} is {table[name].dtype}; {role} must be a number (days, or a code)")
         if gone := table[name].null_count():
             raise InputRefusedError(f"column {name} ({role}) is missing in {gone} rows; mend or remove them first")
     return table
 
 
 def _result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
-    reach = stats.norm.isf((1 - level) / 2) * fit.std_error
-    with np.errstate(over="ignore", under="ignore"):
-        lower, upper = np.exp(fit.coef - reach), np.exp(fit.coef + reach)
-    z = fit.coef / fit.std_error
-    delayed = ", delayed entry" if fit.rows.cells.start.size else ""
-    return CoxFit(
-        terms=design.names,
-        coef=fit.coef,
-        std_error=fit.std_error,
-        lower=lower,
-        upper=upper,
-        z=z,
-        p_value=2 * stats.norm.sf(np.abs(z)),
-        covariance=fit.covariance,
-        log_likelihood_null=fit.optimum.null.log_likelihood,
-        log_likelihood=fit.point.log_likelihood,
-        score_test=fit.score_test,
+    return summarise(
+        fit.optimum,
+        (fit.coef, fit.std_error, fit.covariance),
+        design.names,
+        fit.ties,
+        level,
         n=fit.rows.shape[0],
         n_events=int(fit.rows.cells.deaths.sum()),
         n_missing=design.n_missing,
         references=design.references,
-        ties=fit.ties,
+        remarks=("delayed entry",) * bool(fit.rows.cells.start.size),
+    )
+
+
+def summarise(
+    optimum: Optimum,
+    estimates: tuple[Floats, Floats, Floats],
+    names: tuple[str, ...],
+    ties: Ties,
+    level: float,
+    *,
+    n: int,
+    n_events: int,
+    n_missing: int,
+    references: dict[str, str],
+    remarks: tuple[str, ...] = (),
+) -> CoxFit:
+    """Return a fit with its Wald limits; ``estimates`` are coef (p,), std_error (p,) and covariance (p, p)."""
+    coef, std_error, covariance = estimates
+    reach = stats.norm.isf((1 - level) / 2) * std_error
+    with np.errstate(over="ignore", under="ignore"):
+        lower, upper = np.exp(coef - reach), np.exp(coef + reach)
+    return CoxFit(
+        terms=names,
+        coef=coef,
+        std_error=std_error,
+        lower=lower,
+        upper=upper,
+        z=coef / std_error,
+        p_value=2 * stats.norm.sf(np.abs(coef / std_error)),
+        covariance=covariance,
+        log_likelihood_null=optimum.null.log_likelihood,
+        log_likelihood=optimum.point.log_likelihood,
+        score_test=optimum.score_test,
+        n=n,
+        n_events=n_events,
+        n_missing=n_missing,
+        references=references,
+        ties=ties,
         level=level,
-        method=f"Cox proportional hazards, {fit.ties.capitalize()} ties{delayed}, Wald limits",
-        steps=fit.optimum.steps,
+        method=", ".join(["Cox proportional hazards", f"{ties.capitalize()} ties", *remarks, "Wald limits"]),
+        steps=optimum.steps,
     )
 
 

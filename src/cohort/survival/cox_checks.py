@@ -12,6 +12,9 @@ Bryson MC, Johnson ME (1981), doi:10.1080/00401706.1981.10487683.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, optimize
@@ -59,8 +62,35 @@ def dependent_columns(correlation: Floats) -> list[int]:
     return sorted({*involved.tolist(), *bound.tolist()})
 
 
-def require_bounded(rows: Rows, score: Floats, names: tuple[str, ...], penalty: Penalty) -> None:
+@dataclass(frozen=True, slots=True)
+class Extremes:
+    """In each cell, the highest ``u'z`` at risk and the lowest of an event, with the z of one such row.
+
+    ``top`` and ``low`` have shape (K,), -inf and inf where there is none; ``top_z`` and ``low_z`` (K, p).
+    """
+
+    top: Floats
+    top_z: Floats
+    low: Floats
+    low_z: Floats
+
+    def __add__(self, other: Extremes) -> Extremes:
+        """Return the extremes of both sets of rows."""
+        higher, lower = other.top > self.top, other.low < self.low
+        return Extremes(
+            np.where(higher, other.top, self.top),
+            np.where(higher[:, None], other.top_z, self.top_z),
+            np.where(lower, other.low, self.low),
+            np.where(lower[:, None], other.low_z, self.low_z),
+        )
+
+
+def require_bounded(
+    look: Callable[[Floats], Extremes], score: Floats, names: tuple[str, ...], penalty: Penalty
+) -> None:
     """Refuse a likelihood without a maximum; a penalty on every column gives it one.
+
+    ``look`` returns the extremes along a direction.
 
     Raises
     ------
@@ -69,13 +99,13 @@ def require_bounded(rows: Rows, score: Floats, names: tuple[str, ...], penalty: 
     """
     if (penalty.ridge + penalty.lasso).all():
         return
-    direction = rising_direction(rows, score)
+    direction = rising_direction(look, score)
     if direction is not None:
         part = np.abs(direction) > 1e-6 * np.abs(direction).max()
         raise NotEstimableError("monotone_likelihood", tuple(np.array(names)[part].tolist()))
 
 
-def rising_direction(rows: Rows, score: Floats) -> Floats | None:
+def rising_direction(look: Callable[[Floats], Extremes], score: Floats) -> Floats | None:
     """Return u with every event highest in its risk set and ``score'u > 0``, or None if there is none, shape (p,).
 
     ``score`` is the score at any point: for such a u it is positive unless all at risk are equal along u.
@@ -91,15 +121,15 @@ def rising_direction(rows: Rows, score: Floats) -> Floats | None:
         if not solved.success or -solved.fun <= _TOLERANCE:
             return None
         direction: Floats = solved.x
-        violated = _violated_pairs(rows, direction)
+        violated = _violated_pairs(look(direction))
         if not len(violated):
             return direction
         pairs = np.unique(np.vstack([pairs, violated]), axis=0)
     return None
 
 
-def _violated_pairs(rows: Rows, direction: Floats) -> Floats:
-    """Return ``z(event) - z(highest at risk)`` of the cells where someone is above an event, worst 500 first."""
+def extremes(rows: Rows, direction: Floats) -> Extremes:
+    """Return the extremes of rows in memory along a direction."""
     cells = rows.cells
     count = cells.time.size
     height = (rows.x - rows.centre) @ (direction / rows.scale)
@@ -111,11 +141,24 @@ def _violated_pairs(rows: Rows, direction: Floats) -> Floats:
         inside = at_risk[cells.start[at_risk] < count]
         low[inside] = cells.start[inside] + 1
     order = at_risk[np.argsort(-height[at_risk], kind="stable")]
-    top = kernels().highest_at_risk(order, low, cells.stop, count)
+    highest = kernels().highest_at_risk(order, low, cells.stop, count)
     events = np.flatnonzero(cells.event)
-    shortfall = height[top[cells.stop[events]]] - height[events]
-    wrong = np.flatnonzero(shortfall > _TOLERANCE * max(1.0, float(np.abs(height).max())))
+    events = events[np.argsort(height[events], kind="stable")][::-1]
+    lowest = np.full(count, -1, dtype=np.int64)
+    lowest[cells.stop[events]] = events  # the last one written is the lowest
+    z_top, z_low = ((rows.x[chosen] - rows.centre) / rows.scale for chosen in (highest, lowest))
+    return Extremes(
+        np.where(highest < 0, -np.inf, height[highest]),
+        np.where((highest < 0)[:, None], 0.0, z_top),
+        np.where(lowest < 0, np.inf, height[lowest]),
+        np.where((lowest < 0)[:, None], 0.0, z_low),
+    )
+
+
+def _violated_pairs(found: Extremes) -> Floats:
+    """Return ``z(lowest event) - z(highest at risk)`` of the cells where someone is above an event, worst 500 first."""
+    shortfall = found.top - found.low
+    wrong = np.flatnonzero(shortfall > _TOLERANCE * max(1.0, float(np.abs(found.low).max())))
     wrong = wrong[np.argsort(-shortfall[wrong], kind="stable")][:500]
-    lower, upper = events[wrong], top[cells.stop[events[wrong]]]
-    difference: Floats = (rows.x[lower] - rows.x[upper]) / rows.scale
+    difference: Floats = found.low_z[wrong] - found.top_z[wrong]
     return difference

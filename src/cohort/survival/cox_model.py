@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohort.errors import InputRefusedError, NotEstimableError
-from cohort.survival.cox_checks import require_bounded, require_identified
-from cohort.survival.cox_newton import Optimum, PartialLikelihood, Penalty, Point, Ties, invert, maximise
+from cohort.survival.cox_checks import extremes, require_bounded, require_identified
+from cohort.survival.cox_newton import Optimum, PartialLikelihood, Penalty, Point, Ties, maximise
 from cohort.survival.cox_risk import check_follow_up, risk_sets
-from cohort.survival.cox_sums import Rows, RowSums, centre_and_scale, workers
+from cohort.survival.cox_sums import Rows, RowSums, centre_and_scale, score_tables, workers
 
 Floats = NDArray[np.float64]
 _NONE = np.empty(0)
@@ -75,8 +75,7 @@ class CoxEstimate:
     @property
     def score_test(self) -> float:
         """Return the score statistic of "no covariate matters", chi-squared on p degrees of freedom."""
-        null = self.optimum.null
-        return float(null.score @ invert(null.information) @ null.score)
+        return self.optimum.score_test
 
     @property
     def wald_test(self) -> float:
@@ -144,22 +143,26 @@ def estimate(
             likelihood,
             scaled,
             lambda point: require_identified(point, names, scaled),
-            lambda point: require_bounded(rows, point.score, names, scaled),
+            lambda point: require_bounded(lambda u: extremes(rows, u), point.score, names, scaled),
         )
         bread = scaled.bread(optimum)
         meat = None
         if robust or cluster is not None:
             groups = None if cluster is None else np.unique(cluster[used], return_inverse=True)[1]
-            meat = sums.score_products(optimum.point, groups)
-    sandwich = bread if meat is None else bread @ meat @ bread
+            meat = sums.score_products(score_tables(optimum.point, rows.cells), groups)
+    coef, std_error, covariance = in_units(optimum.theta, bread if meat is None else bread @ meat @ bread, rows.scale)
+    model = in_units(optimum.theta, bread, rows.scale)[2]
+    return CoxEstimate(
+        names, coef, std_error, covariance, model, optimum, rows, follow, used, ties, robust=meat is not None
+    )
+
+
+def in_units(theta: Floats, variance: Floats, scale: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return coefficients, standard errors and covariance in the units of the columns, from those of scaled ones."""
     with np.errstate(over="ignore", divide="ignore", under="ignore"):
         # columns of 1e±200 have variances outside float64, while their standard errors are inside
-        covariance, model = (matrix / rows.scale / rows.scale[:, None] for matrix in (sandwich, bread))
-    std_error = np.sqrt(np.diag(sandwich)) / rows.scale
-    return CoxEstimate(
-        names, optimum.theta / rows.scale, std_error, covariance, model, optimum, rows, follow, used, ties,
-        meat is not None,
-    )  # fmt: skip
+        covariance = variance / scale / scale[:, None]
+    return theta / scale, np.sqrt(np.diag(variance)) / scale, covariance
 
 
 def evaluate(fit: CoxEstimate, x: Floats, follow: Follow) -> CoxEstimate:

@@ -112,6 +112,28 @@ class Optimum:
     theta: Floats
     steps: int
 
+    @property
+    def score_test(self) -> float:
+        """Return the score statistic of "no covariate matters", chi-squared on p degrees of freedom."""
+        return float(self.null.score @ invert(self.null.information) @ self.null.score)
+
+
+class Likelihood(Protocol):
+    """What Newton's method asks of a likelihood."""
+
+    @property
+    def cells(self) -> RiskSets:
+        """Return the event times."""
+
+    def value(self, theta: Floats) -> tuple[float, Floats, Floats, Floats]:
+        """Return the log-likelihood (-inf where it overflows), the tie terms, S0 and D0."""
+
+    def at(self, theta: Floats) -> Point | None:
+        """Return the likelihood with its derivatives, or None where it overflows."""
+
+    def derive(self, theta: Floats, value: float, terms: Floats, at_risk: Floats, dying: Floats) -> Point:
+        """Return the likelihood with its derivatives, given what :meth:`value` returned at ``theta``."""
+
 
 @dataclass(frozen=True, slots=True)
 class PartialLikelihood:
@@ -129,10 +151,7 @@ class PartialLikelihood:
         dying = table[count + 1 : 2 * count + 1]
         at_risk = table[:count] + dying
         kernels().reversed_sums(at_risk[None, :], self.cells.head)
-        terms = np.zeros((5, count))
-        logs = kernels().tie_terms(at_risk, dying, self.cells.deaths, self.cells.weight, self.ties == "efron", terms)
-        value = events - logs
-        return (value if np.isfinite(value) and np.isfinite(terms).all() else -np.inf), terms, at_risk, dying
+        return *tied_terms(events, at_risk, dying, self.cells, self.ties), at_risk, dying
 
     def at(self, theta: Floats) -> Point | None:
         """Return the likelihood with its derivatives, or None where it overflows."""
@@ -144,22 +163,43 @@ class PartialLikelihood:
     def derive(self, theta: Floats, value: float, terms: Floats, at_risk: Floats, dying: Floats) -> Point:
         """Return the likelihood with its derivatives, given what :meth:`value` returned at ``theta``."""
         count = self.cells.time.size
-        a, b, a2, b2, c2 = terms
-        hazard = np.zeros(count + 1)
-        hazard[:count] = a
+        hazard = np.append(terms[0], 0.0)
         kernels().forward_sums(hazard[None, :count], self.cells.head)
-        table, second = self.sums.moments(hazard, np.append(b, 0.0))
+        table, second = self.sums.moments(hazard, np.append(terms[1], 0.0))
         d1 = table[:, count + 1 : 2 * count + 1]
         s1 = table[:, :count] + d1
         kernels().reversed_sums(s1, self.cells.head)
-        cross = (s1 * b2) @ d1.T
-        spread = (s1 * a2) @ s1.T - cross - cross.T + (d1 * c2) @ d1.T
-        score = self.event_sum - (s1 @ a - d1 @ b)
-        return Point(theta, value, score, second - spread, second, terms, at_risk, dying, s1, d1)
+        tables = (at_risk, dying, s1, d1)
+        return assemble(theta, value, terms, tables, second=second, event_sum=self.event_sum)
+
+
+def tied_terms(events: float, at_risk: Floats, dying: Floats, cells: RiskSets, ties: Ties) -> tuple[float, Floats]:
+    """Return the log-likelihood and the terms a, b, a2, b2, c2 (5, K) from the events' sum of w eta, S0 and D0."""
+    terms = np.zeros((5, at_risk.size))
+    value = events - kernels().tie_terms(at_risk, dying, cells.deaths, cells.weight, ties == "efron", terms)
+    return (value if np.isfinite(value) and np.isfinite(terms).all() else -np.inf), terms
+
+
+def assemble(
+    theta: Floats,
+    value: float,
+    terms: Floats,
+    tables: tuple[Floats, Floats, Floats, Floats],
+    *,
+    second: Floats,
+    event_sum: Floats,
+) -> Point:
+    """Put score and information together from the tie terms, ``tables`` (S0, D0, S1, D1) and the sum of v z z'."""
+    a, b, a2, b2, c2 = terms
+    at_risk, dying, s1, d1 = tables
+    cross = (s1 * b2) @ d1.T
+    spread = (s1 * a2) @ s1.T - cross - cross.T + (d1 * c2) @ d1.T
+    score = event_sum - (s1 @ a - d1 @ b)
+    return Point(theta, value, score, second - spread, second, terms, at_risk, dying, s1, d1)
 
 
 def maximise(
-    likelihood: PartialLikelihood,
+    likelihood: Likelihood,
     penalty: Penalty,
     check: Callable[[Point], None],
     suspect: Callable[[Point], None],
@@ -252,7 +292,7 @@ def invert(information: Floats) -> Floats:
     return symmetric
 
 
-def _uphill(likelihood: PartialLikelihood, penalty: Penalty, point: Point, step: Floats) -> Point | None:
+def _uphill(likelihood: Likelihood, penalty: Penalty, point: Point, step: Floats) -> Point | None:
     """Go along the step, halved until the penalised likelihood does not fall by more than its rounding."""
     floor = point.log_likelihood - penalty.of(point.theta)
     floor -= 1e-11 * abs(floor)

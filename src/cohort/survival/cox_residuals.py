@@ -55,7 +55,7 @@ def score_residuals(fit: CoxEstimate, *, weighted: bool = False) -> Floats:
     with workers() as pool:
         sums = RowSums(rows, pool)
         sums.risk(fit.point.theta)
-        scores = sums.scores(fit.point, 0, rows.shape[0]).T * rows.scale
+        scores = sums.all_scores(score_tables(fit.point, rows.cells)).T * rows.scale
     return scores if weighted or not rows.weight.size else scores / rows.weight[:, None]
 
 

@@ -6,7 +6,7 @@ exit]``; only those cells enter a partial likelihood, so the rest of the computa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +126,23 @@ def risk_sets(
     head[1:] = group[1:] != group[:-1]
     slot = stop + event * np.int32(cells.size + 1)
     return RiskSets(values[cells % values.size], group, head, deaths, mass, slot, start)
+
+
+def place_in_cells(
+    cells: RiskSets, time: NDArray[np.generic], event: NDArray[np.bool_], entry: NDArray[np.generic] | None
+) -> RiskSets:
+    """Return cells of a single stratum, known from all rows, with the places of some of the rows."""
+    count = cells.time.size
+    stop = np.searchsorted(cells.time, time.astype(np.float64), side="right") - 1
+    start = np.empty(0, dtype=np.int64)
+    if entry is not None:
+        start = np.searchsorted(cells.time, entry.astype(np.float64), side="right") - 1
+        never = start == stop
+        stop[never] = start[never] = count
+        start[start < 0] = count
+    stop[stop < 0] = count
+    slot = (stop + event * (count + 1)).astype(np.int32)
+    return replace(cells, slot=slot, start=start.astype(np.int32))
 
 
 def check_intervals(

@@ -8,7 +8,7 @@ not depend on the threads; BLAS runs single-threaded inside a chunk.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 T = TypeVar("T")
+Arrays = tuple[Floats, ...]
+ScoreTables = tuple[Floats, Floats, Floats, Floats, Floats]
 
 _CHUNK = 1 << 16  # rows
 _CELLS = 1 << 23  # numbers that all chunks' tables may hold together: 64 MB
@@ -59,33 +61,24 @@ class Rows:
 
 @dataclass(slots=True)
 class RowSums:
-    """The sums of rows held in memory; ``risk`` keeps each row's ``w exp(eta)`` of the last call for ``moments``."""
+    """The sums of rows held in memory, part by part; ``bounds`` are the parts' first rows, and the end.
+
+    ``risk_of_row`` keeps each row's ``w exp(eta)`` of the last call for the passes that follow it.
+    """
 
     rows: Rows
     pool: ThreadPoolExecutor
+    bounds: list[int] = field(default_factory=list)
     risk_of_row: Floats = field(init=False)
 
     def __post_init__(self) -> None:
         self.risk_of_row = np.empty(self.rows.shape[0])
+        self.bounds = self.bounds or chunk_bounds(*self.rows.shape)
 
     def risk(self, theta: Floats) -> tuple[Floats, float]:
         """Return the risk by slot, shape (2 (K + 1),), and the sum of w eta over events, at scaled coefficients."""
-        rows, (_, _, cells) = self.rows, self.rows.shape
-        slope = theta / rows.scale
-
-        def one(first: int, last: int) -> tuple[Floats, float]:
-            table = np.zeros(2 * (cells + 1))
-            total = kernels().risk_sums(
-                rows.x, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, rows.cells.start,
-                first, last, self.risk_of_row, table,
-            )  # fmt: skip
-            return table, total
-
-        table, total = np.zeros(2 * (cells + 1)), 0.0
-        for part, events in self._each(one):
-            table += part
-            total += events
-        return table, total
+        table, total = add(self.risk_parts(theta))
+        return table, float(total[0])
 
     def moments(self, hazard: Floats, tied: Floats) -> tuple[Floats, Floats]:
         """Return the first moments by slot (p, 2 (K + 1)) and the sum of v z z' (p, p) for the hazard given.
@@ -93,9 +86,33 @@ class RowSums:
         ``hazard`` is the cumulative hazard by cell with 0 appended, ``tied`` the part taken back from tied events,
         both of shape (K + 1,).
         """
+        table, square = add(self.moment_parts(hazard, tied))
+        return table, square
+
+    def events(self) -> Floats:
+        """Return the sum of w z over events, shape (p,)."""
+        return add(self.event_parts())[0]
+
+    def risk_parts(self, theta: Floats) -> Iterator[Arrays]:
+        """Return what :meth:`risk` adds up."""
+        rows, (_, _, cells) = self.rows, self.rows.shape
+        slope = theta / rows.scale
+
+        def one(first: int, last: int) -> Arrays:
+            table = np.zeros(2 * (cells + 1))
+            total = kernels().risk_sums(
+                rows.x, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, rows.cells.start,
+                first, last, self.risk_of_row, table,
+            )  # fmt: skip
+            return table, np.array([total])
+
+        return self._each(one)
+
+    def moment_parts(self, hazard: Floats, tied: Floats) -> Iterator[Arrays]:
+        """Return what :meth:`moments` adds up."""
         rows, (_, p, cells) = self.rows, self.rows.shape
 
-        def one(first: int, last: int) -> tuple[Floats, Floats]:
+        def one(first: int, last: int) -> Arrays:
             table, square = np.zeros((p, 2 * (cells + 1))), np.zeros((p, p))
             root, strip = np.empty(_STRIP), np.empty((p, _STRIP))
             for low in range(first, last, _STRIP):
@@ -108,74 +125,102 @@ class RowSums:
                 square += part @ part.T
             return table, square
 
-        table, square = np.zeros((p, 2 * (cells + 1))), np.zeros((p, p))
-        for part, outer in self._each(one):
-            table += part
-            square += outer
-        return table, square
+        return self._each(one)
 
-    def events(self) -> Floats:
-        """Return the sum of w z over events, shape (p,)."""
+    def event_parts(self) -> Iterator[Arrays]:
+        """Return what :meth:`events` adds up."""
         rows, (_, p, cells) = self.rows, self.rows.shape
 
-        def one(first: int, last: int) -> Floats:
+        def one(first: int, last: int) -> Arrays:
             out = np.zeros(p)
             kernels().event_strip(
                 rows.x, rows.centre, rows.scale, rows.weight, rows.cells.slot, cells, first, last, out
             )
-            return out
+            return (out,)
 
-        total = np.zeros(p)
-        for part in self._each(one):
-            total += part
-        return total
+        return self._each(one)
 
-    def scores(self, point: Point, first: int, last: int) -> Floats:
-        """Return the weighted score residuals of some rows at a point, in scaled units, shape (p, rows).
+    def product_parts(self, tables: ScoreTables) -> Iterator[Arrays]:
+        """Return the parts of the sum over rows of the outer product of their scores, each (p, p)."""
+        return self._each(lambda first, last: (self._strip_products(tables, first, last),))
 
-        ``risk_of_row`` must stem from that point, as it does right after it was computed.
+    def scores(self, tables: ScoreTables, first: int, last: int) -> Floats:
+        """Return the weighted score residuals of some rows, in scaled units, shape (p, rows).
+
+        ``risk_of_row`` must stem from the point of the tables, as it does right after that was computed.
         """
         rows, out = self.rows, np.empty((self.rows.shape[1], last - first))
         kernels().score_strip(
             rows.x, rows.centre, rows.scale, self.risk_of_row, rows.weight, rows.cells.slot, rows.cells.start,
-            score_tables(point, rows.cells), first, last, out,
+            tables, first, last, out,
         )  # fmt: skip
         return out
 
-    def score_products(self, point: Point, group: NDArray[np.int64] | None = None) -> Floats:
-        """Return the sum over groups (by default: rows) of the outer product of their scores, shape (p, p)."""
-        if group is None:
-            total = np.zeros((self.rows.shape[1],) * 2)
-            for part in self._each(lambda first, last: self._strip_products(point, first, last)):
-                total += part
-            return total
-        columns = np.concatenate(list(self._each(lambda first, last: self.scores(point, first, last))), axis=1)
-        by_group = np.stack([np.bincount(group, weights=column).astype(np.float64) for column in columns])
-        products: Floats = by_group @ by_group.T
-        return products
+    def all_scores(self, tables: ScoreTables) -> Floats:
+        """Return the weighted score residuals of every row, shape (p, n)."""
+        return np.concatenate(list(self._each(lambda first, last: self.scores(tables, first, last))), axis=1)
 
-    def _strip_products(self, point: Point, first: int, last: int) -> Floats:
+    def score_products(self, tables: ScoreTables, group: NDArray[np.int64] | None = None) -> Floats:
+        """Return the sum over groups (by default: rows) of the outer product of their scores, shape (p, p)."""
+        return add(self.product_parts(tables))[0] if group is None else products(self.all_scores(tables), group)
+
+    def person_product_parts(self, tables: ScoreTables, person: NDArray[np.int64]) -> Iterator[Arrays]:
+        """Return the parts of the sum over persons of the outer product of their summed scores, each (p, p).
+
+        ``person`` (n,) is sorted within each part, and nobody is in two parts.
+        """
+
+        def one(first: int, last: int) -> Arrays:
+            own = person[first:last]
+            starts = np.flatnonzero(np.concatenate([[True], own[1:] != own[:-1]]))
+            summed = np.add.reduceat(self.scores(tables, first, last), starts, axis=1)
+            return (summed @ summed.T,)
+
+        return self._each(one)
+
+    def _strip_products(self, tables: ScoreTables, first: int, last: int) -> Floats:
         total = np.zeros((self.rows.shape[1],) * 2)
         for low in range(first, last, _STRIP):
-            part = self.scores(point, low, min(low + _STRIP, last))
+            part = self.scores(tables, low, min(low + _STRIP, last))
             total += part @ part.T
         return total
 
     def _each(self, one: Callable[[int, int], T]) -> Iterator[T]:
-        bounds = chunk_bounds(*self.rows.shape)
-        return self.pool.map(one, bounds[:-1], bounds[1:])
+        return self.pool.map(one, self.bounds[:-1], self.bounds[1:])
 
 
-def score_tables(point: Point, cells: RiskSets) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+def add(parts: Iterable[Arrays]) -> Arrays:
+    """Add parts in the order they come."""
+    every = iter(parts)
+    total = next(every)
+    for part in every:
+        for have, more in zip(total, part, strict=True):
+            np.add(have, more, out=have)
+    return total
+
+
+def products(scores: Floats, group: NDArray[np.int64]) -> Floats:
+    """Return the sum over groups of the outer product of their summed scores; scores (p, n), result (p, p)."""
+    by_group = np.stack([np.bincount(group, weights=column).astype(np.float64) for column in scores])
+    outer: Floats = by_group @ by_group.T
+    return outer
+
+
+def score_tables(point: Point, cells: RiskSets) -> ScoreTables:
     """Return the tables of a score residual: A, b (K + 1,) and m, C, c (p, K + 1); see the kernel ``score_strip``."""
     a, b, a2, b2, c2 = point.ties
     s1, d1 = point.mean_risk, point.mean_dying
     hazard, drift = a.copy(), a2 * s1 - b2 * d1
     kernels().forward_sums(hazard[None, :], cells.head)
     kernels().forward_sums(drift, cells.head)
-    tables = (hazard, b, (a * s1 - b * d1) / cells.weight, drift, b2 * s1 - c2 * d1)
-    never = [np.concatenate([table, np.zeros((*table.shape[:-1], 1))], axis=-1) for table in tables]
-    return never[0], never[1], never[2], never[3], never[4]
+    mean = (a * s1 - b * d1) / cells.weight
+    ends = [never_at_risk(table) for table in (hazard, b, mean, drift, b2 * s1 - c2 * d1)]
+    return ends[0], ends[1], ends[2], ends[3], ends[4]
+
+
+def never_at_risk(table: Floats) -> Floats:
+    """Append the 0 that rows without any cell read, along the last axis."""
+    return np.concatenate([table, np.zeros((*table.shape[:-1], 1))], axis=-1)
 
 
 def chunk_bounds(rows: int, columns: int, cells: int) -> list[int]:

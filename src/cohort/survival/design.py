@@ -105,18 +105,33 @@ def design_matrix(
         If a text variable has a single level.
     """
     parsed = parse_terms(terms) if isinstance(terms, str) else tuple(terms)
-    variables = list(dict.fromkeys(name for term in parsed for name in term.variables))
+    table, kept, found = _scan(frame, parsed, missing, levels or {})
+    columns = {name: _columns(table[name], found.get(name)) for name in table.columns}
+    names, term_of, matrix = _assemble(parsed, columns, table.height)
+    return Design(parsed, names, term_of, matrix, kept, {name: ls[0] for name, ls in found.items()}, found)
+
+
+def seen_levels(
+    frame: Any, terms: Sequence[Term], missing: Missing = "refuse"
+) -> tuple[NDArray[np.bool_], dict[str, tuple[str, ...]]]:
+    """Return which rows a design would keep, and the levels of its text variables in those rows, sorted."""
+    _, kept, found = _scan(frame, tuple(terms), missing, {})
+    return kept, found
+
+
+def _scan(
+    frame: Any, terms: tuple[Term, ...], missing: Missing, levels: Mapping[str, Sequence[str]]
+) -> tuple[pl.DataFrame, NDArray[np.bool_], dict[str, tuple[str, ...]]]:
+    """Return the terms' variables in the rows kept, which rows those are, and the levels of text variables."""
+    variables = list(dict.fromkeys(name for term in terms for name in term.variables))
     lazy = as_lazy(frame)
     require_columns(lazy, {f"term {name}": name for name in variables})
     table = lazy.select(variables).collect()
     kept = _complete(table, missing)
     if not kept.all():
         table = table.filter(pl.Series(kept))
-    declared = {name: tuple(values) for name, values in (levels or {}).items()}
-    found = {name: declared.get(name) or _levels(table[name]) for name in variables if _is_text(table[name])}
-    columns = {name: _columns(table[name], found.get(name)) for name in variables}
-    names, term_of, matrix = _assemble(parsed, columns, table.height)
-    return Design(parsed, names, term_of, matrix, kept, {name: ls[0] for name, ls in found.items()}, found)
+    declared = {name: tuple(values) for name, values in levels.items()}
+    return table, kept, {c.name: declared.get(c.name) or _levels(c) for c in table if _is_text(c)}
 
 
 def _tokens(formula: str) -> Iterator[tuple[str, int]]:

@@ -32,8 +32,16 @@ def limbs(values: Floats) -> Iterator[tuple[int, Floats]]:
 
 
 def from_limbs(sums: Mapping[int, Ints], size: int) -> Floats:
-    """Return the floats, (size,), that sums of limbs by exponent stand for; smallest limb first."""
-    total = np.zeros(size)
-    for exponent in sorted(sums):
-        total += np.ldexp(sums[exponent].astype(np.float64), LIMB_BITS * exponent)
+    """Return the floats, (size,), that sums (or differences) of limbs by exponent stand for.
+
+    Digits are carried first, so that a difference of equal weights is 0 and not what rounding leaves of it.
+    """
+    total, carry = np.zeros(size), np.zeros(size, dtype=np.int64)
+    highest = max(sums, default=0)
+    for exponent in range(min(sums, default=0), highest + 1):
+        digit = carry + sums.get(exponent, 0)
+        carry = digit >> LIMB_BITS
+        if exponent < highest:
+            digit = digit - (carry << LIMB_BITS)
+        total += np.ldexp(digit.astype(np.float64), LIMB_BITS * exponent)
     return total

@@ -70,7 +70,9 @@ def cumulative_incidence_from(
         results = []
         for position, (code, events) in enumerate(zip(counts.causes, risk.n_event, strict=True)):
             value = np.cumsum(before * ratio(events, risk.n_risk))
-            certain = (free == 0) & (np.cumsum(risk.n_any - events) == 0)  # 1 whatever the weights: no variance at all
+            certain = (free == 0) & (
+                np.cumsum(before * (risk.n_any - events)) == 0
+            )  # 1 whatever the weights: no variance at all
             squared = np.where(certain, 0.0, np.maximum(spread(risk, before, value, position), 0.0))
             results.append(Estimate(code, events, value, np.sqrt(squared)))
         return results

@@ -94,7 +94,7 @@ def incidence_influence(risk: RiskTable, before: Floats, incidence: Floats, caus
     """
     events = risk.n_any
     step = np.diff(incidence, prepend=0.0)
-    survivors = risk.n_risk - events
+    survivors = risk.n_survivors
     log_total = _after(ratio(ratio(events, risk.n_risk), survivors))
     drift = step * log_total[:-1] - ratio(step, risk.n_risk)  # later increments grow, the present one is diluted
     total = _after(drift)
@@ -146,7 +146,7 @@ def aalen_variance(risk: RiskTable, before: Floats, incidence: Floats, cause: in
     doi:10.1214/aos/1176350951.
     """
     own, every = risk.n_event[cause], risk.n_any
-    after = before * ratio(risk.n_risk - every, risk.n_risk)
+    after = before * ratio(risk.n_survivors, risk.n_risk)
     # tied events are drawn without replacement: the factor (Y-d)/(Y-1) of the hypergeometric variance
     spread = [d * ratio(risk.n_risk - d, risk.n_risk - 1.0) for d in (own, every - own)]
     spread = [np.where(risk.n_risk == 1, d, s) for d, s in zip((own, every - own), spread, strict=True)]

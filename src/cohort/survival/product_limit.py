@@ -74,12 +74,12 @@ def kaplan_meier_from(
 
 def product_limit(risk: RiskTable) -> Floats:
     """Return the Kaplan–Meier curve of one group, (T,)."""
-    survivors: Floats = np.where(risk.n_risk > 0, ratio(risk.n_risk - risk.n_any, risk.n_risk), 1.0)
-    return np.cumprod(survivors, dtype=np.float64)
+    kept: Floats = np.where(risk.n_risk > 0, ratio(risk.n_survivors, risk.n_risk), 1.0)
+    return np.cumprod(kept, dtype=np.float64)
 
 
 def _log_survival_variance(risk: RiskTable, *, robust: bool) -> Floats:
-    events, survivors = risk.n_any, risk.n_risk - risk.n_any
+    events, survivors = risk.n_any, risk.n_survivors
     hazard = ratio(events, risk.n_risk)
     if robust:
         return hazard_influence(risk, ratio(hazard, survivors), ratio(1.0, survivors))

@@ -98,7 +98,7 @@ def rmst_from(
     for risk in risk_tables(counts.any_cause()):
         survival = product_limit(risk)
         area, ahead = _area(risk.time, survival, horizon)
-        survivors, hazard = risk.n_risk - risk.n_any, ratio(risk.n_any, risk.n_risk)
+        survivors, hazard = risk.n_survivors, ratio(risk.n_any, risk.n_risk)
         if robust:
             jump = np.where(risk.cause > 0, ratio(ahead, survivors)[risk.exit], 0.0)
             squared = total_influence(risk, ratio(hazard * ahead, survivors), jump)
@@ -159,7 +159,7 @@ def _area(time: Numbers, curve: Floats, tau: float) -> tuple[float, Floats]:
 
 def _time_lost(risk: RiskTable, before: Floats, position: int, left: Floats) -> tuple[float, float]:
     """Return the time lost to one cause and its variance; ``left`` (T,) is the time from each exit to ``tau``."""
-    own, survivors = risk.n_event[position], risk.n_risk - risk.n_any
+    own, survivors = risk.n_event[position], risk.n_survivors
     lost = before * ratio(own, risk.n_risk) * left  # every increment of the incidence lasts until tau
     later = np.concatenate([np.cumsum(lost[::-1])[::-1][1:], [0.0]])  # what increments after each time will add
     drift = ratio(ratio(risk.n_any, risk.n_risk) * later, survivors) - ratio(lost, risk.n_risk)

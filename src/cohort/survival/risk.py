@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
-from cohort.errors import InputRefusedError
+from cohort.errors import InputRefusedError, NotEstimableError
 from cohort.survival.counts import DayCounts
 from cohort.survival.exact import from_limbs
 from cohort.survival.types import Floats, Ints, Numbers
@@ -20,34 +21,41 @@ TIME_TOLERANCE = float(np.sqrt(np.finfo(np.float64).eps))
 class RiskTable:
     """One group on its distinct exit times; events precede censorings of the same time.
 
-    ``time`` (T,); ``n_risk`` (T,): under observation in (entry, time]; ``n_event`` (K, T) per cause; ``n_censored``
-    (T,): Int64, or Float64 sums of weights. Rows of the cells behind it, for influence: ``exit`` and ``entry`` (M,)
-    are positions in ``time`` (entry: the number of exit times not after it), ``cause`` (M,) is 0 or 1 + the position
-    of the cause, ``squares`` (M,) the sums of squared weights.
+    ``time`` (T,); ``n_risk`` (T,): under observation in (entry, time]; ``n_event`` (K, T) per cause, ``n_any`` (T,) of
+    any; ``n_survivors`` (T,): at risk and without event; ``n_censored`` (T,): Int64, or Float64 sums of weights. Of
+    the cells behind it, for influence: ``exit`` and ``entry`` (M,) are positions in ``time`` (entry: the number of exit
+    times not after it), ``cause`` (M,) is 0 or 1 + the position of the cause, ``squares`` (M,) the sum of squared
+    weights.
     """
 
     group: str
     time: Numbers
     n_risk: Numbers
     n_event: Numbers
+    n_any: Numbers
+    n_survivors: Numbers
     n_censored: Numbers
     exit: Ints
     entry: Ints
     cause: Ints
     squares: Floats
 
-    @property
-    def n_any(self) -> Numbers:
-        """Events of any cause, (T,)."""
-        total: Numbers = self.n_event.sum(axis=0)
-        return total
-
 
 def risk_tables(counts: DayCounts) -> list[RiskTable]:
-    """Return the risk table of every group, in the order of ``counts.groups``."""
+    """Return the risk table of every group, in the order of ``counts.groups``.
+
+    Raises
+    ------
+    NotEstimableError
+        If all weights of a group are 0.
+    """
     cells = merge_near_ties(counts.cells)
     groups = cells.partition_by("group", as_dict=True, maintain_order=True)
-    return [_risk_table(name, groups[(name,)], counts) for name in counts.groups]
+    tables = [_risk_table(name, groups[(name,)], counts) for name in counts.groups]
+    empty = sum(not table.n_risk.any() for table in tables)
+    if empty:
+        raise NotEstimableError(f"weights_add_up_to_0_in_{empty}_groups")
+    return tables
 
 
 def _risk_table(group: str, cells: pl.DataFrame, counts: DayCounts) -> RiskTable:
@@ -55,29 +63,39 @@ def _risk_table(group: str, cells: pl.DataFrame, counts: DayCounts) -> RiskTable
     joined = np.searchsorted(time, cells["entry"].to_numpy(), side="right")  # exit times at or before entry
     codes = np.array([0, *counts.causes])
     cause = np.searchsorted(codes, cells["cause"].to_numpy())
-    at_risk, leaving = occupancy(cells, exit_, joined, cause, (len(codes), len(time)), weighted=counts.weighted)
+    here = occupancy(cells, exit_, joined, cause, (len(codes), len(time)), weighted=counts.weighted)
+    events = (here.leaving[1:], here.events, here.survivors, here.leaving[0])
     squares = squared_weights(cells, weighted=counts.weighted)
-    return RiskTable(group, time, at_risk, leaving[1:], leaving[0], exit_, joined, cause, squares)
+    return RiskTable(group, time, here.at_risk, *events, exit_, joined, cause, squares)
+
+
+class Occupancy(NamedTuple):
+    """Who is ``at_risk`` (T,), is ``leaving`` (L, T) by layer, has ``events`` (T,: layers from 1 on) or has none."""
+
+    at_risk: Numbers
+    leaving: Numbers
+    events: Numbers
+    survivors: Numbers
 
 
 def occupancy(
     cells: pl.DataFrame, exit_: Ints, entry: Ints, layer: Ints, shape: tuple[int, int], *, weighted: bool
-) -> tuple[Numbers, Numbers]:
-    """Return who is at risk at each of T places in time, (T,), and who leaves by layer, (L, T).
+) -> Occupancy:
+    """Sum cells over T places in time; differences are taken of integers, so that none is left of equal weights.
 
     ``exit_, entry`` (M,) are the places of the cells' exits and the first places at which they are at risk, ``layer``
-    (M,) is what they are counted under, ``shape`` is (L, T). Sums are of integers throughout.
+    (M,) is what they are counted under (0 = censored), ``shape`` is (L, T).
     """
     layers, places = shape
-    masses = _masses(cells, "w" if weighted else "n")
-    leaving, at_risk = {}, {}
-    for limb, mass in masses.items():
-        leaving[limb] = _scatter(layer * places + exit_, mass, layers * places).reshape(shape)
-        out = leaving[limb].sum(axis=0)
-        at_risk[limb] = np.cumsum(_scatter(entry, mass, places + 1)[:places]) - np.cumsum(out) + out
-    if weighted:
-        return _number(at_risk, (places,)), _number(leaving, shape)
-    return at_risk[0], leaving[0]
+    sums = []
+    for mass in (masses := _masses(cells, "w" if weighted else "n")).values():
+        leaving = _scatter(layer * places + exit_, mass, layers * places).reshape(shape)
+        out, events = leaving.sum(axis=0), leaving[1:].sum(axis=0)
+        at_risk = np.cumsum(_scatter(entry, mass, places + 1)[:places]) - np.cumsum(out) + out
+        sums.append(Occupancy(at_risk, leaving, events, at_risk - events))
+    if not weighted:
+        return sums[0]
+    return Occupancy(*(_number(dict(zip(masses, parts, strict=True))) for parts in zip(*sums, strict=True)))
 
 
 def squared_weights(cells: pl.DataFrame, *, weighted: bool) -> Floats:
@@ -89,7 +107,8 @@ def _masses(cells: pl.DataFrame, kind: str) -> dict[int, Ints]:
     """Return the columns of a sum by limb: persons have one limb, sums of weights several."""
     if kind == "n":
         return {0: cells["n"].to_numpy()}
-    return {int(name[1:]): cells[name].to_numpy() for name in cells.columns if name[0] == kind and name[1:2] in "+-"}
+    found = {int(name[1:]): cells[name].to_numpy() for name in cells.columns if name[0] == kind and name[1:2] in "+-"}
+    return found or {0: np.zeros(len(cells), dtype=np.int64)}  # weights of 0 have no limb at all
 
 
 def _scatter(place: Ints, mass: Ints, size: int) -> Ints:
@@ -99,7 +118,8 @@ def _scatter(place: Ints, mass: Ints, size: int) -> Ints:
     return total
 
 
-def _number(limbs: dict[int, Ints], shape: tuple[int, ...]) -> Floats:
+def _number(limbs: dict[int, Ints]) -> Floats:
+    shape = next(iter(limbs.values())).shape
     return from_limbs({limb: total.ravel() for limb, total in limbs.items()}, int(np.prod(shape))).reshape(shape)
 
 

@@ -65,8 +65,8 @@ def grouped_risk(counts: DayCounts) -> GroupedRisk:
     return GroupedRisk(
         groups,
         rows // (len(time) + 1),
-        np.stack([at_risk for at_risk, _ in parts]),
-        np.stack([leaving[1:] for _, leaving in parts]),
+        np.stack([part.at_risk for part in parts]),
+        np.stack([part.leaving[1:] for part in parts]),
         np.bincount(group, cells["n"].to_numpy(), len(groups)).astype(np.int64),
         exit_,
         entry,

@@ -136,9 +136,9 @@ def _group(group: str, cells: pl.DataFrame, states: int) -> Transitions:
         own = state == k
         shape = (states + 1, len(time))
         parts.append(occupancy(cells.filter(own), place[own], joined[own], entered[own], shape, weighted=False))
-    moves = np.stack([leaving[1:] for _, leaving in parts])
+    moves = np.stack([part.leaving[1:] for part in parts])
     return Transitions(
-        group, time, np.stack([n for n, _ in parts]), moves, entry, exit_, state, cells["n"].to_numpy()
+        group, time, np.stack([part.at_risk for part in parts]), moves, entry, exit_, state, cells["n"].to_numpy()
     )  # fmt: skip
 
 
