@@ -1,7 +1,7 @@
 -- what:   US codes of one ICD edition in the time of the other, and months around the change with both
 -- grain:  one row per rule; `icd_mixed_month` one row per month (the part) from April 2015 to March 2016
 -- reads:  diagnosis, procedure
--- params: $fewest_rows = rows that a month must have to be examined
+-- params: $fewest_rows_a_month = rows that a month must have to be examined
 -- source: 45 CFR 162.1002: ICD-10-CM and ICD-10-PCS from 1 October 2015, by day of service, and by day of discharge for
 --         inpatients, whose `end_date` decides therefore. Procedures carry no discharge: some that were done before the
 --         change are rightly in ICD-10-PCS
@@ -41,7 +41,7 @@ with diagnosed as (
     from diagnosed
     where day between date '2015-04-01' and date '2016-03-31'
     group by date_trunc('month', day)
-    having count(*) >= $fewest_rows
+    having count(*) >= $fewest_rows_a_month
 )
 select rule, part, coalesce(offending, 0)::bigint as offending, coalesce(examined, 0)::bigint as examined
 from (values

@@ -18,7 +18,7 @@ from cohort.store.store import Store
 from cohort.store.tables import TABLES, bucket
 
 BUCKETS = 2
-PERSONS = 1200
+PERSONS = 1500  # enough for every month to count
 SECOND = dt.date(2019, 7, 1)  # what happened from here on is only in the second snapshot
 
 # every coding system, each with codes of its own form: what the simulated codes do not have
@@ -69,11 +69,13 @@ def completed(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
 
 
 def earlier(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
-    """Return the snapshot before: the same persons, without the latest events."""
-    return {
+    """Return the snapshot before: the same persons, without the latest events and deaths."""
+    cut = {
         table: frame.filter(pl.col("date") < SECOND) if "date" in frame.columns else frame
         for table, frame in tables.items()
     }
+    not_yet = pl.when(pl.col("death_date") < SECOND).then("death_date").alias("death_date")
+    return cut | {"person": tables["person"].with_columns(not_yet)}
 
 
 def write_tables(tables: dict[str, pl.DataFrame], store: Path, snapshot: int) -> dict[str, tuple[StoredFile, ...]]:
