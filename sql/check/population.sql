@@ -1,7 +1,7 @@
 -- what:   a population that does not look like one: sexes out of balance, persons about whom nothing is known
 -- grain:  one row per rule
 -- reads:  person, enrolment, diagnosis, procedure, dispensing
--- params: $silent_years
+-- params: $silent_years; $fewest_persons = persons that a store must have for its sexes to be compared
 -- source: Kahn et al. 2016, plausibility (atemporal); Weiskopf and Weng 2013, completeness
 with seen as (
     select person_id from diagnosis
@@ -15,7 +15,7 @@ with seen as (
 select 'person_sex_imbalance' as rule, null::varchar as part,
     abs(count(*) filter (where sex = 'female') - count(*) filter (where sex = 'male')) as offending,
     count(*) filter (where sex in ('female', 'male')) as examined
-from person
+from (from person where (select count(*) from person) >= $fewest_persons)
 union all
 select 'person_without_record', null, count(*) filter (where seen.person_id is null), count(*)
 from person

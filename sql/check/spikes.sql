@@ -1,7 +1,7 @@
 -- what:   events heaped on 1 January and on the first of the month, which is what dates known by year or month become
 -- grain:  one row per rule and calendar year (the part) with enough rows
--- reads:  diagnosis, procedure, dispensing
--- params: $fewest_rows = rows that a year must have to be examined
+-- reads:  person, diagnosis, procedure, dispensing
+-- params: $fewest_rows = rows that a year must have to be examined; $fewest_persons = persons that a store must have
 -- source: Kahn et al. 2016, plausibility (temporal); 1 January is 1 in 365 days, the first of the month 12 in 365
 with event as (
     select 'diagnosis' as name, date from diagnosis
@@ -19,7 +19,7 @@ with event as (
         ], recursive := true),
         count(*) as examined
     from event
-    where date is not null
+    where date is not null and (select count(*) from person) >= $fewest_persons
     group by name, year(date)
     having count(*) >= $fewest_rows
 )

@@ -1,7 +1,8 @@
 -- what:   months without rows, months and years with far fewer or more rows than those around them
 -- grain:  one row per rule and month or year (the part)
--- reads:  diagnosis, procedure, dispensing
--- params: $data_end = last date of an event; $fewest_rows_a_month = rows that make a month count
+-- reads:  person, diagnosis, procedure, dispensing
+-- params: $data_end = last date of an event; $fewest_rows_a_month = rows that make a month count; $fewest_persons =
+--         persons that a store must have to be examined
 -- source: Kahn et al. 2016, completeness over time. The months examined run from the first that counts to the last
 --         before the month of $data_end, so that one stray date in 1920 does not make a century of empty months, and
 --         a feed that stops early is seen. An empty month means something where others hold a fifth of what makes
@@ -24,7 +25,7 @@ with event as (
         min(month) as first,
         (date_trunc('month', $data_end::date) - interval 1 month)::date as last
     from monthly
-    where rows >= $fewest_rows_a_month
+    where rows >= $fewest_rows_a_month and (select count(*) from person) >= $fewest_persons
     group by name
 ), calendar as (
     select name, unnest(generate_series(first, last, interval 1 month))::date as month from span

@@ -250,6 +250,17 @@ def test_a_table_that_was_not_supplied_is_not_applicable(tmp_path):
     assert result.passed
 
 
+def test_a_handful_of_persons_is_no_population(tmp_path):
+    # both are women, all of whose 300 diagnoses are from one January: chance, or a demo, and no feed that stopped
+    tables = small_tables()
+    day = [dt.date(2019, 1, 1)] * 300
+    tables["diagnosis"] = pl.concat([tables["diagnosis"]] * 300).with_columns(date=pl.Series(day))
+    tables["person"] = tables["person"].with_columns(sex=pl.lit("female"))
+    result = check(write_store(tmp_path / "store", tables))
+    for rule in ("person_sex_imbalance", "diagnosis_month_missing", "diagnosis_january_first"):
+        assert status(result, rule) is Status.NOT_APPLICABLE
+
+
 def test_a_first_snapshot_has_no_drift_and_a_second_one_has(store):
     first = check(store)
     assert status(first, "diagnosis_rows_lost") is Status.NOT_APPLICABLE
