@@ -48,7 +48,7 @@ class Result:
         from cohort.report.labels import AnalysisTitle
 
         titles = [
-            AnalysisTitle(number, analysis.title, analysis.by)
+            AnalysisTitle(number, analysis.title, analysis.contrast, landmark=self.table.landmark)
             for number, analysis in enumerate(self.study.analyses, start=1)
         ]
         content = ReportContent(

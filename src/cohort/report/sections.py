@@ -87,7 +87,9 @@ def _curve_section(rows: pl.DataFrame, labels: Labels, *, exact: bool) -> Sectio
     }
     left = "Censored" if estimand == "survival" else "Left otherwise"
     series = [
-        Series(labels.group(position, group), part, risk_lines(part, times, left, exact=exact))
+        Series(
+            labels.group(position, group), part, risk_lines(part, times, left, exact=exact), labels.landmark(position)
+        )
         for group, part in drawn.items()
     ]
     start = 1.0 if estimand == "survival" else 0.0

@@ -41,6 +41,16 @@ class CumulativeIncidence(Spec):
         """Return the covariates that it reads."""
         return _maybe(self.by)
 
+    @property
+    def contrast(self) -> str | None:
+        """Return the covariate that it contrasts."""
+        return self.by
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"{_grouped(self.by)}, {self.level:.0%} limits"
+
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per group, cause and day of exit."""
         causes = dict(enumerate(table.causes, start=1))
@@ -72,6 +82,16 @@ class KaplanMeier(Spec):
         """Return the covariates that it reads."""
         return _maybe(self.by)
 
+    @property
+    def contrast(self) -> str | None:
+        """Return the covariate that it contrasts."""
+        return self.by
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"{_grouped(self.by)}, {self.level:.0%} limits"
+
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per group and day of exit."""
         curves = kaplan_meier_from(_count(table, self.by), level=self.level).to_polars()
@@ -99,6 +119,16 @@ class IncidenceRate(Spec):
     def uses(self) -> tuple[str, ...]:
         """Return the covariates that it reads."""
         return _maybe(self.by)
+
+    @property
+    def contrast(self) -> str | None:
+        """Return the covariate that it contrasts."""
+        return self.by
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"per {self.per} person-years, {_grouped(self.by)}, {self.level:.0%} limits"
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per group."""
@@ -145,6 +175,16 @@ class Cox(Spec):
     def uses(self) -> tuple[str, ...]:
         """Return the covariates that it reads."""
         return tuple(dict.fromkeys(name for term in parse_terms(self.terms) for name in term.variables))
+
+    @property
+    def contrast(self) -> str | None:
+        """Return the covariate that it contrasts: the first of the model."""
+        return self.uses[0]
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"{self.terms}; {self.ties.capitalize()} ties, {self.level:.0%} limits"
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per column of the model and per reference level, or why there is no answer."""
@@ -208,6 +248,10 @@ def cox(terms: str, ties: str = "efron", level: float = 0.95) -> Cox:
 
 def _maybe(name: str | None) -> tuple[str, ...]:
     return () if name is None else (name,)
+
+
+def _grouped(by: str | None) -> str:
+    return "of all" if by is None else f"by {by.replace('_', ' ')}"
 
 
 def _count(table: AnalysisTable, by: str | None, *, outcome_only: bool = False) -> DayCounts:
