@@ -55,6 +55,8 @@ need the store.
 
 The SQL runs as it stands in the DuckDB shell, against views named after the store's tables over the Parquet files of
 one snapshot (drift also wants them in a schema `previous`), with the parameters that its header names.
+
+Kahn et al. 2016 is doi 10.13063/2327-9214.1244, Weiskopf and Weng 2013 doi 10.1136/amiajnl-2011-000681.
 """
 
 
