@@ -153,6 +153,7 @@ def test_a_silenced_rule_is_off_and_not_passed(taken, tmp_path):
         ("[definitions]\noldest_ages = 100", "did you mean 'oldest_age'"),
         ('[definitions]\noldest_age = "100"', "give a value like 115"),
         ("[definitions]\noldest_age = true", "give a value like 115"),
+        ("[definitions]\noldest_age = 110.5", "give a value like 115"),
         ("[definitions]\nearliest_date = 1900", "give a value like 1900-01-01"),
         ("[keys.rules", "is not valid TOML"),
     ],

@@ -167,7 +167,7 @@ def _change(book: dict[str, Any], changes: dict[str, Any], where: str) -> None:
     for name, value in _tables(changes, where, "definitions").get("definitions", {}).items():
         _known(name, book["definitions"], where, "definitions")
         shipped_value = book["definitions"][name]
-        kinds = (dt.date,) if isinstance(shipped_value, dt.date) else (int, float)
+        kinds = (int, float) if isinstance(shipped_value, float) else (type(shipped_value),)
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise StudyError(f"{where}: definitions.{name}: give a value like {shipped_value}")
         book["definitions"][name] = value
