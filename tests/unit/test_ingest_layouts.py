@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from ingest_helpers import LAYOUT, write_layout
 
-from cohort.errors import StudyError
+from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest.layouts import Layout, sql_root
 from cohort.ingest.load import ingest
 from cohort.store.tables import SETTINGS, SEXES
