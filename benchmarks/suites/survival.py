@@ -35,7 +35,7 @@ def ours(n: int, folder: Path):
 
     def run():
         counts = sv.count_days(frame, "t", "c", by="g")
-        together = sv.count_days(frame, "t", "c")
+        together = counts.pooled()
         sv.nelson_aalen_from(counts)
         survival = sv.kaplan_meier_from(together).to_polars()["estimate"][-1]
         sv.kaplan_meier_from(counts)
