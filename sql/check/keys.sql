@@ -1,5 +1,5 @@
 -- what:   persons listed more than once, and rows of persons who are not listed
--- grain:  one row per rule
+-- grain:  one row per rule; without any person, which tables.sql reports, nobody is examined for being listed
 -- reads:  person, enrolment, diagnosis, procedure, dispensing, measurement
 -- params: none
 -- source: the data dictionary (person: one row per person; every other table refers to it)
@@ -22,6 +22,7 @@ with owned as (
         sum(rows) filter (where listed.person_id is null) as offending
     from owned
     left join listed using (person_id)
+    where exists (from person)
     group by name
 )
 select 'person_duplicate' as rule, null::varchar as part,
