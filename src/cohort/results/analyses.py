@@ -26,18 +26,16 @@ Level = Annotated[float, Field(gt=0, lt=1, description="confidence level")]
 _CURVE = {"n_risk": "n", "n_event": "events", "n_censored": "censored", "estimate": "value"}
 
 
-class CumulativeIncidence(Spec):
-    """Cumulative incidence of the outcome and of what competes with it (Aalen–Johansen)."""
+class _Counted(Spec):
+    """Base of the analyses that need only counts: how persons are grouped, and at which level limits are given."""
 
-    title: ClassVar[str] = "Cumulative incidence"
-    kind: Literal["cumulative_incidence"] = "cumulative_incidence"
     by: By = None
     level: Level = 0.95
 
     @property
     def uses(self) -> tuple[str, ...]:
         """Return the covariates that it reads."""
-        return _maybe(self.by)
+        return () if self.by is None else (self.by,)
 
     @property
     def contrast(self) -> str | None:
@@ -47,7 +45,15 @@ class CumulativeIncidence(Spec):
     @property
     def text(self) -> str:
         """Return what the protocol table says."""
-        return f"{_grouped(self.by)}, {self.level:.0%} limits"
+        grouped = "of all" if self.by is None else f"by {self.by.replace('_', ' ')}"
+        return f"{grouped}, {self.level:.0%} limits"
+
+
+class CumulativeIncidence(_Counted):
+    """Cumulative incidence of the outcome and of what competes with it (Aalen–Johansen)."""
+
+    title: ClassVar[str] = "Cumulative incidence"
+    kind: Literal["cumulative_incidence"] = "cumulative_incidence"
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per group, cause and day of exit."""
@@ -64,7 +70,7 @@ class CumulativeIncidence(Spec):
         )
 
 
-class KaplanMeier(Spec):
+class KaplanMeier(_Counted):
     """Probability of being free of the outcome and of what competes with it (Kaplan–Meier of the composite).
 
     Censoring at a competing event would answer a question about a world without it; the composite needs no such world.
@@ -72,23 +78,6 @@ class KaplanMeier(Spec):
 
     title: ClassVar[str] = "Event-free probability"
     kind: Literal["kaplan_meier"] = "kaplan_meier"
-    by: By = None
-    level: Level = 0.95
-
-    @property
-    def uses(self) -> tuple[str, ...]:
-        """Return the covariates that it reads."""
-        return _maybe(self.by)
-
-    @property
-    def contrast(self) -> str | None:
-        """Return the covariate that it contrasts."""
-        return self.by
-
-    @property
-    def text(self) -> str:
-        """Return what the protocol table says."""
-        return f"{_grouped(self.by)}, {self.level:.0%} limits"
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per group and day of exit."""
@@ -104,29 +93,17 @@ class KaplanMeier(Spec):
         )
 
 
-class IncidenceRate(Spec):
+class IncidenceRate(_Counted):
     """Incidence rate of the outcome while at risk, with exact Poisson limits (Garwood)."""
 
     title: ClassVar[str] = "Incidence rates"
     kind: Literal["incidence_rate"] = "incidence_rate"
-    by: By = None
     per: Annotated[Whole, Field(ge=1, description="person-years that the rate is expressed per")] = 1000
-    level: Level = 0.95
-
-    @property
-    def uses(self) -> tuple[str, ...]:
-        """Return the covariates that it reads."""
-        return _maybe(self.by)
-
-    @property
-    def contrast(self) -> str | None:
-        """Return the covariate that it contrasts."""
-        return self.by
 
     @property
     def text(self) -> str:
         """Return what the protocol table says."""
-        return f"per {self.per} person-years, {_grouped(self.by)}, {self.level:.0%} limits"
+        return f"per {self.per} person-years, {super().text}"
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per group."""
@@ -172,14 +149,6 @@ def cox(terms: str, ties: str = "efron", level: float = 0.95) -> Cox:
 def fine_gray(terms: str, ties: str = "efron", level: float = 0.95) -> FineGray:
     """Return a Fine–Gray model on covariates and their products."""
     return FineGray.of(terms=terms, ties=ties, level=level)
-
-
-def _maybe(name: str | None) -> tuple[str, ...]:
-    return () if name is None else (name,)
-
-
-def _grouped(by: str | None) -> str:
-    return "of all" if by is None else f"by {by.replace('_', ' ')}"
 
 
 def _count(table: AnalysisTable, by: str | None, *, outcome_only: bool = False) -> DayCounts:
