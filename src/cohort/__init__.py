@@ -32,6 +32,8 @@ _HOME = {
     "exposed": "features.covariates",
     "episodes": "features.episodes",
     "comorbidity": "features.comorbidity",
+    "covered_days": "features.adherence",
+    "daily_mme": "features.opioids",
     "Study": "study",
     "AnalysisTable": "results.analysis_table",
     "Estimates": "results.estimates",
@@ -40,6 +42,7 @@ _HOME = {
     "cumulative_incidence": "results.analyses",
     "incidence_rate": "results.analyses",
     "cox": "results.analyses",
+    "fine_gray": "results.analyses",
     "CohortError": "errors",
 }
 """Public name → module that defines it."""

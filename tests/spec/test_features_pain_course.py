@@ -80,6 +80,7 @@ def test_the_first_new_region_is_dated_where_it_is_seen():
     rows = diagnosed((490, BACK), (510, BACK), (530, NECK), (520, NOWHERE), (530, "R51"), (600, EVERYWHERE))
     assert first_new_region(rows, INDEX).collect().rows() == [(1, day(500), day(530), "head_face")]
     assert first_new_region(diagnosed((400, BACK), (510, BACK)), INDEX).collect().is_empty()
+    assert first_new_region(diagnosed((500, NECK), (510, NECK)), INDEX).collect().is_empty()  # known on the index day
     # what was seen before the look-back is new again
     found = first_new_region(diagnosed((400, BACK), (510, BACK)), INDEX, look_back_days=99).collect()
     assert found["date"].to_list() == [day(510)]

@@ -41,7 +41,8 @@ def test_episodes_are_kept_apart_by_region():
 
 
 def test_mechanisms_are_flags_of_everybody():
-    found = pain_mechanisms(diagnoses()).collect()
+    sciatica = diagnoses().filter(pl.col("person_id") == 3).with_columns(code=pl.lit("M5430"))
+    found = pain_mechanisms(pl.concat([diagnoses(), sciatica])).collect()
     assert found.columns == [
         "person_id",
         "central_nociplastic",
@@ -50,5 +51,5 @@ def test_mechanisms_are_flags_of_everybody():
         "neuropathic",
         "nociceptive",
     ]
-    # low back pain, neck pain and pain after injury are codes of no stated mechanism
-    assert found.select("person_id", "mixed_unspecified", "neuropathic").rows() == [(1, 1, 0), (2, 0, 0), (3, 1, 0)]
+    # low back pain, neck pain and pain after injury state no mechanism; sciatica is neuropathic
+    assert found.select("person_id", "mixed_unspecified", "neuropathic").rows() == [(1, 1, 0), (2, 0, 0), (3, 1, 1)]

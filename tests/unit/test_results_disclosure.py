@@ -275,3 +275,33 @@ def test_nobody_at_all_can_be_released():
     assert (
         release(Estimates.concat([empty]), flow(500, 0), RULE).estimates.to_polars().height == empty.to_polars().height
     )
+
+
+def test_a_rare_competing_cause_does_not_take_the_outcome_with_it():
+    """3 of 400 die in one group: their curve goes, but the outcome's curve stands, the 3 among those who left."""
+    sizes = {"no": (900, 200, 30), "yes": (400, 100, 3)}
+    rows = []
+    for group, (persons, ill, dead) in sizes.items():
+        for outcome, counts in (("pain", (ill, 0, 0)), ("death", (0, dead, 0))):
+            left = persons
+            for day, lost in ((10, ill), (20, dead), (30, persons - ill - dead)):
+                events = counts[(10, 20, 30).index(day)]
+                rows.append((outcome, group, day, 0.1, left, events, lost if day == 30 else 0))
+                left -= lost
+    frame = pl.DataFrame(rows, schema=["outcome", "group", "time", "value", "n", "events", "censored"], orient="row")
+    curves = Estimates.from_rows(frame, analysis=1, estimand="cumulative_incidence")
+    flow = Attrition((Step("Everybody", 1300, 0, None, None),))
+    status = {
+        key: set(part["status"])
+        for key, part in release(curves, flow, DisclosureRule()).estimates.frame.partition_by(
+            "outcome", "group", as_dict=True
+        ).items()
+    }  # fmt: skip
+    assert status == {
+        ("pain", "no"): {"ok"},
+        ("pain", "yes"): {"ok"},
+        ("death", "no"): {"ok"},
+        ("death", "yes"): {"suppressed"},
+    }
+    told = release(curves, flow, DisclosureRule()).estimates.frame.filter(pl.col("group") == "yes")
+    assert told["censored"].to_list() == [None] * told.height

@@ -106,22 +106,7 @@ def comorbidity(
     chosen = load_index(index, version)
     if on_admission is not None and not chosen.on_admission:
         raise StudyError(f"{chosen.codelist} has no present-on-admission rule; leave on_admission out")
-    rows = as_lazy(frame)
-    column = system if system in rows.collect_schema().names() else None
-    kinds = {"person": (person, "any"), "code": (code, "text")}
-    kinds |= {} if column is None else {"system": (column, "text")}
-    kinds |= {} if on_admission is None else {"on_admission": (on_admission, "boolean")}
-    require_kinds(rows, kinds)
-    if column is None:
-        systems, codes = pl.lit(spelled := _mapped(chosen, system)), normalise(pl.col(code), spelled)
-    else:
-        systems, codes = spelled_systems(pl.col(column)), normalise_by(pl.col(code), spelled_systems(pl.col(column)))
-    diagnoses = rows.select(
-        person=pl.col(person),
-        system=systems,
-        code=codes,
-        present=pl.lit(value=True) if on_admission is None else pl.col(on_admission).fill_null(value=False),
-    )
+    diagnoses = _diagnoses(as_lazy(frame), chosen, person, code, system, on_admission)
     return like(frame, score(flags(diagnoses, chosen, person="person"), chosen).sort("person"))
 
 
@@ -261,6 +246,23 @@ def _merge_stroke(flagged: pl.LazyFrame, index: Index) -> pl.LazyFrame:
     if not index.on_admission:
         return flagged
     return flagged.with_columns(CBVD=pl.col("CBVD_POA") | (pl.col("CBVD_SQLA") & ~pl.col("CBVD_NPOA")))
+
+
+def _diagnoses(
+    rows: pl.LazyFrame, index: Index, person: str, code: str, system: str, on_admission: str | None
+) -> pl.LazyFrame:
+    """Return a caller's rows as ``person, system, code, present``, spelled as the maps are."""
+    column = system if system in rows.collect_schema().names() else None
+    kinds = {"person": (person, "any"), "code": (code, "text")}
+    kinds |= {} if column is None else {"system": (column, "text")}
+    kinds |= {} if on_admission is None else {"on_admission": (on_admission, "boolean")}
+    require_kinds(rows, kinds)
+    if column is None:
+        systems, codes = pl.lit(spelled := _mapped(index, system)), normalise(pl.col(code), spelled)
+    else:
+        systems, codes = spelled_systems(pl.col(column)), normalise_by(pl.col(code), spelled_systems(pl.col(column)))
+    present = pl.lit(value=True) if on_admission is None else pl.col(on_admission).fill_null(value=False)
+    return rows.select(person=pl.col(person), system=systems, code=codes, present=present)
 
 
 def _mapped(index: Index, system: str) -> str:

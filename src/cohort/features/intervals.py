@@ -54,7 +54,7 @@ def number_runs(spans: pl.LazyFrame, *, by: Sequence[str], start: str, end: str,
     latest = (pl.col("_key") * _WIDTH + day).cum_max().shift(1) % _WIDTH - _ZERO
     begins = pl.col(start).cast(pl.Date).cast(pl.Int32).cast(pl.Int64)
     return (
-        spans.sort(*by, start, end)
+        spans.sort(*by, start)
         .with_columns(_new=changed | (pl.int_range(pl.len()) == 0))
         .with_columns(_key=pl.col("_new").cast(pl.Int64).cum_sum())
         .with_columns(run=(pl.col("_new") | (begins - latest > gap_days)).cast(pl.Int64).cum_sum())

@@ -98,6 +98,7 @@ def sandbox(
             "set arrow_output_version = '1.4'",  # with string views: text reaches polars without a copy
             "set produce_arrow_string_view = true",
             "set parquet_metadata_cache = true",  # staged files are opened once per bucket
+            "set enable_progress_bar = false",  # the caller reports progress; a bar would spoil a batch job's log
             f"set temp_directory = {literal(work / 'spill')}",
             f"set allowed_directories = [{folders}]",
             "set enable_external_access = false",

@@ -75,7 +75,7 @@ def _coded(column: pl.Series) -> _Coded:
     if column.dtype.is_integer() or column.dtype == pl.Date:
         physical = column.to_physical()
         least, greatest = _bounds(physical)
-        if -_FAR < least and greatest < _FAR:
+        if least > -_FAR and greatest < _FAR:
             places = physical.cast(pl.Int64).fill_null(greatest + 1).to_numpy() - least
             return _Coded(places.astype(np.uint64), greatest - least + 1 + nulls, nulls, column.dtype, least)
     values = column.drop_nulls().unique().sort()

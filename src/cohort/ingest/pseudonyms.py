@@ -78,8 +78,8 @@ class Persons:
 
     def identify(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Put pseudonyms in the place of numbers."""
-        numbers = rows["person_id"].to_numpy() - self.first
-        return rows.with_columns(pl.Series("person_id", self.person_id[numbers]))
+        places = (rows["person_id"] - self.first).cast(pl.UInt32)
+        return rows.with_columns(pl.Series("person_id", self.person_id).gather(places))
 
 
 def make_pseudonyms(connection: Connection, key: bytes, buckets: int) -> None:

@@ -46,6 +46,7 @@ class TableWriter:
     table: Table
     store: Path
     snapshot: str
+    work: Path
     parameters: dict[str, Any]
 
     @property
@@ -63,6 +64,8 @@ class TableWriter:
         count = _count(normalised, complete.height, distinct, final.height)
         if not count.adds_up:
             raise InputRefusedError(f"{self._where}: rows do not add up ({count})")
+        if count.rejected:
+            self._write_rejected(bucket, persons.identify(normalised.filter(pl.col("reason").is_not_null())))
         latest = final["date"].max() if "date" in final.columns else None
         file = self._file(bucket, persons.identify(final)) if final.height else None
         return file, count, latest  # type: ignore[return-value] # a date column's maximum is a date
@@ -116,6 +119,11 @@ class TableWriter:
         final = self.connection.sql(f"from ({shipped_sql(grain)})").pl().select(list(self.table.columns))
         self.connection.unregister("complete")
         return final.sort(self.table.sort), rows
+
+    def _write_rejected(self, bucket: int, rejected: pl.DataFrame) -> None:
+        """Leave the rejected rows in the work folder, for the custodian's eyes only."""
+        rows = rejected.drop("repaired")
+        rows.sort(rows.columns).write_parquet(self.work / f"rejected-{self.table.name}-{bucket:04d}.parquet")
 
     def _file(self, bucket: int, final: pl.DataFrame) -> StoredFile:
         """Write the rows, check the footer, and only then give the file its name."""

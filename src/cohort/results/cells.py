@@ -103,7 +103,7 @@ def neighbours_to_hide(ledger: Ledger, hidden: set[str], target: str, minimum: i
 
     An integer program looks for other counts that satisfy every sum and make the target large, at the least cost: a
     cell that keeps its value, is hidden already or was never shown costs nothing, any other the rows that go with
-    it. Hidden counts stay 1 or more, since a reader knows that a 0 would have been shown.
+    it and still stand. Hidden counts stay 1 or more, since a reader knows that a 0 would have been shown.
 
     Raises
     ------
@@ -145,8 +145,9 @@ def _cheapest_change(
     for number, key in enumerate(open_keys):
         for row, sign in ((2 * number, 1), (2 * number + 1, -1)):
             moves[row, place[key]], moves[row, len(keys) + number] = sign, -reach
+    gone = ledger.rows_of(hidden)
     cost = [
-        len(ledger.rows_of([key])) + ledger.prices.get(key, 0) + ledger.values[key] / (values.max() + 1)
+        len(ledger.rows_of([key]) - gone) + ledger.prices.get(key, 0) + ledger.values[key] / (values.max() + 1)
         for key in open_keys
     ]
     answer = milp(

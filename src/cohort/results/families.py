@@ -9,7 +9,7 @@ import polars as pl
 
 from cohort.results.cells import Ledger
 from cohort.results.coarsen import CURVES
-from cohort.results.estimates import ALL
+from cohort.results.estimates import ALL, RATIOS
 
 ROW = "row"
 """Number of a row of estimates while it is at the gate."""
@@ -30,10 +30,10 @@ def family_ledger(frame: pl.DataFrame) -> Ledger:
     rest = frame.filter(pl.col("analysis") > 0, pl.col("n").is_not_null())
     for part in rest.filter(pl.col("estimand").is_in(CURVES)).partition_by("analysis", "estimand", maintain_order=True):
         _enter_curves(ledger, part)
-    models = rest.filter(pl.col("estimand") == "hazard_ratio")
+    models = rest.filter(pl.col("estimand").is_in(RATIOS))
     for part in models.partition_by("analysis", "outcome", "term", maintain_order=True):
         _enter_model_term(ledger, part)
-    others = rest.filter(~pl.col("estimand").is_in([*CURVES, "hazard_ratio"]))
+    others = rest.filter(~pl.col("estimand").is_in([*CURVES, *RATIOS]))
     for part in others.partition_by("analysis", "estimand", "outcome", "term", "category", "time", maintain_order=True):
         _enter_groups(ledger, part, "group")
     return ledger
@@ -106,7 +106,7 @@ def _enter_curves(ledger: Ledger, part: pl.DataFrame) -> None:
         for group, key in _enter_groups(ledger, curves.explode(ROW), "group").items():
             together.setdefault(group, []).append(key)
     for group, curves in _by(start, "group").items():
-        n, censored, rows = curves["n"][0], curves["censored"][0], curves[ROW].explode()
+        n, censored, rows = curves["n"][0], curves["censored"][0], _rows_that_print_censorings(curves, start)
         key = ledger.cell(f"censored|{part['analysis'][0]}|{part['estimand'][0]}|{group}", censored, shown=rows)
         other = n - censored - sum(ledger.values[event] for event in together.get(group, []))
         if other >= 0:
@@ -115,6 +115,19 @@ def _enter_curves(ledger: Ledger, part: pl.DataFrame) -> None:
                 _split(ledger, "persons", dict(zip(start["group"], start["n"], strict=True)))[group],
                 [*together.get(group, []), key, elsewhere],
             )
+
+
+def _rows_that_print_censorings(curves: pl.DataFrame, start: pl.DataFrame) -> pl.Series:
+    """Return the rows of a group's curves that may print censorings apart from other causes.
+
+    The commonest outcome does so only at points where every other cause may be seen as well (`coarsen`): when a rare
+    competing cause is withheld, its events are among those who left otherwise, and the curve can stand.
+    """
+    if curves.height == 1:
+        return curves[ROW].explode()
+    leading = [side.group_by("outcome").agg(pl.col("events").sum()) for side in (curves, start)]
+    names = {side.sort("events", "outcome")["outcome"][-1] for side in leading}
+    return curves.filter(~pl.col("outcome").is_in(names if len(names) == 1 else []))[ROW].explode()
 
 
 def _enter_model_term(ledger: Ledger, part: pl.DataFrame) -> None:
