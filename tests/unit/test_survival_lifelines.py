@@ -6,6 +6,8 @@ variances are compared on data without ties, which lifelines' formulas assume.
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 from typing import Any
 
@@ -16,6 +18,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from lifelines.statistics import proportional_hazard_test
+from lifelines.utils import k_fold_cross_validation
 
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.survival.cox import CoxPHFitter, CoxTimeVaryingFitter
@@ -273,6 +276,21 @@ def test_follow_up_hazard_ratios_keep_the_handling_of_ties() -> None:
     early = frame.assign(event=frame["event"].where(frame["time"] <= 20, 0), time=frame["time"].clip(upper=20))
     expected = CoxPHFitter(ties="breslow").fit(early, "time", "event").hazard_ratios_
     np.testing.assert_allclose(ratios.loc[20], expected, rtol=1e-9)
+
+
+def test_copies_pickles_cross_validation_and_numbered_columns() -> None:
+    frame = people()[BASE].reset_index(drop=True)
+    fit = CoxPHFitter(ties="breslow").fit(frame, "time", "event")
+    for other in (copy.deepcopy(fit), pickle.loads(pickle.dumps(fit))):  # noqa: S301 -- our own
+        pd.testing.assert_frame_equal(other.summary, fit.summary)
+    scores = k_fold_cross_validation(CoxPHFitter(), frame, "time", "event", k=3, seed=1)
+    expected = k_fold_cross_validation(lifelines.CoxPHFitter(), frame, "time", "event", k=3, seed=1)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    numbered = frame.set_axis(range(5), axis=1)
+    np.testing.assert_array_equal(CoxPHFitter(ties="breslow").fit(numbered, 0, 1).params_, fit.params_)
+    with pytest.raises(NotEstimableError, match=r"constant\(2\)"):
+        numbered[2] = 1.0
+        CoxPHFitter().fit(numbered, 0, 1)
 
 
 def test_other_baselines_are_still_lifelines(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ and pandas only when they are asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -17,8 +17,10 @@ from scipy import stats
 
 from cohort.errors import InputRefusedError, StudyError
 from cohort.frames import as_lazy, require_columns
+from cohort.survival.cox_concordance import concordance
 from cohort.survival.cox_model import CoxEstimate, Follow, estimate
 from cohort.survival.cox_newton import Optimum, Ties
+from cohort.survival.cox_residuals import linear_predictor
 from cohort.survival.design import Design, Missing, Term, design_matrix, parse_terms
 
 Floats = NDArray[np.float64]
@@ -51,7 +53,7 @@ class CoxFit:
     level: float
     method: str
     steps: int
-    concordance: float | None = field(default=None)
+    concordance: float | None = None
 
     @property
     def hazard_ratio(self) -> Floats:
@@ -91,6 +93,7 @@ def fit_cox(
     ties: Ties = "efron",
     level: float = 0.95,
     missing: Missing = "refuse",
+    with_concordance: bool = False,
 ) -> CoxFit:
     """Fit a Cox model to one row per person; the result does not depend on row order or threads, to the bit.
 
@@ -102,6 +105,8 @@ def fit_cox(
         Names and products, such as ``"early_opioid + age + sex + age:sex"``.
     missing
         ``"refuse"`` missing values in a term, or ``"leave_out"`` those rows and count them.
+    with_concordance
+        Compute Harrell's concordance too, which takes longer than the fit.
 
     Raises
     ------
@@ -119,7 +124,9 @@ def fit_cox(
     if not 0 < level < 1:
         raise StudyError("level must lie between 0 and 1")
     design, follow = model_arrays(frame, time, event, entry, terms=terms, missing=missing)
-    return _result(estimate(design.matrix, follow, design.names, ties), design, level)
+    fit = estimate(design.matrix, follow, design.names, ties)
+    agreement = concordance(linear_predictor(fit), fit.follow, variance=False).estimate if with_concordance else None
+    return replace(_result(fit, design, level), concordance=agreement)
 
 
 def model_arrays(

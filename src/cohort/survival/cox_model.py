@@ -139,7 +139,9 @@ def estimate(
     """
     with workers() as pool:
         rows, follow, used = place_rows(np.asfortranarray(x), follow, pool)
-        if unbounded := tuple(name for name, reach in zip(names, rows.scale, strict=True) if not np.isfinite(reach)):
+        if unbounded := tuple(
+            str(name) for name, reach in zip(names, rows.scale, strict=True) if not np.isfinite(reach)
+        ):
             raise NotEstimableError("overflow", unbounded)
         sums = RowSums(rows, pool)
         likelihood = PartialLikelihood(sums, rows.cells, ties, sums.events())
