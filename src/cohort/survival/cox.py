@@ -126,7 +126,7 @@ def fit_cox(
     design, follow = model_arrays(frame, time, event, entry, terms=terms, missing=missing)
     fit = estimate(design.matrix, follow, design.names, ties)
     agreement = concordance(linear_predictor(fit), fit.follow, variance=False).estimate if with_concordance else None
-    return replace(_result(fit, design, level), concordance=agreement)
+    return replace(result(fit, design, level), concordance=agreement)
 
 
 def model_arrays(
@@ -176,7 +176,8 @@ def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) 
     return table
 
 
-def _result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
+def result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
+    """Return the table of a fitted model with its Wald limits."""
     return summarise(
         fit.optimum,
         (fit.coef, fit.std_error, fit.covariance),
