@@ -199,6 +199,8 @@ def test_a_lasso_maximum_satisfies_its_conditions() -> None:
     fit = CoxPHFitter(penalizer=0.05, l1_ratio=1.0).fit(frame, "time", "event")
     score = fit.compute_residuals(frame, "score").sum().to_numpy() / (1 / frame[BASE[2:]].std().to_numpy()) ** -1
     bound = len(frame) * 0.05
+    robust = CoxPHFitter(penalizer=0.05, l1_ratio=1.0).fit(frame, "time", "event", robust=True).standard_errors_
+    assert (robust.isna() == (fit.params_ == 0)).all()
     nonzero = fit.params_.to_numpy() != 0
     assert nonzero.any()
     assert not nonzero.all()

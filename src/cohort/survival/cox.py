@@ -95,25 +95,14 @@ def fit_cox(
     missing: Missing = "refuse",
     with_concordance: bool = False,
 ) -> CoxFit:
-    """Fit a Cox model to one row per person; the result does not depend on row order or threads, to the bit.
+    """Fit a Cox model to one row per person; no bit of the result depends on row order or threads.
 
-    Parameters
-    ----------
-    frame
-        Any frame; ``time`` (and ``entry``) in whole days or any number, ``event`` Boolean or 0/1.
-    terms
-        Names and products, such as ``"early_opioid + age + sex + age:sex"``.
-    missing
-        ``"refuse"`` missing values in a term, or ``"leave_out"`` those rows and count them.
-    with_concordance
-        Compute Harrell's concordance too, which takes longer than the fit.
+    ``time`` (and ``entry``) are whole days or any number, ``event`` is Boolean or 0/1, ``terms`` are names and products
+    such as ``"early_opioid + age + sex + age:sex"``. Missing values in a term are refused, or with
+    ``missing="leave_out"`` those rows are left out and counted. ``with_concordance`` adds Harrell's C.
 
-    Raises
-    ------
-    InputRefusedError
-        For unusable columns.
-    NotEstimableError
-        ``no_events``, ``constant``, ``collinear``, ``monotone_likelihood`` or ``not_converged``, naming the columns.
+    Raises InputRefusedError for unusable columns, and NotEstimableError (``no_events``, ``constant``, ``collinear``,
+    ``monotone_likelihood``, ``not_converged`` …), which names the columns.
 
     References
     ----------

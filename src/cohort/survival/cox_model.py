@@ -159,7 +159,8 @@ def estimate(
             if groups is not None and not groups.any():
                 raise NotEstimableError("sandwich_of_one_cluster")
             meat = sums.score_products(score_tables(optimum.point, rows.cells), groups)
-    coef, std_error, covariance = in_units(optimum.theta, bread if meat is None else bread @ meat @ bread, rows.scale)
+    variance = bread if meat is None else _sandwich(bread, meat)
+    coef, std_error, covariance = in_units(optimum.theta, variance, rows.scale)
     model = in_units(optimum.theta, bread, rows.scale)[2]
     return CoxEstimate(
         names, coef, std_error, covariance, model, optimum, rows, follow, used, ties, robust=meat is not None
@@ -185,6 +186,15 @@ def evaluate(fit: CoxEstimate, x: Floats, follow: Follow) -> CoxEstimate:
         raise NotEstimableError("overflow_on_these_rows")
     optimum = replace(fit.optimum, point=point, theta=point.theta)
     return replace(fit, optimum=optimum, rows=rows, follow=follow, used=used)
+
+
+def _sandwich(bread: Floats, meat: Floats) -> Floats:
+    """Return bread meat bread, in which coefficients without variance (lassoed to 0, NaN in bread) keep none."""
+    unknown = np.isnan(np.diag(bread))
+    filled = np.where(np.isnan(bread), 0.0, bread)
+    product: Floats = filled @ meat @ filled
+    product[unknown] = product[:, unknown] = np.nan
+    return product
 
 
 def _positive(weight: Floats) -> NDArray[np.bool_]:

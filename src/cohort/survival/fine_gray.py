@@ -200,19 +200,10 @@ def fit_fine_gray(
 ) -> FineGrayFit:
     """Fit a Fine–Gray model to one row per person; the result does not depend on row order or threads.
 
-    Parameters
-    ----------
-    frame
-        Any frame; ``time`` in whole days or any number, ``cause`` a whole number with 0 = censored.
-    ties
-        ``"efron"`` gives R's finegray() + coxph(cluster = id): the sandwich with known censoring weights;
-        ``"breslow"`` gives cmprsk::crr(): Breslow ties and the sandwich of Fine and Gray, which counts the estimation
-        of the censoring distribution.
-
-    Raises
-    ------
-    InputRefusedError, NotEstimableError
-        As :func:`cohort.survival.cox.fit_cox`.
+    ``time`` is in whole days or any number, ``cause`` a whole number with 0 = censored. ``ties="efron"`` gives R's
+    finegray() + coxph(cluster = id), whose sandwich takes the censoring weights as known; ``ties="breslow"`` gives
+    cmprsk::crr(), whose sandwich (Fine and Gray 1999) counts the estimation of the censoring distribution. Terms,
+    missing values and what is raised as in :func:`cohort.survival.cox.fit_cox`.
     """
     if ties not in ("efron", "breslow"):
         raise StudyError("ties must be 'efron' or 'breslow'")
