@@ -20,6 +20,7 @@ from cohort.frames import as_lazy, require_columns
 from cohort.survival.cox_concordance import concordance
 from cohort.survival.cox_model import CoxEstimate, Follow, estimate
 from cohort.survival.cox_newton import Optimum, Ties
+from cohort.survival.cox_order import canonical_order
 from cohort.survival.cox_residuals import linear_predictor
 from cohort.survival.design import Design, Missing, Term, design_matrix, parse_terms
 
@@ -129,18 +130,18 @@ def model_arrays(
 ) -> tuple[Design, Follow]:
     """Return the arrays of a Cox model in an order that does not depend on the frame's; see :func:`fit_cox`."""
     parsed = parse_terms(terms) if isinstance(terms, str) else terms
-    table = sorted_rows(frame, {"time": time, "event": event, **({"entry": entry} if entry else {})}, parsed)
+    table = model_columns(frame, {"time": time, "event": event, **({"entry": entry} if entry else {})}, parsed)
     design = design_matrix(table, parsed, missing)
     if not design.kept.all():
         table = table.filter(pl.Series(design.kept))
+    exits, codes = table[time].to_numpy(), table[event].cast(pl.Float64).to_numpy()
     entries = table[entry].to_numpy() if entry else None
-    return design, Follow(table[time].to_numpy(), table[event].cast(pl.Float64).to_numpy(), entries)
-
-
-def sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
-    """Collect the columns a model reads, sorted by all of them: equal rows are interchangeable, so bits are fixed."""
-    table = model_columns(frame, columns, terms)
-    return table.sort(table.columns, nulls_last=True)
+    order = canonical_order([exits, codes, *([] if entries is None else [entries]), *design.matrix.T])
+    matrix = np.empty_like(design.matrix)
+    for j, column in enumerate(design.matrix.T):
+        matrix[:, j] = column[order]
+    follow = Follow(exits[order], codes[order], None if entries is None else entries[order])
+    return replace(design, matrix=matrix), follow
 
 
 def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
