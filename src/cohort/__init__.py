@@ -6,18 +6,62 @@ The public names are imported on first use, so that ``import cohort`` loads neit
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Store": "store.store",
+    "ingest": "ingest.load",
+    "simulate": "simulate.run",
     "Codelist": "codes.codelist",
     "Window": "time",
+    "Cohort": "population.cohort",
+    "Attrition": "population.attrition",
+    "diagnosis": "codes.records",
+    "procedure": "codes.records",
+    "dispensing": "codes.records",
+    "chronification": "outcomes.outcome",
+    "first_record": "outcomes.outcome",
+    "age": "features.covariates",
+    "sex": "features.covariates",
+    "charlson": "features.covariates",
+    "pain_sites": "features.covariates",
+    "exposed": "features.covariates",
+    "episodes": "features.episodes",
+    "comorbidity": "features.comorbidity",
+    "covered_days": "features.adherence",
+    "daily_mme": "features.opioids",
+    "Study": "study",
+    "AnalysisTable": "results.analysis_table",
+    "Estimates": "results.estimates",
+    "DisclosureRule": "results.disclosure",
+    "kaplan_meier": "results.analyses",
+    "cumulative_incidence": "results.analyses",
+    "incidence_rate": "results.analyses",
+    "cox": "results.analyses",
+    "fine_gray": "results.analyses",
+    "CohortError": "errors",
 }
 """Public name → module that defines it."""
 
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604 -- the names are strings: keys of a dict
+
+
+class _Package(ModuleType):
+    """The package: a room that shares its name with a public function does not hide the function.
+
+    Importing ``cohort.ingest.load`` would set ``cohort.ingest`` to the room; the public name is the function.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

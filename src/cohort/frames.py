@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
@@ -52,3 +52,48 @@ def require_columns(frame: pl.LazyFrame, columns: Mapping[str, str]) -> None:
     if missing:
         asked = ", ".join(f"{parameter}={name!r}" for parameter, name in missing.items())
         raise InputRefusedError(f"the frame has no column for {asked}; its columns are {', '.join(present)}")
+
+
+def require_kinds(frame: pl.LazyFrame, kinds: Mapping[str, tuple[str, str]]) -> None:
+    """Refuse a frame that lacks a named column, or has it in another kind of value.
+
+    Parameters
+    ----------
+    frame
+        The caller's frame.
+    kinds
+        Parameter's name → the column asked for and its kind: ``any``, ``text``, ``date``, ``number`` or ``boolean``.
+
+    Raises
+    ------
+    InputRefusedError
+        With the parameters, the columns and how to repair them; never with a value of a cell.
+    """
+    require_columns(frame, {parameter: column for parameter, (column, _) in kinds.items()})
+    schema = frame.collect_schema()
+    for parameter, (column, kind) in kinds.items():
+        allowed, repair = _KINDS[kind]
+        if not (schema[column] == pl.Null or allowed(schema[column])):
+            raise InputRefusedError(f"the column for {parameter}={column!r} is {schema[column]}; {repair}")
+
+
+def whole(column: pl.Expr) -> pl.Expr:
+    """Return a numeric column as Int64: pandas writes whole numbers with gaps as floats, NaN standing for null.
+
+    Fractions are cut; what is not finite becomes null.
+    """
+    number = column.cast(pl.Float64)
+    return pl.when(number.is_finite()).then(number).cast(pl.Int64)
+
+
+_KINDS: dict[str, tuple[Callable[[pl.DataType], bool], str]] = {
+    "any": (lambda dtype: True, ""),
+    "text": (
+        lambda dtype: dtype in (pl.String, pl.Categorical, pl.Enum),
+        "codes and names are text: read the column as text, so that leading zeros survive",
+    ),
+    "date": (lambda dtype: dtype in (pl.Date, pl.Datetime), "parse it to dates first, in its declared format"),
+    "number": (lambda dtype: dtype.is_numeric(), "convert it to numbers first"),
+    "boolean": (lambda dtype: dtype == pl.Boolean, "make it true or false first"),
+}
+"""Kind of value → whether a dtype is of it, and the repair."""

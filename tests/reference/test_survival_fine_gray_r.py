@@ -51,7 +51,7 @@ def test_pbc_crr(pbc: pl.DataFrame, records: dict[str, Any]) -> None:
 
 def test_pbc_finegray_data_weights(pbc: pl.DataFrame, records: dict[str, Any]) -> None:
     # R lists the weight of a person after a competing event for each stretch of days; ours is G(t-) / G(T-)
-    from cohort.survival.fine_gray import _Calendar  # noqa: PLC0415 -- the one inner quantity R shows
+    from cohort.survival.fine_gray import _Calendar
 
     rows = records["pbc_finegray_data"]["first_rows"]
     time, cause = pbc["time"].to_numpy(), pbc["status"].to_numpy()

@@ -22,13 +22,17 @@ SCHEMA = pl.Schema(
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one rule did: persons and entries (candidate index dates) that it kept and removed."""
+    """What one rule did: persons and entries (candidate index dates) that it kept and removed.
+
+    Entries are ``None`` where there are none yet: nothing is kept before a record makes candidates, and the step
+    that makes them removes none.
+    """
 
     reason: str
     persons_kept: int
     persons_removed: int
-    entries_kept: int
-    entries_removed: int
+    entries_kept: int | None
+    entries_removed: int | None
 
     def __add__(self, other: Step) -> Step:
         """Add the same step of another bucket."""
@@ -38,18 +42,21 @@ class Step:
             self.reason,
             self.persons_kept + other.persons_kept,
             self.persons_removed + other.persons_removed,
-            self.entries_kept + other.entries_kept,
-            self.entries_removed + other.entries_removed,
+            _add(self.entries_kept, other.entries_kept),
+            _add(self.entries_removed, other.entries_removed),
         )
+
+
+def _add(mine: int | None, theirs: int | None) -> int | None:
+    return None if mine is None or theirs is None else mine + theirs
 
 
 @dataclass(frozen=True, slots=True)
 class Attrition:
     """The flow of a cohort, from everybody in the store to those at risk.
 
-    ``steps[0]`` counts who was there to begin with and removes nobody. Before candidate entries exist, a step counts
-    one entry per person. Conservation is asserted here, in production: what a step keeps and removes is what the
-    step before it kept.
+    ``steps[0]`` counts who was there to begin with and removes nobody. Conservation is asserted here, in production:
+    what a step keeps and removes is what the step before it kept, in persons and, once there are any, in entries.
     """
 
     steps: tuple[Step, ...]
@@ -58,7 +65,7 @@ class Attrition:
         """Assert conservation of persons and entries."""
         for before, after in zip(self.steps, self.steps[1:], strict=False):
             persons = after.persons_kept + after.persons_removed == before.persons_kept
-            entries = after.entries_kept + after.entries_removed == before.entries_kept
+            entries = _add(after.entries_kept, after.entries_removed) in (None, before.entries_kept)
             if not (persons and entries):
                 raise CohortError(f"attrition does not add up at {after.reason!r}; please report this as a bug")
 

@@ -234,7 +234,7 @@ class CoxPHFitter(lifelines.CoxPHFitter):  # type: ignore[misc]  # lifelines shi
             raise StudyError("ties must be 'efron' or 'breslow'")
         self.ties = ties
 
-    def fit(  # noqa: PLR0917 -- lifelines' signature
+    def fit(
         self,
         df: Any,
         duration_col: str | None = None,
@@ -337,7 +337,7 @@ class CoxTimeVaryingFitter(lifelines.CoxTimeVaryingFitter):  # type: ignore[misc
             raise StudyError("ties must be 'efron' or 'breslow'")
         self.ties = ties
 
-    def fit(  # noqa: PLR0917 -- lifelines' signature
+    def fit(
         self,
         df: Any,
         event_col: str,

@@ -5,8 +5,6 @@ chunks can run on any number of threads and still be added in one fixed order. N
 Covariates come transposed, ``xt`` of shape (p, n), so that the inner loops run along memory.
 """
 
-# ruff: noqa: PLR0917 -- compiled loops take arrays, and nothing but arrays, by position
-
 from __future__ import annotations
 
 from collections.abc import Callable

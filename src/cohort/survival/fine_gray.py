@@ -61,6 +61,11 @@ class FineGrayFit:
     method: str
 
     @property
+    def references(self) -> dict[str, str]:
+        """Return the reference level of each categorical variable."""
+        return self.design.references
+
+    @property
     def p_value(self) -> Floats:
         """Return two-sided Wald p-values, shape (p,)."""
         values: Floats = 2 * stats.norm.sf(np.abs(self.coef / self.std_error))

@@ -1,0 +1,17 @@
+-- what:   one row per person: column by column the latest value that is not null, "latest" by `as_of`; of values
+--         from the same day the greatest, so that the order of rows does not matter
+-- grain:  one row per person
+-- reads:  complete (person_id, birth_date, sex, death_date, region, as_of)
+-- params: none
+-- source: the data dictionary
+with dated as (
+    select * replace (coalesce(as_of, date '0001-01-01') as as_of) from complete
+)
+select
+    person_id,
+    (max({'as_of': as_of, 'value': birth_date}) filter (where birth_date is not null)).value as birth_date,
+    (max({'as_of': as_of, 'value': sex}) filter (where sex is not null)).value as sex,
+    (max({'as_of': as_of, 'value': death_date}) filter (where death_date is not null)).value as death_date,
+    (max({'as_of': as_of, 'value': region}) filter (where region is not null)).value as region
+from dated
+group by person_id

@@ -1,0 +1,14 @@
+-- what:   procedures with codes normalised (upper case, no dots, no blanks) and settings in the dictionary's
+--         vocabulary; `repaired` marks a setting outside it
+-- grain:  one row per supplied row
+-- reads:  supplied (person_id, date, system, code, setting)
+-- params: $settings, $systems = the dictionary's words
+-- source: the data dictionary
+select
+    person_id,
+    date,
+    case when list_contains($systems, system) then system end as system,
+    nullif(upper(regexp_replace(code, '[.\s]', '', 'g')), '') as code,
+    case when list_contains($settings, setting) then setting else 'unknown' end as setting,
+    setting is not null and not list_contains($settings, setting) as repaired
+from supplied

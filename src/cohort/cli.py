@@ -1,0 +1,168 @@
+"""The command line: demo, simulate, ingest, check, run.
+
+Every command shows a bar per step on a terminal and one log line per step elsewhere, and ends with the exit code of
+`cohort.errors`. Imports are inside the commands, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from cohort.checks import command as checks
+from cohort.errors import CohortError, ResourceError
+from cohort.progress import LogFormat, Reporter
+from cohort.shipped import shipped
+
+app = typer.Typer(
+    name="cohort",
+    help="Claims and registry extracts in; how long pain lasts, who becomes chronic, who responds to treatment out.",
+    epilog="Exit codes: 0 done · 2 usage or study file · 3 input refused · 4 another run holds the lock · "
+    "5 model not estimable (the report still stands) · 6 out of disk or memory · 7 release gate refused.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,  # its tracebacks show local variables, and those can be a person's
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder for what is written; made if absent.")]
+LogOption = Annotated[LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")]
+PersonsOption = Annotated[int, typer.Option(min=1, help="Number of persons to simulate.")]
+
+
+@app.command()
+def demo(
+    out: OutOption = Path("demo"), persons: PersonsOption = 20_000, log_format: LogOption = LogFormat.TEXT
+) -> None:
+    """Simulate claims, ingest them, run the example study, and say where the report is."""
+    study = shipped("examples") / "low_back_pain.toml"
+    simulate(out / "extracts", persons=persons, log_format=log_format)
+    ingest(out / "extracts", layout="tuva", store=out / "store", log_format=log_format)
+    run(study, store=out / "store", out=out / "report", log_format=log_format)
+
+
+@app.command()
+def simulate(
+    out: OutOption,
+    scenario: Annotated[str, typer.Option(help="Shipped scenario, or path of a scenario file.")] = "low_back_pain",
+    persons: PersonsOption = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 7,
+    layout: Annotated[str, typer.Option(help="Layout of the extract files.")] = "tuva",
+    dirt: Annotated[float, typer.Option(min=0.0, max=1.0, help="From spotless (0) to hostile (1).")] = 0.0,
+    log_format: LogOption = LogFormat.TEXT,
+) -> None:
+    """Write the extracts of a simulated population whose truth is known."""
+    from cohort.simulate.run import simulate as write_extracts
+
+    with Reporter(as_json=log_format is LogFormat.JSON) as reporter:
+        made = write_extracts(
+            scenario,
+            persons=persons,
+            seed=seed,
+            layout=layout,
+            out=out,
+            dirt=dirt,
+            progress=lambda done, total: reporter("simulate", done, total),
+        )
+    typer.echo(f"{made.persons:,} persons in {len(made.files)} files under {out}")
+
+
+@app.command()
+def ingest(
+    extracts: Annotated[Path, typer.Argument(help="Folder with the supplier's files.")],
+    layout: Annotated[str, typer.Option(help="Shipped layout, or path of a layout folder.")],
+    store: StoreOption,
+    buckets: Annotated[int | None, typer.Option(min=1, max=256, help="Default: chosen from the data's size.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Key of the pseudonyms (mode 0600).")] = None,
+    keep_ids: Annotated[bool, typer.Option("--keep-ids", help="Identifiers are already pseudonyms.")] = False,
+    max_reject_rate: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="More rejected lines refuse the load.")
+    ] = 0.001,
+    log_format: LogOption = LogFormat.TEXT,
+) -> None:
+    """Load extract files into a store, with an account of every line."""
+    from cohort.ingest.load import ingest as load
+
+    with Reporter(as_json=log_format is LogFormat.JSON) as reporter:
+        loaded = load(
+            extracts,
+            layout,
+            store,
+            buckets=buckets,
+            key_file=key_file,
+            keep_ids=keep_ids,
+            max_reject_rate=max_reject_rate,
+            progress=reporter,
+        )
+    typer.echo(str(loaded.account))
+
+
+app.command()(checks.check)
+
+
+@app.command()
+def run(
+    study: Annotated[Path, typer.Argument(help="Study file (TOML).")],
+    store: StoreOption,
+    out: OutOption,
+    as_of: Annotated[int | None, typer.Option(min=1, help="Snapshot of the store; default: the newest.")] = None,
+    log_format: LogOption = LogFormat.TEXT,
+) -> None:
+    """Run a study on a store and write the report."""
+    from cohort.store.files import locked, make_folder
+    from cohort.store.store import Store
+    from cohort.study import Study
+
+    plan = Study.from_toml(study)
+    make_folder(out)
+    with locked(out, ".lock"), Reporter(as_json=log_format is LogFormat.JSON) as reporter:
+        result = plan.run(Store.open(store, as_of=as_of), progress=reporter)
+        page = result.report(out)
+    typer.echo(f"report: {page}")
+    result.raise_if_not_estimable()
+
+
+def main() -> None:
+    """Run the command line; every failure ends in its documented exit code and a message without a traceback."""
+    os.umask(0o077)
+    try:
+        app()
+    except CohortError as error:
+        _fail(error)
+    except MemoryError:
+        _fail(ResourceError("out of memory; old results are untouched. Use more buckets or a larger machine"))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(ResourceError("the disk is full; old results are untouched. Free space and run again"))
+        _fail(_without_values(error))
+    except Exception as error:
+        if os.environ.get("COHORT_DEBUG"):
+            raise
+        _fail(_without_values(error))
+
+
+def _without_values(error: Exception) -> CohortError:
+    """Return what may be said of an error that nobody foresaw: its kind and place, not its text."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+    return CohortError(
+        f"unexpected {type(error).__name__}{reason} at {Path(place.filename).name}:{place.lineno}; please report it. "
+        "COHORT_DEBUG=1 shows the traceback, which may quote values of persons"
+    )
+
+
+def _fail(error: CohortError) -> NoReturn:
+    print(f"cohort: error: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

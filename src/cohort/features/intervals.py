@@ -1,0 +1,159 @@
+"""Arithmetic on date intervals with both ends included: union, intersection, complement, splitting, days covered.
+
+Every function takes lazy frames with the key columns ``by`` and two Date columns (``start_date`` and ``end_date``
+unless told otherwise), treats the rows of one key as a set of days, and returns intervals sorted by key and start.
+Rows need ``start <= end``; a key without rows has the empty set and does not appear.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from cohort.time import days_between
+
+PERSON = ("person_id",)
+"""The key of the store's tables."""
+
+_ONE_DAY = pl.duration(days=1)
+_WIDTH = 1 << 24  # a day number fits: year 9999 is day 2,932,896
+_ZERO = 1 << 23  # moves day numbers before 1970 above zero
+
+
+def union(
+    spans: pl.LazyFrame,
+    *,
+    by: Sequence[str] = PERSON,
+    start: str = "start_date",
+    end: str = "end_date",
+    bridge_days: int = 0,
+) -> pl.LazyFrame:
+    """Return the maximal intervals of the days covered, bridging up to ``bridge_days`` uncovered days between two.
+
+    Touching intervals (one starts the day after the other ends) leave no day between them and are always merged.
+    """
+    runs = number_runs(spans, by=by, start=start, end=end, gap_days=bridge_days + 1)
+    return (
+        runs.group_by("run")
+        .agg(*(pl.col(key).first() for key in by), pl.col(start).min(), pl.col(end).max())
+        .sort(*by, start)
+        .select(*by, start, end)
+    )
+
+
+def number_runs(spans: pl.LazyFrame, *, by: Sequence[str], start: str, end: str, gap_days: int) -> pl.LazyFrame:
+    """Return the rows sorted by key and start, numbered by run: ``start - latest end so far <= gap_days`` continues it.
+
+    Adds ``run`` (Int64, unique over all keys). The latest end is the running maximum within the key: a short
+    encounter inside a long one must not make the gap longer. Carrying the key's ordinal in the high bits lets one
+    ``cum_max`` over the whole frame restart at every key, several times faster than a window function.
+    """
+    changed = pl.any_horizontal(pl.col(key).ne_missing(pl.col(key).shift(1)) for key in by)
+    day = pl.col(end).cast(pl.Date).cast(pl.Int32).cast(pl.Int64) + _ZERO
+    latest = (pl.col("_key") * _WIDTH + day).cum_max().shift(1) % _WIDTH - _ZERO
+    begins = pl.col(start).cast(pl.Date).cast(pl.Int32).cast(pl.Int64)
+    return (
+        spans.sort(*by, start)
+        .with_columns(_new=changed | (pl.int_range(pl.len()) == 0))
+        .with_columns(_key=pl.col("_new").cast(pl.Int64).cum_sum())
+        .with_columns(run=(pl.col("_new") | (begins - latest > gap_days)).cast(pl.Int64).cum_sum())
+        .drop("_new", "_key")
+    )
+
+
+def intersect(
+    left: pl.LazyFrame,
+    right: pl.LazyFrame,
+    *,
+    by: Sequence[str] = PERSON,
+    start: str = "start_date",
+    end: str = "end_date",
+) -> pl.LazyFrame:
+    """Return the maximal intervals of the days covered by both sides."""
+    one, other = (union(side, by=by, start=start, end=end) for side in (left, right))
+    return (
+        one.join(other, on=list(by), suffix="_other", nulls_equal=True)
+        .select(
+            *by,
+            pl.max_horizontal(start, f"{start}_other").alias(start),
+            pl.min_horizontal(end, f"{end}_other").alias(end),
+        )
+        .filter(pl.col(start) <= pl.col(end))
+        .sort(*by, start)
+    )
+
+
+def complement(
+    spans: pl.LazyFrame,
+    within: pl.LazyFrame,
+    *,
+    by: Sequence[str] = PERSON,
+    start: str = "start_date",
+    end: str = "end_date",
+) -> pl.LazyFrame:
+    """Return the maximal intervals of the days of ``within`` that ``spans`` does not cover."""
+    frame = union(within, by=by, start=start, end=end).with_columns(_from=start, _to=end)
+    covered = intersect(spans, frame, by=by, start=start, end=end)
+    inside = frame.join(covered, on=list(by), suffix="_c", nulls_equal=True).filter(
+        pl.col(f"{start}_c").is_between(start, end)
+    )
+    pieces = inside.select(*by, "_from", "_to", pl.col(f"{start}_c").alias(start), pl.col(f"{end}_c").alias(end))
+    after_last = frame.select(*by, "_from", "_to", (pl.col(end) + _ONE_DAY).alias(start), pl.col(end).alias(end))
+    before = pl.col(end).shift(1).over(*by, "_from", order_by=start) + _ONE_DAY
+    return (
+        pl.concat([pieces, after_last])
+        .select(*by, before.fill_null(pl.col("_from")).alias(start), (pl.col(start) - _ONE_DAY).alias(end))
+        .filter(pl.col(start) <= pl.col(end))
+        .sort(*by, start)
+    )
+
+
+def split(
+    spans: pl.LazyFrame,
+    cuts: pl.LazyFrame,
+    *,
+    by: Sequence[str] = PERSON,
+    start: str = "start_date",
+    end: str = "end_date",
+    at: str = "date",
+) -> pl.LazyFrame:
+    """Return the rows cut so that a new interval begins on every date of ``cuts`` inside them; other columns stay.
+
+    A date on the first day of an interval, or outside it, does not cut. Rows are kept apart even where they overlap.
+    """
+    numbered = spans.with_row_index("_span")
+    inner = (
+        numbered.join(cuts.select(*by, pl.col(at).alias("_cut")).unique(), on=list(by), nulls_equal=True)
+        .filter((pl.col("_cut") > pl.col(start)) & (pl.col("_cut") <= pl.col(end)))
+        .with_columns(pl.col("_cut").alias(start))
+        .drop("_cut")
+    )
+    following = pl.col(start).shift(-1).over("_span", order_by=start) - _ONE_DAY
+    return (
+        pl.concat([numbered, inner])
+        .with_columns(following.fill_null(pl.col(end)).alias(end))
+        .sort(*by, start, end, "_span")
+        .drop("_span")
+    )
+
+
+def days_covered(
+    spans: pl.LazyFrame,
+    within: pl.LazyFrame | None = None,
+    *,
+    by: Sequence[str] = PERSON,
+    start: str = "start_date",
+    end: str = "end_date",
+) -> pl.LazyFrame:
+    """Return the number of days covered (Int64 ``days``) per key, counted once where intervals overlap.
+
+    With ``within``, only its days count, and every key of ``within`` appears, with 0 where nothing is covered.
+    """
+    own = union(spans, by=by, start=start, end=end)
+    covered = own if within is None else intersect(spans, within, by=by, start=start, end=end)
+    days = covered.group_by(*by).agg(days=(days_between(pl.col(start), pl.col(end)) + 1).sum())
+    if within is not None:
+        keys = within.select(*by).unique()
+        days = keys.join(days, on=list(by), how="left", nulls_equal=True).with_columns(pl.col("days").fill_null(0))
+    return days.sort(*by)

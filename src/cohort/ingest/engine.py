@@ -1,0 +1,129 @@
+"""DuckDB, locked down: in memory, confined to the extract and one private folder, and silent about cell values."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from cohort.errors import InputRefusedError, ResourceError, StudyError
+
+Connection = duckdb.DuckDBPyConnection
+
+_SQL_ONLY = (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException)
+"""Errors raised before a row is read: their text quotes SQL, never data."""
+
+
+def quoted(identifier: str) -> str:
+    """Return an identifier as SQL."""
+    return '"' + identifier.replace('"', '""') + '"'
+
+
+def literal(text: str | Path) -> str:
+    """Return a text as an SQL literal, for the places where DuckDB takes no parameter."""
+    return "'" + str(text).replace("'", "''") + "'"
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Replace DuckDB's exceptions, which quote the offending cell, by ours, which do not."""
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        raise ResourceError(f"{where}: out of memory; allow more with --memory, or use more buckets") from None
+    except _SQL_ONLY as error:
+        raise StudyError(f"{where}: {str(error).splitlines()[0]}") from None
+    except duckdb.Error as error:
+        if "No space left" in str(error):
+            raise ResourceError(f"{where}: the disk is full; the store is as it was") from None
+        line = re.search(r"CSV Error on Line: (\d+)", str(error))
+        at = f", line {line[1]}" if line else ""
+        raise InputRefusedError(
+            f"{where}{at}: DuckDB cannot take it in ({type(error).__name__}); check the file against its layout"
+        ) from None
+
+
+@contextmanager
+def sandbox(
+    readable: Sequence[Path], work: Path, memory_limit: str | None = None, threads: int | None = None
+) -> Iterator[Connection]:
+    """Open a connection that sees the given folders and ``work``, and nothing else of the machine.
+
+    DuckDB does not tell reading from writing there; a layout cannot write because its SQL must be one select.
+
+    Raises
+    ------
+    StudyError
+        If the memory limit is not a size such as ``4GB``.
+    InputRefusedError
+        If this DuckDB casts text wrongly (see `check_casts`).
+    """
+    if memory_limit is not None and not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", memory_limit):
+        raise StudyError(f"memory limit {memory_limit!r} is not a size; write it as 4GB or 500MB")
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "autoload_known_extensions": "false",
+        "allow_community_extensions": "false",
+    }
+    if memory_limit:
+        config["memory_limit"] = memory_limit
+    if threads:
+        config["threads"] = threads
+    connection = duckdb.connect(":memory:", config=config)
+    try:
+        folders = ", ".join(literal(folder) for folder in (*readable, work))
+        for statement in (
+            # try_cast pushed into read_csv throws, or drops the row (DuckDB 2.0.0, issue 23818)
+            "set disabled_optimizers = 'type_pushdown'",
+            "set enable_progress_bar = false",  # the caller reports progress; a bar would spoil a batch job's log
+            f"set temp_directory = {literal(work / 'spill')}",
+            f"set allowed_directories = [{folders}]",
+            "set enable_external_access = false",
+            "set lock_configuration = true",
+        ):
+            connection.execute(statement)
+        check_casts(connection, work)
+        yield connection
+    finally:
+        connection.close()
+
+
+def check_casts(connection: Connection, work: Path) -> None:
+    """Refuse to run on a DuckDB that loses rows whose cells cannot be cast, or does not say so."""
+    probe = work / "self_check.csv"
+    probe.write_text("a\n2020-01-31\n2020-02-31\n", encoding="ascii")
+    # the bare projection: beside another column the optimiser leaves the cast where it is
+    query = f"select try_cast(c0 as date) from ({read_csv(probe, 1, ',', 'utf-8', parallel=True)})"
+    try:
+        seen = connection.execute(query).fetchall()
+    except duckdb.Error:
+        seen = []
+    probe.unlink()
+    if seen != [(dt.date(2020, 1, 31),), (None,)]:
+        raise InputRefusedError(
+            f"DuckDB {duckdb.__version__} loses rows with unreadable cells; install another version"
+        )
+
+
+def read_csv(path: Path, columns: int, delimiter: str, encoding: str, parallel: bool) -> str:
+    """Return the query that reads every cell as text: columns ``c0 … cN-1`` and the sentinels ``beyond0 …``.
+
+    A short row leaves the last declared column null, a long row fills the first sentinel, and an empty cell is an
+    empty text; so the three can be told apart, which strict mode alone gets wrong.
+    """
+    names = [f"c{number}" for number in range(columns)] + [f"beyond{number}" for number in range(SENTINELS)]
+    types = ", ".join(f"{literal(name)}: 'varchar'" for name in names)
+    return (
+        f"select * from read_csv({literal(path)}, auto_detect = false, header = false, skip = 1, "
+        f"delim = {literal(delimiter)}, quote = '\"', escape = '\"', encoding = {literal(encoding)}, "
+        f"null_padding = true, strict_mode = true, parallel = {str(parallel).lower()}, "
+        f"nullstr = '\x01never', columns = {{{types}}})"
+    )
+
+
+SENTINELS = 8
+"""Columns read beyond the declared ones: a row up to this much too long is rejected by itself, not with its file."""

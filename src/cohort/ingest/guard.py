@@ -1,0 +1,317 @@
+"""An independent look at the raw bytes of a delimited text file, before any parser is believed.
+
+CSV readers, strict ones included, load some malformed files silently wrong. This pass knows nothing of columns or
+types. It counts physical lines, checks every quote, line end and character, and hashes the content; the loader then
+asserts that the parser accounts for exactly these lines. Memory is one block, whatever the size of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import stat
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import numpy.typing as npt
+
+from cohort.errors import InputRefusedError
+
+BLOCK = 1 << 23
+MAX_LINE = 2_000_000
+"""Longest physical line in bytes; the reader's own limit is 2,097,152."""
+MAX_COLUMNS = 4096
+_NEWLINE, _RETURN, _QUOTE = 10, 13, 34
+_BOM = b"\xef\xbb\xbf"
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a supplier writes delimited text: one ASCII delimiter, quote ``"`` doubled inside quotes, an encoding."""
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What the bytes of one file say.
+
+    ``bytes`` is the size on disk, ``sha256`` the hash of the content after decompression, ``lines`` all physical
+    lines, ``continuation`` those that start inside quotes, ``columns`` the names in the first line. Of Parquet, with
+    rows and a footer, ``lines`` are the rows and ``kinds`` says what its columns are.
+    """
+
+    path: Path
+    bytes: int
+    sha256: str
+    columns: tuple[str, ...]
+    lines: int
+    blank: int
+    continuation: int
+    state: tuple[int, ...] = field(repr=False)
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def header(self) -> int:
+        """Return the number of lines that are the header."""
+        return 0 if self.kinds else 1
+
+    @property
+    def records(self) -> int:
+        """Return the number of data records, the header excluded."""
+        return self.lines - self.header - self.blank - self.continuation
+
+
+@dataclass(slots=True)
+class _Scan:
+    """Running state of the pass: totals so far, and whether the next block starts inside quotes."""
+
+    name: str
+    dialect: Dialect
+    lines: int = 0
+    blank: int = 0
+    continuation: int = 0
+    crlf: bool | None = None
+    inside: int = 0
+
+    def refuse(self, problem: str, block: bytes, position: int) -> InputRefusedError:
+        line = self.lines + block.count(b"\n", 0, position) + 1
+        return InputRefusedError(
+            f"{self.name}, line {line}: {problem}; nothing was loaded. Ask the supplier for the file again"
+        )
+
+    def feed(self, block: bytes) -> npt.NDArray[np.int64]:
+        """Check one block of whole lines; return which of them (0 = its first) start a record."""
+        self._check_characters(block)
+        data = np.frombuffer(block, np.uint8)
+        ends = np.flatnonzero(data == _NEWLINE)
+        if not block.endswith(b"\n"):
+            ends = np.append(ends, len(block))
+        starts = np.concatenate(([0], ends[:-1] + 1))
+        starts_inside = (
+            self._check_quotes(block, data, ends) if self.inside or b'"' in block else np.zeros(len(ends), bool)
+        )
+        length = ends - starts
+        if int(length.max()) > MAX_LINE:
+            raise self.refuse(f"more than {MAX_LINE:,} bytes", block, int(starts[length.argmax()]))
+        empty = (length == 0) | ((length == 1) & (data[np.minimum(starts, len(data) - 1)] == _RETURN))
+        record = ~starts_inside & ~empty
+        self._check_line_ends(block, data, ends, starts_inside)
+        self.lines += len(ends)
+        self.continuation += int(starts_inside.sum())
+        self.blank += int((empty & ~starts_inside).sum())
+        return np.flatnonzero(record)
+
+    def _check_characters(self, block: bytes) -> None:
+        if (position := block.find(b"\0")) >= 0:
+            raise self.refuse("a NUL byte", block, position)
+        if self.dialect.encoding == "utf-8" and not block.isascii():
+            try:
+                block.decode("utf-8")
+            except UnicodeDecodeError as error:
+                position = error.start
+                raise self.refuse("a byte that is not UTF-8, the declared encoding", block, position) from None
+
+    def _check_line_ends(
+        self,
+        block: bytes,
+        data: npt.NDArray[np.uint8],
+        ends: npt.NDArray[np.int64],
+        starts_inside: npt.NDArray[np.bool_],
+    ) -> None:
+        """Refuse bare carriage returns, and line ends of two kinds (inside quotes either may stand)."""
+        returns = block.count(b"\r")
+        if returns and returns != block.count(b"\r\n"):
+            raise self.refuse("a carriage return without a line feed", block, _bare_return(block))
+        if not returns and not self.crlf:
+            self.crlf = False
+            return
+        ended_inside = np.append(starts_inside[1:], bool(self.inside))
+        outside = ends[~ended_inside & (ends < len(block))]
+        with_return = (outside > 0) & (data[outside - 1] == _RETURN)
+        if self.crlf is None and len(outside):
+            self.crlf = bool(with_return[0])
+        other = outside[with_return != bool(self.crlf)]
+        if len(other):
+            raise self.refuse("a line end of another kind than before", block, int(other[0]))
+
+    def _check_quotes(
+        self, block: bytes, data: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.bool_]:
+        """Check that every quote opens or closes a whole field; return which lines start inside quotes.
+
+        Quotes alternate between opening and closing; a doubled quote closes and opens again at once. So an opening
+        quote must follow a delimiter, a line start or a closing quote, and a closing one must precede a delimiter,
+        a line end or an opening quote.
+        """
+        quotes = np.flatnonzero(data == _QUOTE)
+        opening, closing = quotes[self.inside :: 2], quotes[1 - self.inside :: 2]
+        edge = np.array([_NEWLINE], np.uint8)
+        padded = np.concatenate((edge, data, edge))
+        before, after = padded[opening], padded[closing + 2]
+        delimiter = ord(self.dialect.delimiter)
+        bad_opening = opening[~np.isin(before, (delimiter, _NEWLINE, _QUOTE))]
+        bad_closing = closing[~np.isin(after, (delimiter, _NEWLINE, _RETURN, _QUOTE))]
+        bad = np.concatenate((bad_opening, bad_closing))
+        if len(bad):
+            raise self.refuse("a quote inside an unquoted field, or text after a closing quote", block, int(bad.min()))
+        inside = (self.inside + np.searchsorted(quotes, ends)) % 2 == 1
+        starts_inside = np.concatenate(([bool(self.inside)], inside[:-1]))
+        self.inside = int(inside[-1])
+        return starts_inside
+
+
+def inspect(path: Path, dialect: Dialect, progress: Callable[[int], None] | None = None) -> Inspection:
+    """Read a file once, byte by byte, and say what is in it.
+
+    Parameters
+    ----------
+    path
+        A regular file, plain or gzip (by its first two bytes).
+    dialect
+        Delimiter and encoding that the layout declares.
+    progress
+        Called with the number of bytes on disk read so far.
+
+    Raises
+    ------
+    InputRefusedError
+        If the file is empty, truncated, not what the dialect says, or breaks a quoting rule; names file and line.
+    """
+    state = file_state(path)
+    scan, digest = _Scan(path.name, dialect), hashlib.sha256()
+    columns: tuple[str, ...] = ()
+    ended = False
+    for block in _blocks(path, progress):
+        digest.update(block)
+        first = scan.lines == 0
+        content = block.removeprefix(_BOM) if first else block
+        if not content:
+            break
+        header = content[: content.find(b"\n") + 1] or content
+        if first:
+            _check_header(header, scan)
+        ended = block.endswith(b"\n")
+        scan.feed(content)
+        if first:
+            columns = _columns(header, path, dialect)
+    _check_end(path, scan, ended, bool(columns))
+    if file_state(path) != state:
+        raise InputRefusedError(f"{path.name} changed while it was read; wait until its delivery has ended")
+    return Inspection(
+        path, path.stat().st_size, digest.hexdigest(), columns, scan.lines, scan.blank, scan.continuation, state
+    )
+
+
+def record_lines(inspection: Inspection, dialect: Dialect, records: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the physical line (1 = header) on which each record (0 = first after the header) starts."""
+    if inspection.blank == inspection.continuation == 0:
+        return records + 1 + inspection.header
+    scan, seen, found = _Scan(inspection.path.name, dialect), 0, np.zeros(len(records), np.int64)
+    for block in _blocks(inspection.path, None):
+        first = scan.lines
+        starts = scan.feed(block.removeprefix(_BOM) if first == 0 else block) + first + 1
+        here = (records + 1 >= seen) & (records + 1 < seen + len(starts))  # + 1: the header is a record of the bytes
+        found[here] = starts[records[here] + 1 - seen]
+        seen += len(starts)
+    return found
+
+
+def file_state(path: Path) -> tuple[int, ...]:
+    """Return device, inode, size and modification time, which change when a file is replaced or grows."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise InputRefusedError(f"{path.name} is not a regular file")
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def is_gzip(path: Path) -> bool:
+    """Return whether a file starts as gzip does, whatever its name says."""
+    with path.open("rb") as handle:
+        return handle.read(2) == b"\x1f\x8b"
+
+
+def _blocks(path: Path, progress: Callable[[int], None] | None) -> Iterator[bytes]:
+    """Yield blocks of whole lines; only the last may lack its line end."""
+    rest = b""
+    with ExitStack() as stack:
+        raw = stack.enter_context(path.open("rb"))
+        stream: IO[bytes] | gzip.GzipFile = raw
+        if is_gzip(path):
+            stream = stack.enter_context(gzip.GzipFile(fileobj=raw))
+        try:
+            while chunk := stream.read(BLOCK):
+                rest += chunk
+                cut = rest.rfind(b"\n") + 1
+                if len(rest) - cut > MAX_LINE:
+                    raise InputRefusedError(f"{path.name} has a line of more than {MAX_LINE:,} bytes")
+                if cut:
+                    yield rest[:cut]
+                rest = rest[cut:]
+                if progress:
+                    progress(raw.tell())
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            raise InputRefusedError(f"{path.name} is a damaged or truncated gzip file; fetch it again") from None
+    if rest:
+        yield rest
+
+
+def _check_header(line: bytes, scan: _Scan) -> None:
+    """Refuse a header that is UTF-16 or has a stray quote, which would swallow the records below it."""
+    if line.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise scan.refuse("a UTF-16 byte order mark; the layout declares " + scan.dialect.encoding, line, 0)
+    if line.count(b'"') % 2:
+        raise scan.refuse("an unbalanced quote in the header", line, 0)
+
+
+def _columns(line: bytes, path: Path, dialect: Dialect) -> tuple[str, ...]:
+    """Return the names in the header line."""
+    text = line.decode(dialect.encoding).rstrip("\r\n")
+    try:
+        names = tuple(name.strip() for name in next(csv.reader([text], delimiter=dialect.delimiter), []))
+    except csv.Error:
+        names = ()
+    if not names or len(names) > MAX_COLUMNS:
+        raise InputRefusedError(f"{path.name}: the first line is not a header of 1 to {MAX_COLUMNS:,} columns")
+    return names
+
+
+def _check_end(path: Path, scan: _Scan, ended: bool, any_content: bool) -> None:
+    """Refuse a file that stops half-way: in quotes, or without the final line end or a count that proves it whole."""
+    if not any_content:
+        raise InputRefusedError(f"{path.name} is empty, without even a header; fetch it again")
+    if scan.inside:
+        raise InputRefusedError(f"{path.name} ends inside a quoted field: a stray quote, or the file is truncated")
+    declared = _sidecar_count(path)
+    records = scan.lines - 1 - scan.blank - scan.continuation
+    if declared is not None and declared != records:
+        raise InputRefusedError(f"{path.name} has {records:,} records, its count file says {declared:,}")
+    if declared is None and not ended:
+        raise InputRefusedError(
+            f"{path.name} does not end with a line end, so it may be truncated; fetch it again, "
+            f"or put the number of its records into {path.name}.count"
+        )
+
+
+def _sidecar_count(path: Path) -> int | None:
+    """Return the number of records that ``<name>.count`` beside the file states."""
+    try:
+        return int(path.with_name(path.name + ".count").read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        raise InputRefusedError(f"{path.name}.count does not hold a single whole number") from None
+
+
+def _bare_return(block: bytes) -> int:
+    position = block.find(b"\r")
+    while block[position + 1 : position + 2] == b"\n":
+        position = block.find(b"\r", position + 1)
+    return position

@@ -1,0 +1,90 @@
+"""Pseudonyms: supplier's identifiers become keyed 63-bit numbers at the door and go no further.
+
+``person_id`` is the first 63 bits of HMAC-SHA-256 (RFC 2104) of the identifier, trimmed of blanks, in UTF-8: the same
+in every increment and on every engine as long as the key is the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import stat
+from pathlib import Path
+
+from cohort.errors import InputRefusedError
+from cohort.ingest.engine import Connection, translated
+from cohort.ingest.layouts import shipped_sql
+from cohort.store.files import create_exclusively
+
+KEEP_IDS_KEY = b"cohort: identifiers are already pseudonyms (--keep-ids)"
+"""The published key of ``--keep-ids``: it spreads identifiers over buckets and protects nothing."""
+
+SHORTEST_KEY = 32
+_BLOCK = 64  # of SHA-256, in bytes
+
+
+def read_key(store: Path, key_file: str | Path | None, keep_ids: bool) -> bytes:
+    """Return the key: the published one, the one in ``key_file``, or the store's own, made on first use.
+
+    Raises
+    ------
+    InputRefusedError
+        If the key file is absent, readable by others, or shorter than 32 bytes.
+    """
+    if keep_ids and key_file is not None:
+        raise InputRefusedError("--keep-ids and --key-file exclude each other; give one")
+    if keep_ids:
+        return KEEP_IDS_KEY
+    if key_file is not None:
+        return _checked(Path(key_file))
+    own = store / "private" / "key"
+    if not own.exists():
+        create_exclusively(own, secrets.token_bytes(SHORTEST_KEY))
+    return _checked(own)
+
+
+def key_id(key: bytes) -> str:
+    """Return a name for the key that does not give it away."""
+    return hashlib.sha256(b"cohort key id\0" + key).hexdigest()[:16]
+
+
+def make_pseudonyms(connection: Connection, key: bytes) -> None:
+    """Create table ``pseudonym`` (person, person_id, unclean) from the distinct identifiers in ``identifier``.
+
+    Raises
+    ------
+    InputRefusedError
+        If two identifiers share a pseudonym.
+    """
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    pads = {"inner": bytes(byte ^ 0x36 for byte in block), "outer": bytes(byte ^ 0x5C for byte in block)}
+    with translated("pseudonyms"):
+        connection.execute("create table pseudonym as " + shipped_sql("ingest/pseudonym.sql"), pads)
+        (collisions,) = connection.execute("select count(*) - count(distinct person_id) from pseudonym").fetchone() or (
+            0,
+        )
+    refuse_collisions(collisions)
+
+
+def refuse_collisions(collisions: int) -> None:
+    """Refuse to let two persons become one."""
+    if collisions:
+        raise InputRefusedError(
+            f"{collisions} identifiers share a pseudonym with another one; ingest with another key (--key-file)"
+        )
+
+
+def _checked(path: Path) -> bytes:
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise InputRefusedError(f"the key file {path} cannot be read: {error.strerror}") from None
+    with os.fdopen(handle, "rb") as file:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode) or stat.S_IMODE(mode) & 0o177:
+            raise InputRefusedError(f"the key file {path} must be a file of mode 0600; run chmod 600 on it")
+        key = file.read(4096)
+    if len(key) < SHORTEST_KEY:
+        raise InputRefusedError(f"the key in {path} has fewer than {SHORTEST_KEY} bytes; make one with a random source")
+    return key

@@ -1,0 +1,279 @@
+"""From files to typed, keyed rows: every record becomes a staged row, good or with the reason why it is rejected.
+
+Staged rows lie in Parquet below the private work folder, sorted by bucket, so that a bucket is a slice; a rejected
+one keeps its place with a reason code and is never dropped, so the count of rows can be held against the count of
+lines that the guard took from the raw bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from cohort.errors import InputRefusedError
+from cohort.ingest.engine import Connection, literal, quoted, read_csv, translated
+from cohort.ingest.guard import Inspection, file_state, record_lines
+from cohort.ingest.layouts import Layout
+from cohort.ingest.parquet import read_parquet
+from cohort.ingest.sources import Source, SourceColumn
+from cohort.store.manifest import InputFile
+from cohort.store.tables import LANES
+
+_SQL_TYPES = {
+    "person": "bigint",
+    "text": "varchar",
+    "file_name": "varchar",
+    "record": "bigint",
+    "date": "date",
+    "integer": "bigint",
+    "number": "double",
+}
+_NOT_IN_THE_HEADER = ("file_name", "record")
+_INTEGER, _NUMBER = r"[+-]?\d{1,18}", r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One file of an extract: its source table, what the guard saw, and where its declared columns stand."""
+
+    source: str
+    declared: Source
+    inspection: Inspection
+    positions: dict[str, int | None]
+
+    @classmethod
+    def match(cls, name: str, source: Source, inspection: Inspection) -> Delivery:
+        """Map the declared columns to the file's header by name, upper and lower case alike.
+
+        Raises
+        ------
+        InputRefusedError
+            If a column that is not optional is absent, or a name stands twice. Only names from the layout are
+            printed: the first line of a file without a header is a person's.
+        """
+        header = [column.lower() for column in inspection.columns]
+        columns = {name: column for name, column in source.expanded.items() if column.type not in _NOT_IN_THE_HEADER}
+        wanted = {column.named or name: column.optional for name, column in columns.items()}
+        wanted |= {column.within: False for column in columns.values() if column.within}
+        twice = [column for column in wanted if header.count(column.lower()) > 1]
+        if twice:
+            raise InputRefusedError(f"{inspection.path.name}: columns named twice in the header: {', '.join(twice)}")
+        positions = {name: header.index(name.lower()) if name.lower() in header else None for name in wanted}
+        missing = [name for name, at in positions.items() if at is None and not wanted[name]]
+        if missing:
+            raise InputRefusedError(
+                f"{inspection.path.name}: the header lacks {', '.join(missing)}; "
+                f"correct the file, or mark the column optional in the layout ({name})"
+            )
+        return cls(name, source, inspection, positions)
+
+    @property
+    def name(self) -> str:
+        """Return the file's base name."""
+        return self.inspection.path.name
+
+    def cells(self, layout: Layout) -> str:
+        """Return the query for the file's declared columns as text, under their declared names."""
+        chosen = [f"{self._cell(name, column)} as {quoted(name)}" for name, column in self.declared.expanded.items()]
+        if self.inspection.kinds:
+            used = {at for at in self.positions.values() if at is not None}
+            reader = read_parquet(self.inspection, used, layout.date_formats[0])
+            return f"select {', '.join(chosen)}, false as short_row, false as long_row from ({reader})"
+        width = len(self.inspection.columns)
+        reader = read_csv(
+            self.inspection.path,
+            width,
+            layout.dialect.delimiter,
+            layout.dialect.encoding,
+            parallel=self.inspection.continuation == 0,
+        )
+        chosen += [f"c{width - 1} is null as short_row", "beyond0 is not null as long_row"]
+        return f"select {', '.join(chosen)} from ({reader})"
+
+    def _cell(self, name: str, column: SourceColumn) -> str:
+        """Return the expression for the text of one declared column."""
+        if column.type == "file_name":
+            return literal(self.name)
+        if column.type == "record":
+            return f"{literal(self.inspection.sha256[:16])} || '/' || row_number() over ()"  # names may repeat
+        at = self.positions[column.named or name]
+        cell = "null::varchar" if at is None else f"c{at}"
+        if column.within:
+            return f"nullif(trim(c{self.positions[column.within]}), '') || '/' || nullif(trim({cell}), '')"
+        return cell
+
+
+def collect_identifiers(connection: Connection, deliveries: Sequence[Delivery], layout: Layout) -> None:
+    """Create table ``identifier``: the distinct identifiers of all files, trimmed."""
+    connection.execute("create table identifier (person varchar)")
+    parts = []
+    for delivery in deliveries:
+        if delivery.declared.person:
+            parts.append(f"select trim({quoted(delivery.declared.person)}) as person from ({delivery.cells(layout)})")
+    with translated("identifiers"):
+        union = " union all ".join(parts)
+        connection.execute(f"insert into identifier select distinct person from ({union}) where person <> ''")
+
+
+def stage(connection: Connection, delivery: Delivery, layout: Layout, buckets: int, target: Path) -> InputFile:
+    """Write one file's records to ``target``, typed and keyed, and return where its lines went.
+
+    Raises
+    ------
+    InputRefusedError
+        If the parser and the guard disagree about the number of records, or the file changed meanwhile.
+    """
+    order = "order by bucket" if buckets > 1 else ""
+    query = f"select *, {_bucket(delivery.declared.person, buckets)} as bucket from ({typed(delivery, layout)}) {order}"
+    with translated(delivery.name):
+        connection.execute(f"copy ({query}) to {literal(target)} (format parquet, compression snappy)")
+        reasons = connection.execute(
+            f"select reason, count(*) from read_parquet({literal(target)}) group by reason order by reason"
+        ).fetchall()
+    if file_state(delivery.inspection.path) != delivery.inspection.state:
+        raise InputRefusedError(f"{delivery.name} changed while it was read; wait until its delivery has ended")
+    return _account(delivery, dict(reasons))
+
+
+def _account(delivery: Delivery, reasons: dict[str | None, int]) -> InputFile:
+    loaded = reasons.pop(None, 0)
+    seen = delivery.inspection
+    account = InputFile(
+        source=delivery.source,
+        name=delivery.name,
+        bytes=seen.bytes,
+        sha256=seen.sha256,
+        lines=seen.lines,
+        header=seen.header,
+        blank=seen.blank,
+        continuation=seen.continuation,
+        loaded=loaded,
+        rejected=sum(reasons.values()),
+        reasons={str(reason): count for reason, count in reasons.items()},
+    )
+    if not account.adds_up:
+        raise InputRefusedError(
+            f"{delivery.name}: the reader found {account.loaded + account.rejected:,} records, its bytes hold "
+            f"{seen.records:,}; nothing was loaded. Check delimiter, quotes and line ends"
+        )
+    return account
+
+
+def write_rejects(connection: Connection, delivery: Delivery, layout: Layout, target: Path) -> None:
+    """Write the rejected records with file, line number, reason and raw cells, for the custodian's eyes only."""
+    with translated(delivery.name):
+        connection.execute(
+            "create or replace temp table rejected as select record, reason, cells from "
+            f"({typed(delivery, layout, keep_cells=True)}) where reason is not null order by record"
+        )
+        records = connection.execute("select record from rejected order by record").fetchnumpy()["record"]
+        lines = record_lines(delivery.inspection, layout.dialect, np.asarray(records, np.int64))
+        connection.register("reject_line", pl.DataFrame({"record": records, "line": lines}))
+        connection.execute(
+            f"copy (select {literal(delivery.name)} as file, line, reason, cells from rejected "
+            f"join reject_line using (record) order by line) to {literal(target)} (format parquet, compression zstd)"
+        )
+        connection.unregister("reject_line")
+        connection.execute("drop table rejected")
+
+
+def typed(delivery: Delivery, layout: Layout, keep_cells: bool = False) -> str:
+    """Return the query for a file's typed columns and ``reason``: null, or why the record is rejected.
+
+    A cell is typed by ``try_cast`` and must say the same thing when written back, so that `` 2020-1-5``, ``12E3`` and
+    ``20200101.0`` are not taken for what they are not. The identifier is replaced by its pseudonym.
+    """
+    columns, person = delivery.declared.expanded, delivery.declared.person
+    typing = [_typed_column(name, column, layout.date_formats) for name, column in columns.items()]
+    missing = ", ".join(literal(word) for word in ("", *layout.missing))
+    trimmed = [
+        f"case when trim({quoted(name)}) not in ({missing}) then trim({quoted(name)}) end as {quoted(name)}"
+        for name in columns
+    ]
+    join = f"left join pseudonym on pseudonym.person = cell.{quoted(person)}" if person else ""
+    cells = f", [{', '.join(f'cell.{quoted(name)}' for name in columns)}] as cells, record" if keep_cells else ""
+    # counted below the join, which keeps no order
+    record = ", row_number() over () - 1 as record" if keep_cells else ""
+    return (
+        f"select {', '.join(typing)}, {_reason(columns, person, layout.date_formats)} as reason{cells} "
+        f"from (select {', '.join(trimmed)}, short_row, long_row{record} from ({delivery.cells(layout)})) cell {join}"
+    )
+
+
+def _typed_column(name: str, column: SourceColumn, date_formats: Sequence[str]) -> str:
+    return f"{_typed_cell(name, column, date_formats)} as {quoted(name)}"
+
+
+def _typed_cell(name: str, column: SourceColumn, date_formats: Sequence[str]) -> str:
+    cell = f"cell.{quoted(name)}"
+    match column.type:
+        case "person" | "record":
+            return "pseudonym.person_id"
+        case "text" | "file_name":
+            if column.allowed:
+                return f"case when {cell} in ({', '.join(literal(word) for word in column.allowed)}) then {cell} end"
+            return cell
+        case "date":
+            return f"coalesce({', '.join(_date(cell, date_format) for date_format in date_formats)})"
+        case "integer":
+            return f"case when regexp_full_match({cell}, '{_INTEGER}') then try_cast({cell} as bigint) end"
+        case "number":
+            return f"case when regexp_full_match({cell}, '{_NUMBER}') then try_cast({cell} as double) end"
+
+
+def _date(cell: str, date_format: str) -> str:
+    if date_format == "%Y-%m-%d":  # the cast is several times faster than the general parser
+        return f"case when try_cast({cell} as date)::varchar = {cell} then try_cast({cell} as date) end"
+    text = literal(date_format)
+    parsed = f"try_strptime({cell}, {text})"
+    written, seen = f"strftime({parsed}, {text})", cell
+    if "%b" in date_format:  # suppliers write 01-JAN-2015 and 01-Jan-2015
+        written, seen = f"upper({written})", f"upper({seen})"
+    return f"case when {written} = {seen} then {parsed}::date end"
+
+
+def _reason(columns: dict[str, SourceColumn], person: str | None, date_formats: Sequence[str]) -> str:
+    """Return the expression for the first reason to reject a record, null if there is none."""
+    tests = [("cell.short_row", "short_row"), ("cell.long_row", "long_row")]
+    if person:
+        header = columns[person].named or person
+        tests += [
+            (f"cell.{quoted(person)} is null", f"missing:{header}"),
+            (f"lower(cell.{quoted(person)}) = {literal(header.lower())}", "repeated_header"),
+            ("pseudonym.unclean", f"invisible_character:{header}"),
+        ]
+    for name, column in columns.items():
+        header = column.named or name
+        if column.filled and column.type != "person":
+            tests.append((f"cell.{quoted(name)} is null", f"missing:{header}"))
+        if column.type in ("date", "integer", "number") or column.allowed:
+            unreadable = f"cell.{quoted(name)} is not null and {_typed_cell(name, column, date_formats)} is null"
+            tests.append((unreadable, f"unreadable:{header}"))
+    return "case " + " ".join(f"when {test} then {literal(reason)}" for test, reason in tests) + " end"
+
+
+def _bucket(person: str | None, buckets: int) -> str:
+    """Return the expression for the bucket, as `cohort.store.tables.bucket` deals them; null = every bucket's."""
+    return f"({quoted(person)} % {LANES} % {buckets})::smallint" if person else "null::smallint"
+
+
+def create_views(connection: Connection, staged: dict[str, list[Path]], layout: Layout, bucket: int) -> None:
+    """Let ``extract.<source>`` show the accepted rows of one bucket, and the layout's own views rest on them."""
+    for name, source in layout.sources.items():
+        files = ", ".join(literal(path) for path in staged[name])
+        columns = ", ".join(quoted(column) for column in source.expanded)
+        mine = f"and bucket = {bucket}" if source.person else ""
+        rows = f"select {columns} from read_parquet([{files}]) where reason is null {mine}" if files else _empty(source)
+        connection.execute(f"create or replace view extract.{quoted(name)} as {rows}")
+    for name, sql in layout.views.items():
+        with translated(f"layout {layout.name}, {name}.sql"):
+            connection.execute(f"create or replace view extract.{quoted(name)} as {sql}")
+
+
+def _empty(source: Source) -> str:
+    columns = [f"null::{_SQL_TYPES[column.type]} as {quoted(name)}" for name, column in source.expanded.items()]
+    return f"select {', '.join(columns)} where false"

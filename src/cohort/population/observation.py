@@ -1,0 +1,13 @@
+"""When a person is observed: enrolment spans with short gaps bridged."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from cohort.codes.records import Tables
+from cohort.features.intervals import union
+
+
+def spans(tables: Tables, bridge_days: int) -> pl.LazyFrame:
+    """Return person_id, start_date, end_date of observed spans, gaps of up to ``bridge_days`` days bridged."""
+    return union(tables["enrolment"], bridge_days=bridge_days)

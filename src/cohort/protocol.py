@@ -1,0 +1,98 @@
+"""The study in words: the protocol table, its definitions with their sources, and its codelists.
+
+Everything is printed from the study object, so the report cannot say anything else than what was run.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel
+
+from cohort.codes.codelist import Codelist
+from cohort.codes.reference import Codes
+
+if TYPE_CHECKING:
+    from cohort.study import Study
+
+Row = tuple[str, str, str]
+"""Section, item, text."""
+
+
+def protocol(study: Study) -> tuple[Row, ...]:
+    """Return the protocol table: every choice of the study that decides a number."""
+    return (
+        *_population(study),
+        *(("Follow-up", item, text) for item, text in _follow_up(study)),
+        *(("Outcome", item, text) for item, text in _outcome(study)),
+        *(("Covariates", covariate.label, covariate.text) for covariate in study.covariates),
+        *(("Analyses", f"{n}. {a.title}", a.text) for n, a in enumerate(study.analyses, start=1)),
+        (
+            "Release",
+            "smallest count shown",
+            str(study.disclosure.minimum) if study.disclosure.minimum else "no rule applied",
+        ),
+    )
+
+
+def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
+    """Yield name, text and sources of every definition the study uses, from the docstrings that document the code."""
+    parts = [study.outcome, *study.covariates, *study.analyses]
+    for kind in dict.fromkeys(type(part) for part in parts):
+        text, _, sources = inspect.cleandoc(kind.__doc__ or "").partition("References\n----------\n")
+        yield re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize(), _plain(text), _plain(sources)
+
+
+def codelists(study: Study) -> tuple[Codelist, ...]:
+    """Return every codelist the study names, each once, by name."""
+    found = {codes.codelist.sha256 + codes.name: codes.codelist for codes in _codes(study)}
+    return tuple(sorted(found.values(), key=lambda codelist: codelist.name))
+
+
+def _population(study: Study) -> Iterator[Row]:
+    entry = study.cohort.entry
+    assert entry is not None  # noqa: S101 -- a study without an entry cannot be made
+    yield "Population", "name", study.cohort.name
+    yield "Population", "index date", f"first {entry.record} that passes every requirement"
+    yield "Population", "candidates", entry.candidate_text()
+    for number, rule in enumerate(study.cohort.rules, start=1):
+        yield "Population", f"requirement {number}", rule.reason
+
+
+def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
+    end = study.cohort.end
+    yield "starts", f"after day {study.outcome.landmark}" if study.outcome.landmark else "on the index date"
+    ends = ["the outcome", "death", "the end of the data"]
+    if "disenrolment" in end.censor_at:
+        ends.append(f"the end of enrolment, gaps of up to {end.bridge_days} days bridged")
+    ends.extend(f"the first {record} after index" for record in end.censor_records)
+    if end.until:
+        ends.append(str(end.until))
+    if end.max_days:
+        ends.append(f"day {end.max_days}")
+    yield "ends at the earliest of", "; ".join(ends)
+
+
+def _outcome(study: Study) -> Iterator[tuple[str, str]]:
+    yield study.outcome.name.replace("_", " "), study.outcome.text
+    yield "competes with it", ", ".join(study.outcome.competing) or "nothing"
+
+
+def _plain(text: str) -> str:
+    """Return a docstring's prose without line breaks and code marks."""
+    return " ".join(text.replace("``", "").replace("`", "").split())
+
+
+def _codes(part: Any) -> Iterator[Codes]:
+    """Yield the codelist references anywhere in a study."""
+    if isinstance(part, Codes):
+        yield part
+    elif isinstance(part, BaseModel):
+        for _, value in part:
+            yield from _codes(value)
+    elif isinstance(part, tuple):
+        for value in part:
+            yield from _codes(value)

@@ -1,0 +1,173 @@
+"""The sections of the page that repeat: one per curve, per rate table and per model of the study."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import polars as pl
+from markupsafe import Markup
+
+from cohort.report.figures_curves import Series, axis_days, curves
+from cohort.report.figures_forest import Mark, forest
+from cohort.report.labels import Labels
+from cohort.report.numbers import days, interval, percent, ratio
+from cohort.report.tables import (
+    Row,
+    Table,
+    at_or_before,
+    by_term,
+    confidence,
+    curve_groups,
+    curve_table,
+    is_reference,
+    methods,
+    model_table,
+    other_table,
+    rate_table,
+    risk_lines,
+)
+from cohort.results.disclosure import Released
+from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates
+
+CURVES = {"cumulative_incidence": "Cumulative incidence", "survival": "Kaplan–Meier survival"}
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One figure or table with its heading; ``figure`` is inline SVG, ``data`` the numbers it draws."""
+
+    title: str
+    figure: Markup | None
+    data: Table | None
+    notes: tuple[str, ...]
+    refusals: tuple[str, ...] = ()
+
+
+def curve_sections(released: Released, labels: Labels) -> list[Section]:
+    """Return one section per analysis, estimand and outcome that was asked for as a curve."""
+    exact = released.rule.off
+    rows = released.estimates.frame.filter(pl.col("estimand").is_in(list(CURVES)))
+    return [
+        _curve_section(part, labels, exact=exact)
+        for part in rows.partition_by("analysis", "estimand", "outcome", maintain_order=True)
+    ]
+
+
+def rate_sections(estimates: Estimates, labels: Labels) -> list[Table]:
+    """Return one table per analysis of incidence rates."""
+    parts = estimates.select(estimand="incidence_rate").partition_by("analysis", "outcome", maintain_order=True)
+    return [rate_table(part, part["analysis"][0], labels) for part in parts]
+
+
+def model_sections(estimates: Estimates, labels: Labels) -> list[Section]:
+    """Return one section per model: forest plot and table."""
+    parts = estimates.frame.filter(pl.col("estimand").is_in(RATIOS)).partition_by(
+        "analysis", "outcome", maintain_order=True
+    )
+    return [_model_section(part, labels) for part in parts]
+
+
+def other_sections(estimates: Estimates, labels: Labels) -> list[Table]:
+    """Return one table per analysis of everything that has no section of its own: nothing is left unprinted."""
+    printed = [*CURVES, "incidence_rate", *RATIOS]
+    rows = estimates.frame.filter(pl.col("analysis") > 0, ~pl.col("estimand").is_in(printed))
+    return [
+        other_table(part, part["analysis"][0], labels) for part in rows.partition_by("analysis", maintain_order=True)
+    ]
+
+
+def _curve_section(rows: pl.DataFrame, labels: Labels, *, exact: bool) -> Section:
+    position, estimand, outcome = rows.select("analysis", "estimand", "outcome").row(0)
+    title = labels.title(position, CURVES[estimand]) + (f": {labels.term(outcome)}" if outcome else "")
+    refusals = _refusals(rows, position, labels)
+    if not curve_groups(rows):
+        return Section(title, None, None, methods(rows, labels, position), refusals)
+    times = axis_days(rows)
+    drawn = {
+        group: rows.filter((pl.col("group") == group) & pl.col("value").is_not_null()) for group in curve_groups(rows)
+    }
+    left = "Censored" if estimand == "survival" else "Left otherwise"
+    series = [
+        Series(
+            labels.group(position, group), part, risk_lines(part, times, left, exact=exact), labels.landmark(position)
+        )
+        for group, part in drawn.items()
+    ]
+    start = 1.0 if estimand == "survival" else 0.0
+    svg = curves(series, times, start=start, exact=exact, axis=CURVES[estimand], text=_curve_text(title, rows, labels))
+    notes = (*methods(rows, labels, position), *_risk_notes(left, exact=exact))
+    return Section(title, svg, curve_table(rows, position, times, labels), notes, refusals)
+
+
+def _risk_notes(left: str, *, exact: bool) -> tuple[str, ...]:
+    """Say what the numbers under the axis count."""
+    otherwise = "Left otherwise: censored, or another event came first. " if left == "Left otherwise" else ""
+    coarse = "as of the last released point before each day, blank where there is no newer one"
+    joined = "" if exact else "Dots are the released points; the lines only join them. "
+    return (f"{joined}{otherwise}Numbers under the axis are {'before the events of each day' if exact else coarse}.",)
+
+
+def _curve_text(title: str, rows: pl.DataFrame, labels: Labels) -> str:
+    """Say in words what the curve shows: each group's last estimate."""
+    said = []
+    for group in curve_groups(rows):
+        part = rows.filter(pl.col("group") == group)
+        last = at_or_before(part, part.filter(pl.col("value").is_not_null())["time"].max())  # type: ignore[arg-type]
+        if last is not None:
+            ends = interval(percent(last["lower"]), percent(last["upper"]))
+            name = labels.group(last["analysis"], group)
+            said.append(f"{name}: {percent(last['value'])} ({confidence(rows)} {ends}) at {days(last['time'])}")
+    return f"{title}. Curves by day since index with confidence bands. " + "; ".join(said) + "."
+
+
+def _refusals(rows: pl.DataFrame, position: int, labels: Labels) -> tuple[str, ...]:
+    """Say of each group without a curve why it has none."""
+    told = []
+    for group, status in (
+        rows.filter(~pl.col("status").str.starts_with("ok"))
+        .select("group", "status")
+        .unique()
+        .sort("group", "status")
+        .rows()
+    ):
+        why = (
+            "withheld by the release rule"
+            if status == SUPPRESSED
+            else status.removeprefix(NOT_ESTIMABLE).strip(": ").replace("_", " ")
+        )
+        told.append(f"{labels.group(position, group)}: {why}.")
+    return tuple(told)
+
+
+def _model_section(rows: pl.DataFrame, labels: Labels) -> Section:
+    position, outcome = rows.select("analysis", "outcome").row(0)
+    table = model_table(rows, position, labels)
+    marks = [mark for term, members in by_term(rows, labels) for mark in _marks(term, members, labels)]
+    drawn = [mark for mark in marks if mark.value is not None and mark.lower is not None]
+    title = labels.title(position, "Hazard ratios") + (f": {labels.term(outcome)}" if outcome else "")
+    if not drawn:
+        return Section(title, None, table, table.notes)
+    said = "; ".join(f"{mark.spoken}: {mark.text}" for mark in drawn)
+    text = f"{title}. Forest plot on a logarithmic axis, {confidence(rows)}. {said}."
+    return Section(title, forest(marks, "Hazard ratio, logarithmic axis", text), table, table.notes)
+
+
+def _marks(term: str, members: list[Row], labels: Labels) -> list[Mark]:
+    """Return what the forest plot draws for one term: a heading and its levels, or one line."""
+    name = labels.term(term)
+    if members[0]["category"] is None:
+        return [_mark(name, name, members[0])]
+    levels = [(labels.level(term, str(row["category"])), row) for row in members]
+    return [Mark(name, name), *(_mark(level, f"{name}, {level}", row, indent=True) for level, row in levels)]
+
+
+def _mark(label: str, spoken: str, row: Row, *, indent: bool = False) -> Mark:
+    if is_reference(row):
+        return Mark(label, spoken, 1.0, text="1 (reference)", indent=indent)
+    ends = (row["value"], row["lower"], row["upper"])
+    if any(end is None or not 0 < end < math.inf for end in ends):
+        why = "withheld" if row["status"] == SUPPRESSED else "not estimable"
+        return Mark(label, spoken, text=why, indent=indent)
+    value, lower, upper = ends
+    return Mark(label, spoken, value, lower, upper, f"{ratio(value)} ({interval(ratio(lower), ratio(upper))})", indent)

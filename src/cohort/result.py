@@ -1,0 +1,97 @@
+"""What a run gives back: released results, the analysis table for the data holder, and the report."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from cohort.errors import NotEstimableError
+from cohort.population.attrition import Attrition
+from cohort.protocol import codelists, definitions, protocol
+from cohort.results.analysis_table import AnalysisTable
+from cohort.results.disclosure import Released
+from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, Estimates
+from cohort.results.provenance import CodelistUsed, InputFile, Provenance, installed_versions
+from cohort.store.store import Store
+
+if TYPE_CHECKING:
+    from cohort.study import Study
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """One run of a study.
+
+    ``estimates`` and ``attrition`` have passed the release gate; ``table`` holds persons and stays with the data.
+    """
+
+    study: Study
+    table: AnalysisTable
+    released: Released
+    provenance: Provenance
+
+    @property
+    def estimates(self) -> Estimates:
+        """Return the released estimates."""
+        return self.released.estimates
+
+    @property
+    def attrition(self) -> Attrition:
+        """Return the released attrition."""
+        return self.released.attrition
+
+    def report(self, folder: str | Path) -> Path:
+        """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path."""
+        from cohort.report.document import Definition, ReportContent, write_report
+        from cohort.report.labels import AnalysisTitle
+
+        titles = [
+            AnalysisTitle(number, analysis.title, analysis.contrast, landmark=self.table.landmark)
+            for number, analysis in enumerate(self.study.analyses, start=1)
+        ]
+        content = ReportContent(
+            title=self.study.title,
+            protocol=protocol(self.study),
+            released=self.released,
+            provenance=self.provenance,
+            definitions=tuple(Definition(*row) for row in definitions(self.study)),
+            warnings=tuple(finding.message for finding in self.study.audit()),
+            labels={covariate.name: covariate.label for covariate in self.study.covariates},
+            analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
+        )
+        return write_report(content, Path(folder))
+
+    def raise_if_not_estimable(self) -> None:
+        """Raise if a model had no answer; the report stands and says so.
+
+        Raises
+        ------
+        NotEstimableError
+            Naming the analysis and the reason.
+        """
+        rows = self.estimates.frame.filter(pl.col("estimand").is_in(RATIOS))
+        for number, status in rows.select("analysis", "status").unique().sort("analysis", "status").iter_rows():
+            if status.startswith(NOT_ESTIMABLE):
+                raise NotEstimableError(f"analysis {number}: {status.removeprefix(NOT_ESTIMABLE).lstrip(': ')}")
+
+
+def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
+    """Return what the run was made from, and with what."""
+    manifest = store.manifest
+    used = [
+        CodelistUsed(c.name, c.version, c.rows.height, c.sha256, "; ".join(c.rows["source"].unique().sort()[:3]))
+        for c in codelists(study)
+    ]
+    return Provenance(
+        study_sha256=study.sha256,
+        store_sha256=manifest.fingerprint,
+        inputs=tuple(InputFile(file.name, file.sha256, file.bytes) for file in manifest.inputs),
+        codelists=tuple(used),
+        versions=installed_versions(),
+        started=started,
+        finished=dt.datetime.now(dt.UTC),
+    )

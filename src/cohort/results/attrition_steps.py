@@ -1,0 +1,49 @@
+"""Attrition that may leave: steps merged until no printed count is small."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from cohort.population.attrition import Attrition, Step
+
+
+def merge_steps(attrition: Attrition, minimum: int, withheld: Collection[int] = ()) -> Attrition:
+    """Merge attrition steps with their neighbours until no count is small.
+
+    Of every printed step the persons and entries removed and kept, and the entries beyond one a person, are 0 or at
+    least ``minimum``. Trailing steps that keep a few persons, or a number in ``withheld``, are left off.
+    """
+    printable = list(attrition.steps)
+    while printable and (0 < printable[-1].persons_kept < minimum or printable[-1].persons_kept in withheld):
+        printable.pop()
+    steps: list[list[Step]] = []
+    pending: list[Step] = []
+    for step in printable:
+        pending.append(step)
+        if _may_show(pending, minimum, first=not steps):
+            steps.append(pending)
+            pending = []
+    while pending and steps:
+        pending = steps.pop() + pending
+        if _may_show(pending, minimum, first=not steps):
+            steps.append(pending)
+            pending = []
+    return Attrition(tuple(_merged(part, first=number == 0) for number, part in enumerate(steps)))
+
+
+def _merged(steps: list[Step], *, first: bool) -> Step:
+    """Return several steps as one: what all removed and the last kept. The first step of a flow removes nobody."""
+    last = steps[-1]
+    persons = 0 if first else sum(step.persons_removed for step in steps)
+    removed = [step.entries_removed for step in steps]
+    entries = None if None in removed else 0 if first else sum(count for count in removed if count is not None)
+    return Step("; ".join(step.reason for step in steps), last.persons_kept, persons, last.entries_kept, entries)
+
+
+def _may_show(steps: list[Step], minimum: int, *, first: bool) -> bool:
+    """Return whether no count is small, nor the difference between entries and persons where both are printed."""
+    step = _merged(steps, first=first)
+    counts = [step.persons_kept, step.persons_removed]
+    for persons, entries in ((step.persons_kept, step.entries_kept), (step.persons_removed, step.entries_removed)):
+        counts += [] if entries is None else [entries, abs(entries - persons)]
+    return all(count == 0 or count >= minimum for count in counts)

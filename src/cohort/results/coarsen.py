@@ -1,0 +1,183 @@
+"""Curves that may leave: few points, each standing for enough events and enough censorings.
+
+Between two released points every count (events of each cause, censorings, late entries) is 0 or at least the
+minimum, and so is what remains after the last one. Curves that can be subtracted from each other share their points.
+The commonest outcome may have points in between, where only its own events and all who left otherwise are told
+apart; there its censorings go unprinted.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+CURVES = ("cumulative_incidence", "survival")
+CURVE_KEY = ("analysis", "estimand", "outcome", "group")
+Counts = npt.NDArray[np.int64]
+
+
+def coarsen(rows: pl.DataFrame, minimum: int, days: int) -> pl.DataFrame:
+    """Return the curves at the points that may be shown.
+
+    Parameters
+    ----------
+    rows
+        Curve rows of `Estimates` with numbers, of all curves that may be released.
+    minimum
+        Smallest count of persons that may be shown.
+    days
+        Points fall on multiples of so many days, so that no point is the date of an event.
+    """
+    kept = [rows.clear()]
+    for family in _families(rows):
+        joint = released_points(*_steps(family, apart=True), minimum, days)
+        leading = family.group_by("outcome").agg(pl.col("events").sum()).sort("events", "outcome")["outcome"][-1]
+        for part in family.partition_by("outcome", maintain_order=True):
+            finer = joint
+            if part["outcome"][0] == leading:
+                finer = released_points(*_steps(part, apart=False), minimum, days, joint)
+            curves = part.partition_by(CURVE_KEY, maintain_order=True)
+            kept += [_at_points(curve, finer, censored=finer == joint) for curve in curves]
+    return pl.concat(kept)
+
+
+def released_points(
+    happened: Counts, at_risk: Counts, minimum: int, days: int, joint: list[int] | None = None
+) -> list[int]:
+    """Choose days such that between any two, and after the last, every count is 0 or at least ``minimum``.
+
+    Parameters
+    ----------
+    happened, at_risk
+        Int64 of shape (last day + 1, counts) and (last day + 1, curves): what happened on each day, and the fewest
+        persons who were at risk on any day so far or are so at its end.
+    minimum, days
+        As in `coarsen`.
+    joint
+        Days that are points already, for which all this holds; the others go between them.
+    """
+    so_far = np.vstack([np.zeros((1, happened.shape[1]), np.int64), happened.cumsum(axis=0)])
+    may_end = _allowed(at_risk, minimum)
+    points: list[int] = []
+    for start, end in pairwise([-1, *(joint or []), len(happened) - 1]):
+        grid = range((start // days + 1) * days, end + 1, days)
+        news = {day for before, day in pairwise([start, *grid]) if (so_far[day + 1] != so_far[before + 1]).any()}
+        inner = [day for day in grid if day in news and may_end[day]]
+        points += _longest_path(so_far[[day + 1 for day in (start, *inner, end)]], inner, minimum)
+        points += [end] if end in (joint or []) else []
+    return sorted(set(points))
+
+
+def _longest_path(so_far: Counts, days: list[int], minimum: int) -> list[int]:
+    """Return as many of the days as can be points, reaching as far as possible first.
+
+    ``so_far`` holds the running counts at the start, on each of the days, and at the end, which is no point.
+    """
+    best, back = [0], [0]
+    for number in range(1, len(days) + 1):
+        change = so_far[number] - so_far[:number]
+        reachable = _allowed(change, minimum) & change.any(axis=1) & (np.array(best) >= 0)
+        steps = np.where(reachable, best, -1)
+        back.append(int(steps.argmax()))
+        best.append(int(steps.max()) + 1 if reachable.any() else -1)
+    rest = _allowed(so_far[-1] - so_far[:-1], minimum) & (np.array(best) >= 0)
+    at = int(np.flatnonzero(rest)[-1]) if rest.any() else 0
+    path = []
+    while at > 0:
+        path.append(days[at - 1])
+        at = back[at]
+    return path[::-1]
+
+
+def _allowed(counts: Counts, minimum: int) -> npt.NDArray[np.bool_]:
+    """Return, row by row, whether every count is 0 or at least ``minimum`` either way."""
+    sizes = np.abs(counts)
+    allowed: npt.NDArray[np.bool_] = ((sizes == 0) | (sizes >= minimum)).all(axis=-1)
+    return allowed
+
+
+def _families(rows: pl.DataFrame) -> list[pl.DataFrame]:
+    """Return the curves in sets that share their points.
+
+    Groups of one partition cannot be subtracted from each other; a curve of all persons, or a second partition, can
+    be subtracted from their sum.
+    """
+    partitions = rows.group_by("analysis").agg(pl.col("group").unique().sort()).select("group").unique()
+    if partitions.height == 1 and "all" not in partitions["group"][0].to_list():
+        return rows.partition_by("group", maintain_order=True)
+    return [rows] if rows.height else []
+
+
+def _steps(family: pl.DataFrame, *, apart: bool) -> tuple[Counts, Counts]:
+    """Return, day by count, what happened on each day and who is at risk at its end.
+
+    ``apart`` tells censorings from other causes; otherwise both are persons who left without the event.
+    """
+    last = int(family.select(pl.col("time").max()).item())
+    columns = ("events", "censored", "other") if apart else ("events", "left")
+    counted = family.with_columns(
+        after=pl.col("n").shift(-1, fill_value=0).over(CURVE_KEY, order_by="time")
+    ).with_columns(left=pl.col("n") - pl.col("events") - pl.col("after"))
+    whole = counted.with_columns(other=pl.col("left") - pl.col("censored"), whole=pl.col("group") == "all")
+    curves = whole.partition_by(CURVE_KEY, maintain_order=True)
+    happened = [_by_day(curve, column, last) for curve in curves for column in columns]
+    happened += _differences(whole, columns[:2], last)
+    return np.column_stack(happened), np.column_stack([_fewest_at_risk(curve, last) for curve in curves])
+
+
+def _by_day(curve: pl.DataFrame, column: str, last: int) -> Counts:
+    counts = np.zeros(last + 1, np.int64)
+    np.add.at(counts, curve["time"].to_numpy(), curve[column].to_numpy())
+    return counts
+
+
+def _fewest_at_risk(curve: pl.DataFrame, last: int) -> Counts:
+    """Return, by day, the fewest persons at risk so far or left at its end; all leaving at once is not few.
+
+    A curve is cut where few remain: its last steps stand for single persons, even where nobody is left after them.
+    """
+    starts = np.append(curve["time"].to_numpy(), [last + 1])
+    sizes = np.append(curve["n"].to_numpy(), [0])
+    after = sizes[np.minimum(np.searchsorted(starts, np.arange(1, last + 2)), len(sizes) - 1)]
+    before = np.full(last + 1, np.iinfo(np.int64).max)
+    before[curve["time"].to_numpy()] = curve["n"].to_numpy()
+    fewest = np.minimum.accumulate(before)
+    return np.where(after == 0, fewest, np.minimum(after, fewest))
+
+
+def _differences(family: pl.DataFrame, columns: tuple[str, ...], last: int) -> list[Counts]:
+    """Return counts that a reader gets by subtracting curves.
+
+    The same persons counted twice (censorings that one curve takes as deaths), and one partition's sum less
+    another's, which leaves the groups that are withheld.
+    """
+    found = []
+    events, leaving = columns
+    for column, same in ((events, ["group", "outcome"]), (leaving, ["group"])):
+        for curves in family.partition_by(same, maintain_order=True):
+            parts = curves.partition_by(CURVE_KEY, maintain_order=True)
+            found += _against_first([_by_day(part, column, last) for part in parts])
+    for curves in family.partition_by("outcome", maintain_order=True):
+        parts = curves.partition_by("analysis", "estimand", "whole", maintain_order=True)
+        for column in columns:
+            found += _against_first([_by_day(part, column, last) for part in parts])
+    return found
+
+
+def _against_first(counts: list[Counts]) -> list[Counts]:
+    return [counts[0] - other for other in counts[1:]]
+
+
+def _at_points(curve: pl.DataFrame, points: list[int], *, censored: bool) -> pl.DataFrame:
+    """Return one curve at the points: the estimate of the last day up to each, the counts since the point before."""
+    point = pl.Series("point", np.searchsorted(points, curve["time"].to_numpy()), dtype=pl.Int64)
+    kept = curve.with_columns(point).filter(pl.col("point") < len(points))
+    last = pl.col("value", "std_error", "lower", "upper", "level", "unit", "method", "status").last()
+    counts = (pl.col("n").first(), pl.col("events").sum(), pl.col("censored").sum(), pl.col("person_days").first())
+    joined = kept.group_by("point", *CURVE_KEY, "term", "category", maintain_order=True).agg(last, *counts)
+    days = pl.Series("time", points, dtype=pl.Int64).gather(joined["point"])
+    shown = joined.with_columns(days, pl.col("censored") if censored else pl.lit(None, pl.Int64).alias("censored"))
+    return shown.select(curve.columns)

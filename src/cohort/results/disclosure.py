@@ -1,0 +1,117 @@
+"""The release gate: the only door through which a number leaves.
+
+`release` takes all results of a study together, since what one table hides another can give away, and returns a
+`Released`; the report and the writers accept nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict, Field
+
+from cohort.population.attrition import Attrition
+from cohort.results import withhold
+from cohort.results.attrition_steps import merge_steps
+from cohort.results.cells import cells_to_hide
+from cohort.results.estimates import ALL, COUNTS_SUPPRESSED, SUPPRESSED, Estimates
+from cohort.results.families import ROW, family_ledger
+
+
+class DisclosureRule(BaseModel):
+    """What may leave; see `release` for what follows from it. ``minimum=0`` switches the rule off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    minimum: Annotated[int, Field(ge=0, description="smallest count of persons that may be shown; 0 = rule off")] = 11
+    show_zero: Annotated[bool, Field(description="whether a true 0 may be shown")] = True
+    curve_days: Annotated[int, Field(ge=1, description="released curve points fall on multiples of so many days")] = 5
+    significant_digits: Annotated[int, Field(ge=2, le=15, description="digits of model estimates")] = 4
+
+    @property
+    def off(self) -> bool:
+        """Whether everything is let through."""
+        return self.minimum == 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Released:
+    """What passed the gate, the rule it passed, how many rows were withheld, and what else was done to it."""
+
+    estimates: Estimates
+    attrition: Attrition
+    rule: DisclosureRule
+    n_suppressed: int
+    notes: tuple[str, ...]
+
+
+def release(estimates: Estimates, attrition: Attrition, rule: DisclosureRule) -> Released:
+    """Apply the rule to all results of a study.
+
+    1. A count of persons from 1 to ``minimum - 1`` is withheld, and so is the count of the others (N - n); 0 may be
+       shown unless the rule says otherwise.
+    2. A statistic goes with the counts it can be solved for: proportion, mean, standard deviation, standardised
+       difference, rate and its interval, curve, hazard ratio with few events in a level or in the reference.
+    3. Levels, groups and totals are audited together (`cells_to_hide`) and neighbours withheld until every small
+       count could be one of ``minimum`` or more.
+    4. Attrition steps are merged until every count removed and kept is 0 or at least ``minimum``.
+    5. Curves keep few points, with 0 or at least ``minimum`` of everything between them (`coarsen`).
+    6. Means, curves and model estimates leave with digits that do not narrow a count further (`round_statistics`).
+    """
+    if rule.off:
+        return Released(estimates, attrition, rule, 0, ())
+    frame = estimates.frame.with_row_index(ROW).cast({ROW: pl.Int64})
+    judged = withhold.withhold_unjudged(frame)
+    ledger = family_ledger(judged.filter(pl.col("status") != SUPPRESSED))
+    ledger.prices |= {
+        f"persons|{step.persons_kept}": len(frame) for step in attrition.steps[-1:]
+    }  # the flow ends there
+    hidden = cells_to_hide(ledger, rule.minimum, rule.show_zero)
+    kept = withhold.withhold_rows(judged, ledger.rows_of(hidden))
+    gated = withhold.withhold_sizes(withhold.withhold_scarce_means(kept, rule.minimum), attrition, rule.minimum)
+    curves = withhold.release_curves(gated, rule.minimum, rule.curve_days)
+    final = Estimates.from_rows(withhold.round_statistics(curves, rule.minimum, rule.significant_digits))
+    steps = merge_steps(attrition, rule.minimum, {ledger.values[key] for key in hidden if key.startswith("persons|")})
+    withheld = final.frame.filter(pl.col("status").is_in([SUPPRESSED, COUNTS_SUPPRESSED])).height
+    unjudged = judged.filter(pl.col("status") == SUPPRESSED).height
+    released = Released(final, steps, rule, withheld, ())
+    return replace(released, notes=_notes(estimates, attrition, released, unjudged))
+
+
+def _notes(estimates: Estimates, attrition: Attrition, released: Released, unjudged: int) -> tuple[str, ...]:
+    """Say what was done besides withholding, in sentences for the report."""
+    before, after = (table.frame["time"].count() for table in (estimates, released.estimates))
+    merged = len(attrition.steps) - len(released.attrition.steps)
+    counts = released.estimates.frame.filter(pl.col("status") == COUNTS_SUPPRESSED).height
+    whole = _whole_groups(released.estimates)
+    rule = released.rule
+    said = (
+        (merged, f"{merged} of {len(attrition.steps)} attrition steps were merged with a neighbour or left off."),
+        (
+            before,
+            f"Curves keep {after} of {before} points, on multiples of {rule.curve_days} days: between two points of a "
+            f"curve lie 0 or at least {rule.minimum} events and 0 or at least {rule.minimum} who left otherwise.",
+        ),
+        (unjudged, f"{unjudged} rows were withheld because they came without the counts to judge them by."),
+        (counts, f"Of {counts} rows only the counts were withheld: they differ from the cohort's by a few persons."),
+        (
+            whole,
+            f"{whole} cells of Table 1 hold everybody or nobody of a group: such a cell says something of each of its "
+            "members. Consider whether that may be known.",
+        ),
+    )
+    return tuple(text for happened, text in said if happened)
+
+
+def _whole_groups(final: Estimates) -> int:
+    """Count levels that hold all or none of a group: 0 % and 100 % tell of every member.
+
+    The grouping variable itself, all or none in every group, is left out.
+    """
+    table = final.select(analysis=0, estimand="proportion")
+    shares = table.filter(pl.col("group") != ALL, pl.col("value").is_not_null())
+    whole = pl.col("value").is_in([0.0, 1.0])
+    shares = shares.filter(~whole.all().over("term"))
+    return shares.filter(whole).height

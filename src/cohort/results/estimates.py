@@ -1,0 +1,136 @@
+"""Estimates: every number of a study in one long tidy table, one row per number.
+
+Tables, figures, the release gate and the files on disk read only this table. Rows are in one explicit order and
+files are written so that the same content is the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cohort.errors import CohortError
+
+SCHEMA = pl.Schema(
+    {
+        "analysis": pl.Int64(),  # position in the study; 0 is Table 1
+        "estimand": pl.String(),
+        "outcome": pl.String(),
+        "group": pl.String(),  # value of `by`, "all" without
+        "term": pl.String(),  # Table 1 variable or model term
+        "category": pl.String(),  # level of a categorical term
+        "time": pl.Int64(),  # days since index
+        "value": pl.Float64(),
+        "std_error": pl.Float64(),
+        "lower": pl.Float64(),
+        "upper": pl.Float64(),
+        "level": pl.Float64(),  # confidence level
+        "n": pl.Int64(),  # persons in the group or level; at risk on curves
+        "events": pl.Int64(),
+        "censored": pl.Int64(),
+        "person_days": pl.Int64(),
+        "unit": pl.String(),
+        "method": pl.String(),
+        "status": pl.String(),
+    }
+)
+KEY = ("analysis", "estimand", "outcome", "term", "category", "group", "time")
+NUMBERS = ("value", "std_error", "lower", "upper", "n", "events", "censored", "person_days")
+RATIOS = ("hazard_ratio", "subdistribution_hazard_ratio")
+"""The estimands of regression models."""
+ALL = "all"
+OK, SUPPRESSED, NOT_ESTIMABLE = "ok", "suppressed", "not_estimable"
+COUNTS_SUPPRESSED = "ok, counts suppressed"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimates:
+    """The one long table of results, sorted by `KEY`, nulls first.
+
+    On ``survival`` and ``cumulative_incidence`` rows ``n`` counts those at risk on ``time`` (before its events), and
+    ``events`` and ``censored`` those since the row before. On ``hazard_ratio`` rows with a ``category`` ``n`` and
+    ``events`` are of that level; the reference level has a row of its own, with value 1 and no standard error.
+    ``status`` is ``ok``, ``suppressed`` (no numbers), ``ok, counts suppressed`` or ``not_estimable: reason``.
+    """
+
+    frame: pl.DataFrame
+
+    def __post_init__(self) -> None:
+        """Assert the schema, that a row says what it is, and that no two rows say the same thing."""
+        if self.frame.schema != SCHEMA:
+            raise CohortError("estimates do not have the columns of `Estimates`; build them with Estimates.from_rows")
+        if self.frame.select(pl.col("analysis", "estimand", "group", "status").null_count()).sum_horizontal().item():
+            raise CohortError("estimates without analysis, estimand, group or status; please report this as a bug")
+        if self.frame.select(KEY).is_duplicated().any():
+            raise CohortError("two estimates with the same key; give each analysis of the study its own position")
+
+    @classmethod
+    def from_rows(cls, frame: pl.DataFrame, **constants: Any) -> Estimates:
+        """Build estimates from a frame with some of the columns.
+
+        Parameters
+        ----------
+        frame
+            Any of the columns of `SCHEMA`, castable to its types. A column that is absent becomes null, ``group``
+            becomes ``all`` and ``status`` becomes ``ok``; NaN becomes null.
+        constants
+            Columns with one value for all rows, such as ``analysis=1, estimand="survival"``.
+        """
+        unknown = (set(frame.columns) | set(constants)) - set(SCHEMA.names())
+        if unknown:
+            raise CohortError(f"estimates have no column {', '.join(sorted(unknown))}; they have {', '.join(SCHEMA)}")
+        given = frame.with_columns(pl.lit(value).alias(name) for name, value in constants.items())
+        filled = given.with_columns(
+            pl.lit(None).alias(name) for name in SCHEMA.names() if name not in given.columns
+        ).select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
+        return cls(
+            filled.with_columns(
+                pl.col("group").fill_null(ALL), pl.col("status").fill_null(OK), pl.col(pl.Float64).fill_nan(None)
+            ).sort(KEY)
+        )
+
+    @classmethod
+    def concat(cls, parts: Iterable[Estimates]) -> Estimates:
+        """Put the estimates of several analyses into one table."""
+        frames = [part.frame for part in parts]
+        return cls(pl.concat(frames).sort(KEY) if frames else SCHEMA.to_frame())
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the table."""
+        return self.frame
+
+    def select(self, *, analysis: int | None = None, estimand: str | None = None) -> pl.DataFrame:
+        """Return the rows of one analysis, of one estimand, or of both."""
+        wanted = [
+            pl.col(name) == value
+            for name, value in (("analysis", analysis), ("estimand", estimand))
+            if value is not None
+        ]
+        return self.frame.filter(*wanted) if wanted else self.frame
+
+    def write(self, folder: Path) -> tuple[Path, Path]:
+        """Write ``estimates.csv`` and ``estimates.parquet``: the same content is the same bytes.
+
+        Floats are written in the shortest form that reads back as the same number, null as an empty field. In the
+        CSV a text that a spreadsheet would run as a formula gets an apostrophe in front. Parquet carries no
+        statistics, so nothing about a withheld value can be read off a footer.
+        """
+        csv, parquet = folder / "estimates.csv", folder / "estimates.parquet"
+        write_csv(self.frame, csv)
+        self.frame.write_parquet(parquet, compression="zstd", statistics=False, row_group_size=1 << 20)
+        return csv, parquet
+
+
+def write_csv(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame as CSV whose text cells a spreadsheet shows and does not run."""
+    frame.with_columns(_inert(pl.col(pl.String))).write_csv(path)
+
+
+def _inert(text: pl.Expr) -> pl.Expr:
+    """Return text that no spreadsheet takes for a formula; numbers, with their sign, stay as they are."""
+    formula = text.str.contains(r"^[=+\-@\t\r]") & ~text.str.contains(r"^[+-]?[0-9.,]+$")
+    return pl.when(formula).then(pl.lit("'") + text).otherwise(text).name.keep()

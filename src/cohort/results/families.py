@@ -1,0 +1,185 @@
+"""Which counts of a result belong together: the families that the release gate audits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from cohort.results.cells import Ledger
+from cohort.results.coarsen import CURVES
+from cohort.results.estimates import ALL, RATIOS
+
+ROW = "row"
+"""Number of a row of estimates while it is at the gate."""
+_MISSING, _KNOWN = "(missing)", "(known)"
+_Rows = dict[str, list[int]]
+
+
+def family_ledger(frame: pl.DataFrame) -> Ledger:
+    """Return the counts of all results with the sums that join them.
+
+    Parameters
+    ----------
+    frame
+        Rows of `Estimates` with a column ``row`` (Int64) that numbers them.
+    """
+    ledger = Ledger()
+    _enter_table_one(ledger, frame.filter(pl.col("analysis") == 0))
+    rest = frame.filter(pl.col("analysis") > 0, pl.col("n").is_not_null())
+    for part in rest.filter(pl.col("estimand").is_in(CURVES)).partition_by("analysis", "estimand", maintain_order=True):
+        _enter_curves(ledger, part)
+    models = rest.filter(pl.col("estimand").is_in(RATIOS))
+    for part in models.partition_by("analysis", "outcome", "term", maintain_order=True):
+        _enter_model_term(ledger, part)
+    others = rest.filter(~pl.col("estimand").is_in([*CURVES, *RATIOS]))
+    for part in others.partition_by("analysis", "estimand", "outcome", "term", "category", "time", maintain_order=True):
+        _enter_groups(ledger, part, "group")
+    return ledger
+
+
+def _enter_table_one(ledger: Ledger, table: pl.DataFrame) -> None:
+    """Enter group sizes, and levels with missing values within each group and over groups."""
+    columns = table.filter(pl.col("estimand") != "standardised_difference")
+    sizes = {
+        row["group"]: int(row["value"])
+        for row in columns.filter(_is("count"), pl.col("term").is_null()).iter_rows(named=True)
+    }
+    keys = _split(ledger, "persons", sizes)
+    for group, part in _by(columns, "group").items():
+        if group in keys:  # no row of a column stands when its size is withheld
+            ledger.cell(keys[group], sizes[group], shown=part[ROW])
+    for term, part in _by(table.filter(pl.col("term").is_not_null()), "term").items():
+        _enter_variable(ledger, term, part, sizes, keys)
+
+
+def _enter_variable(
+    ledger: Ledger, term: str, part: pl.DataFrame, sizes: Mapping[str, int], keys: Mapping[str, str]
+) -> None:
+    """Enter one variable of Table 1: its levels, or known values of a number, and its missing values, by group."""
+    counts = {group: _level_counts(rows, sizes[group]) for group, rows in _by(part, "group").items() if group in sizes}
+    overall = counts.get(ALL, {})
+    whole = ledger.partition("persons", {name: n for name, (n, _, _) in overall.items()}) if overall else {}
+    cells: dict[str, list[str]] = {}
+    for group, levels in sorted(counts.items(), key=lambda item: item[0] != ALL):  # all persons first: the total
+        for name, (n, shown, needed) in levels.items():
+            key = whole.get(name) if group == ALL else None
+            cells.setdefault(name, []).append(
+                ledger.cell(key or f"{term}|{name}|{group}", n, shown, [*needed, *_contrasts(part, group, sizes)])
+            )
+        if group != ALL:
+            ledger.add_up(keys[group], [keys_of[-1] for keys_of in cells.values()])
+    for name in overall:  # without a column of all persons there is nothing to add up to
+        if len(cells[name]) > 1:
+            ledger.add_up(cells[name][0], cells[name][1:])
+
+
+def _level_counts(rows: pl.DataFrame, size: int) -> dict[str, tuple[int, list[int], list[int]]]:
+    """Return, by level, the count, the rows that show it, and the rows that need it."""
+    found: dict[str, tuple[int, list[int], list[int]]] = {}
+    for level, part in _by(rows.filter(pl.col("category").is_not_null()), "category").items():
+        found[level] = (int(part.filter(_is("count"))["value"].item()), part[ROW].to_list(), [])
+    missing = rows.filter(_is("missing"))
+    absent = int(missing["value"].item()) if missing.height else 0
+    if not found:
+        found[_KNOWN] = (size - absent, [], rows.filter(~_is("missing"))[ROW].to_list())
+    found[_MISSING] = (absent, missing[ROW].to_list(), [])
+    return found
+
+
+def _contrasts(part: pl.DataFrame, group: str, sizes: Mapping[str, int]) -> list[int]:
+    """Return the standardised differences that compare a group: its own, and all of them for the first group."""
+    contrasts = part.filter(_is("standardised_difference"))
+    own = contrasts.filter(pl.col("group") == group)
+    is_first = group != ALL and own.is_empty()
+    return (contrasts if is_first else own)[ROW].to_list()
+
+
+def _enter_curves(ledger: Ledger, part: pl.DataFrame) -> None:
+    """Enter persons, events by cause and censorings of the curves of one analysis."""
+    start = part.group_by("outcome", "group", maintain_order=True).agg(
+        pl.col("n").first(), pl.col("events", "censored").sum(), pl.col(ROW)
+    )
+    together: dict[str, list[str]] = {}
+    for curves in start.partition_by("outcome", maintain_order=True):
+        for group, key in _enter_groups(ledger, curves.explode(ROW), "group").items():
+            together.setdefault(group, []).append(key)
+    for group, curves in _by(start, "group").items():
+        n, censored, rows = curves["n"][0], curves["censored"][0], _rows_that_print_censorings(curves, start)
+        key = ledger.cell(f"censored|{part['analysis'][0]}|{part['estimand'][0]}|{group}", censored, shown=rows)
+        other = n - censored - sum(ledger.values[event] for event in together.get(group, []))
+        if other >= 0:
+            elsewhere = ledger.cell(f"other|{key}", other)
+            ledger.add_up(
+                _split(ledger, "persons", dict(zip(start["group"], start["n"], strict=True)))[group],
+                [*together.get(group, []), key, elsewhere],
+            )
+
+
+def _rows_that_print_censorings(curves: pl.DataFrame, start: pl.DataFrame) -> pl.Series:
+    """Return the rows of a group's curves that may print censorings apart from other causes.
+
+    The commonest outcome does so only at points where every other cause may be seen as well (`coarsen`): when a rare
+    competing cause is withheld, its events are among those who left otherwise, and the curve can stand.
+    """
+    if curves.height == 1:
+        return curves[ROW].explode()
+    leading = [side.group_by("outcome").agg(pl.col("events").sum()) for side in (curves, start)]
+    names = {side.sort("events", "outcome")["outcome"][-1] for side in leading}
+    return curves.filter(~pl.col("outcome").is_in(names if len(names) == 1 else []))[ROW].explode()
+
+
+def _enter_model_term(ledger: Ledger, part: pl.DataFrame) -> None:
+    """Enter the levels of one term of a model; without its reference level no ratio of the term stands."""
+    named = part.with_columns(pl.col("category").fill_null(ALL))
+    events = _enter_groups(ledger, named, "category")
+    reference = named.filter(pl.col("value") == 1, pl.col("std_error").is_null())
+    for level in reference["category"]:
+        if level in events:
+            ledger.cell(events[level], ledger.values[events[level]], needed=named[ROW])
+
+
+def _enter_groups(ledger: Ledger, part: pl.DataFrame, by: str) -> dict[str, str]:
+    """Enter persons, events and persons without the event of each group; return the keys of the events."""
+    first = part.group_by(by, maintain_order=True).agg(pl.col("n", "events").first(), pl.col(ROW))
+    rows: _Rows = dict(zip(first[by], first[ROW].to_list(), strict=True))
+    sizes = dict(zip(first[by], first["n"], strict=True))
+    persons = _split(ledger, "persons", sizes)
+    for name, key in persons.items():
+        ledger.cell(key, sizes[name], shown=rows[name])
+    happened = {name: events for name, events in zip(first[by], first["events"], strict=True) if events is not None}
+    kind = f"events of {part['outcome'][0]}"
+    events = _split(ledger, kind, happened)
+    others = []
+    for name, key in events.items():
+        ledger.cell(key, happened[name], shown=rows[name])
+        others.append(_enter_others(ledger, persons[name], key))
+    if ALL not in persons and len(others) == len(persons):
+        whole = _enter_others(ledger, f"persons|{sum(sizes.values())}", f"{kind}|{sum(happened.values())}")
+        ledger.add_up(whole, others)
+    return events
+
+
+def _enter_others(ledger: Ledger, persons: str, events: str) -> str:
+    """Enter those of the persons who had no event; recurrent events can outnumber persons and say nothing of them."""
+    left = ledger.values[persons] - ledger.values[events]
+    key = ledger.cell(f"without|{events}|{persons}", max(left, 0))
+    if left >= 0:
+        ledger.add_up(persons, [events, key])
+    return key
+
+
+def _split(ledger: Ledger, kind: str, counts: Mapping[str, int]) -> dict[str, str]:
+    """Enter groups as one partition and the column of all persons, where there is one, as its total."""
+    groups = {name: count for name, count in counts.items() if name != ALL}
+    keys = ledger.partition(kind, groups) if groups else {}
+    return {**keys, **ledger.partition(kind, {ALL: counts[ALL]})} if ALL in counts else dict(keys)
+
+
+def _by(frame: pl.DataFrame, column: str) -> dict[Any, pl.DataFrame]:
+    return {key[0]: part for key, part in frame.partition_by(column, maintain_order=True, as_dict=True).items()}
+
+
+def _is(estimand: str) -> pl.Expr:
+    return pl.col("estimand") == estimand

@@ -1,0 +1,43 @@
+"""Persons and events that one analysis has and another has not: the difference is a count as well."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from cohort.population.attrition import Attrition
+from cohort.results.coarsen import CURVE_KEY, CURVES
+from cohort.results.estimates import ALL, OK, RATIOS
+
+
+def analyses_a_few_off(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> set[int]:
+    """Return the analyses whose counts must not stand beside those of the rest of the study.
+
+    Compared are, by subtraction: all persons of an analysis with those of the flow and of Table 1, the persons of a
+    model's levels with the same levels in Table 1, and all events of a model with those of rates and curves of the
+    same outcome. Analyses are those positions where a difference is neither 0 nor ``minimum`` or more.
+    """
+    counts = _counts(frame.filter(pl.col("analysis") > 0, pl.col("status") == OK, pl.col("n").is_not_null()))
+    totals = counts.group_by("analysis", "estimand", "outcome", "term", "time", "whole").agg(
+        pl.col("n", "events").sum()
+    )
+    table = frame.filter(pl.col("analysis") == 0, pl.col("estimand") == "count", pl.col("group") == ALL)
+    whole = [*(step.persons_kept for step in attrition.steps[-1:]), *table.filter(pl.col("term").is_null())["value"]]
+    levels = table.select("term", "category", there=pl.col("value").cast(pl.Int64))
+    is_model = pl.col("estimand").is_in(RATIOS)
+    events = totals.filter(~is_model).select("outcome", there=pl.col("events"))
+    compared = [
+        *(totals.select("analysis", here="n", there=pl.lit(n).cast(pl.Int64)) for n in whole if n is not None),
+        counts.join(levels, on=["term", "category"]).select("analysis", here="n", there="there"),
+        totals.filter(is_model).join(events, on="outcome").select("analysis", here="events", there="there"),
+    ]
+    apart = (pl.col("here") - pl.col("there")).abs()
+    return set(pl.concat(compared).filter(apart > 0, apart < minimum)["analysis"])
+
+
+def _counts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return persons and events of each group, level and day; of a curve its first persons and all its events."""
+    columns = [*CURVE_KEY, "term", "category", "time", "n", "events"]
+    curve = rows.filter(pl.col("estimand").is_in(CURVES)).group_by(*CURVE_KEY, "term", "category", maintain_order=True)
+    collapsed = curve.agg(pl.col("n").first(), pl.col("events").sum()).with_columns(time=pl.lit(None, pl.Int64))
+    others = rows.filter(~pl.col("estimand").is_in(CURVES))
+    return pl.concat([collapsed.select(columns), others.select(columns)]).with_columns(whole=pl.col("group") == ALL)

@@ -1,0 +1,108 @@
+"""Files that are either whole or absent: private modes, temporary names, fsync, rename, and a lock per store."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cohort.errors import LockedError
+
+_CHUNK = 1 << 20
+
+
+@contextmanager
+def private_umask() -> Iterator[None]:
+    """Let nobody but the owner read what is written inside (umask 077)."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextmanager
+def locked(folder: Path, name: str = "lock") -> Iterator[None]:
+    """Hold the write lock of a store or of a result folder; the kernel drops it when the process ends, however it ends.
+
+    Raises
+    ------
+    LockedError
+        If another process is writing there.
+    """
+    handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise LockedError(f"another run is writing to {folder}; wait for it to end and run again") from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_file(path: Path) -> None:
+    """Make the bytes of a file durable."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its parents, each name made durable in the folder above it."""
+    if folder.is_dir():
+        return
+    make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Give a finished file its name: the bytes are durable before the name is, and the name before we return."""
+    sync_file(temporary)
+    temporary.rename(final)
+    sync_folder(final.parent)
+
+
+def create_exclusively(path: Path, content: bytes) -> None:
+    """Write a file that must not exist yet; it appears whole or not at all.
+
+    Raises
+    ------
+    FileExistsError
+        If the name is taken.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as handle:
+        handle.write(content)
+        handle.flush()
+        os.fsync(handle.fileno())
+    try:
+        # a hard link is refused when the name exists; a rename would silently replace it
+        os.link(temporary, path)
+    finally:
+        temporary.unlink()
+    sync_folder(path.parent)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as handle:
+        while chunk := handle.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

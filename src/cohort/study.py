@@ -1,0 +1,172 @@
+"""The study: the whole plan as one frozen object, built in Python or read from TOML; nothing is read until `run`."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import hashlib
+import json
+import operator
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import tomli_w
+from pydantic import Field, ValidationError, model_validator
+
+from cohort.audit import Finding, audit
+from cohort.codes.records import Tables
+from cohort.engines.local import Progress, map_buckets
+from cohort.errors import StudyError
+from cohort.features.covariates import Covariate
+from cohort.outcomes.outcome import Outcome
+from cohort.plan import BucketPart, codes_needed, run_bucket
+from cohort.population.cohort import Cohort
+from cohort.result import Result, trace
+from cohort.results.analyses import Analysis
+from cohort.results.analysis_table import AnalysisTable
+from cohort.results.disclosure import DisclosureRule, release
+from cohort.results.estimates import Estimates
+from cohort.results.table_one import count_table_one
+from cohort.spec import STUDY_FILE, Spec, describe, nearest
+from cohort.store.store import Store
+
+
+class Study(Spec):
+    """A cohort, its outcome, covariates, analyses, and the rule under which numbers may leave.
+
+    Two studies are equal, and have the same ``sha256``, when they say the same: whether they were written in Python
+    or TOML, and wherever their codelists were read from.
+    """
+
+    title: Annotated[str, Field(min_length=1, description="title of the report")]
+    cohort: Annotated[Cohort, Field(description="who is in, from when, until when")]
+    outcome: Annotated[Outcome, Field(description="the event, how it is dated, what competes with it")]
+    covariates: Annotated[tuple[Covariate, ...], Field(description="what is known about each entry")] = ()
+    analyses: Annotated[tuple[Analysis, ...], Field(description="what is estimated")] = ()
+    disclosure: Annotated[DisclosureRule, Field(description="what may leave")] = DisclosureRule()
+
+    def __init__(self, cohort: Cohort | None = None, /, **values: Any) -> None:
+        """Take the cohort by position; the title defaults to its name."""
+        if cohort is not None:
+            values = {"title": cohort.name, "cohort": cohort} | values
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise StudyError(describe(error, type(self))) from None
+
+    @model_validator(mode="after")
+    def _is_coherent(self) -> Self:
+        if self.cohort.entry is None:
+            raise ValueError("nobody can enter the cohort; add an entry (enter_at_first)")
+        names = [covariate.name for covariate in self.covariates]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two covariates are named {', '.join(sorted(repeated))}; give each its own name")
+        for number, analysis in enumerate(self.analyses, start=1):
+            for name in analysis.uses:
+                if name not in names:
+                    raise ValueError(f"analyses[{number}] uses {name!r}, which is no covariate; {nearest(name, names)}")
+            self._can_group(number, analysis.by)
+        return self
+
+    def _can_group(self, number: int, by: str | None) -> None:
+        if any(covariate.name == by and covariate.type == "integer" for covariate in self.covariates):
+            raise ValueError(
+                f"analyses[{number}] groups by {by!r}, which is a whole number; group by a yes/no covariate"
+            )
+
+    @classmethod
+    def from_toml(cls, path: str | Path) -> Study:
+        """Read a study file.
+
+        Raises
+        ------
+        StudyError
+            If the file cannot be read or says something impossible: the message names the file, the key, the repair.
+        """
+        path = Path(path)
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise StudyError(f"{path}: {error.strerror or 'cannot be read'}; give the path of a study file") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise StudyError(f"{path}: not TOML in UTF-8: {error}") from None
+        token = STUDY_FILE.set(path)
+        try:
+            return cls(**values)
+        finally:
+            STUDY_FILE.reset(token)
+
+    def to_toml(self, path: str | Path) -> None:
+        """Write the study file; `from_toml` reads the equal study back."""
+        path = Path(path)
+        values = self.model_dump(exclude_none=True, context={"folder": path.parent})
+        path.write_text(tomli_w.dumps(values, multiline_strings=False), encoding="utf-8")
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """Return the hash of what the study says, codelists by content."""
+        values = self.model_dump(mode="json", context={"hash": True})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def grouping(self) -> str | None:
+        """Return the covariate that Table 1 is split by: the first that an analysis groups by."""
+        return next((analysis.by for analysis in self.analyses if analysis.by), None)
+
+    def audit(self) -> tuple[Finding, ...]:
+        """Return the design faults that can be seen in the plan."""
+        return audit(self)
+
+    def run(self, store: Store | str | Path, progress: Progress | None = None) -> Result:
+        """Run the plan on a store: every bucket on its own, then sums, then the release gate.
+
+        Raises
+        ------
+        StudyError
+            If the audit finds an error; no row is read then.
+        InputRefusedError
+            If there is no store.
+        """
+        started = dt.datetime.now(dt.UTC)
+        self._stop_on_design_errors()
+        store = store if isinstance(store, Store) else Store.open(store)
+        parts = tuple(map_buckets(store, self._bucket_function(store), "cohort", progress))
+        table = self._analysis_table(parts)
+        attrition = functools.reduce(operator.add, (part.attrition for part in parts))
+        estimates = Estimates.concat([self._table_one(table), *self._estimate(table, progress)])
+        released = release(estimates, attrition, self.disclosure)
+        return Result(self, table, released, trace(self, store, started))
+
+    def _stop_on_design_errors(self) -> None:
+        errors = [finding.message for finding in self.audit() if finding.severity == "error"]
+        if errors:
+            raise StudyError("\n".join(errors))
+
+    def _bucket_function(self, store: Store) -> Callable[[Tables], BucketPart]:
+        return functools.partial(
+            run_bucket,
+            cohort=self.cohort,
+            outcome=self.outcome,
+            covariates=self.covariates,
+            codes=codes_needed(self.cohort, self.outcome, self.covariates),
+            data_end=store.data_end,
+        )
+
+    def _analysis_table(self, parts: tuple[BucketPart, ...]) -> AnalysisTable:
+        causes = (self.outcome.name, *self.outcome.competing)
+        variables = {covariate.name: covariate.type for covariate in self.covariates}
+        return AnalysisTable(tuple(part.rows for part in parts), causes, self.outcome.landmark, variables)
+
+    def _table_one(self, table: AnalysisTable) -> Estimates:
+        """Describe the persons at risk, by the study's grouping."""
+        described = {name: kind for name, kind in table.variables.items() if name != self.grouping}
+        counts = (count_table_one(part.lazy(), described, self.grouping) for part in table.parts)
+        return functools.reduce(operator.add, counts).finish()
+
+    def _estimate(self, table: AnalysisTable, progress: Progress | None) -> Iterator[Estimates]:
+        for number, analysis in enumerate(self.analyses, start=1):
+            yield analysis.estimate(number, table)
+            if progress is not None:
+                progress("analyses", number, len(self.analyses))

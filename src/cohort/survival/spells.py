@@ -1,0 +1,44 @@
+"""Rows of one person as spells ``(start, stop]``: they must not overlap, and one must end where the next begins.
+
+References: ``survcheck`` of R's survival package names the same faults (overlap, jump, duplicate).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from cohort.errors import InputRefusedError
+from cohort.frames import as_lazy, require_columns
+
+
+def check_spells(
+    frame: Any, person: str, start: str, stop: str, from_state: str | None = None, to_state: str | None = None
+) -> None:
+    """Refuse spells of one person that overlap or, with states, that continue in another state than they led to.
+
+    Raises
+    ------
+    InputRefusedError
+        Naming the fault and the number of spells, never a person.
+    """
+    named = {"id": person, "start": start, "stop": stop, "from_state": from_state, "to_state": to_state}
+    columns = {role: name for role, name in named.items() if name is not None}
+    lazy = as_lazy(frame)
+    require_columns(lazy, columns)
+    spells = lazy.select(pl.col(name).alias(role) for role, name in columns.items()).sort("id", "start", "stop")
+    previous = pl.all().shift(1).name.prefix("previous_")
+    same = pl.col("id") == pl.col("previous_id")
+    faults = {
+        "without an id": pl.col("id").is_null(),
+        "overlapping": same & (pl.col("start") < pl.col("previous_stop")),
+    }
+    if from_state is not None:
+        led_to = pl.coalesce("previous_to_state", "previous_from_state")  # no transition: the state goes on
+        joined = same & (pl.col("start") == pl.col("previous_stop"))
+        faults["starting in another state than the last one led to"] = joined & (pl.col("from_state") != led_to)
+    found = spells.with_columns(previous).select(rule.sum().alias(name) for name, rule in faults.items()).collect()
+    wrong = [f"{n} {name}" for name, n in found.row(0, named=True).items() if n]
+    if wrong:
+        raise InputRefusedError("spells refused: " + "; ".join(wrong) + "; repair or exclude them first")

@@ -1,0 +1,62 @@
+"""From dirty extract to store: the loader accounts for every defect that the ledger lists."""
+
+from __future__ import annotations
+
+import csv
+
+import polars as pl
+import pytest
+
+from cohort.ingest.load import ingest
+from cohort.simulate import simulate
+
+SOURCES = ("eligibility", "medical_claim", "pharmacy_claim")
+REASONS = {
+    "mistyped_date": {"eligibility": "unreadable:enrollment_start_date", "medical_claim": "unreadable:claim_start_date",
+                      "pharmacy_claim": "unreadable:dispensing_date"},
+    "missing_separator": dict.fromkeys(SOURCES, "short_row"),
+    "extra_separator": dict.fromkeys(SOURCES, "long_row"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def extract(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    simulate(persons=3000, seed=7, out=folder, dirt=1.0)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ledger(extract):
+    return pl.read_csv(extract / "truth/ledger.csv")
+
+
+@pytest.fixture(scope="module")
+def store(extract, tmp_path_factory):
+    # at dirt 1, 0.4 % of the lines cannot be read
+    return ingest(extract, "tuva", tmp_path_factory.mktemp("store") / "s", max_reject_rate=0.02)
+
+
+def test_each_unreadable_line_is_rejected_for_its_defect(store, ledger):
+    for account in store.manifest.inputs:
+        planted = ledger.filter(file=account.name, expected="rejected")["defect"].value_counts().rows()
+        assert account.reasons == {REASONS[defect][account.source]: count for defect, count in planted}
+
+
+def test_the_rejects_name_the_physical_lines_of_the_ledger(store, ledger):
+    found = pl.concat(pl.read_parquet(file) for file in store.path.glob("private/rejects/*/*.parquet"))
+    planted = ledger.filter(expected="rejected").select("file", "line").sort("file", "line")
+    assert found.select("file", "line").sort("file", "line").equals(planted)
+
+
+def test_claims_of_persons_who_are_in_no_eligibility_line_are_counted(store, extract, ledger):
+    persons = {name: set() for name in SOURCES}
+    for name in SOURCES:
+        rejected = set(ledger.filter(file=f"{name}.csv", expected="rejected")["line"])
+        with (extract / f"{name}.csv").open(encoding="ascii") as file:
+            for number, row in enumerate(csv.DictReader(file), 2):
+                if number not in rejected:
+                    persons[name].add(row["person_id"])
+    strangers = (persons["medical_claim"] | persons["pharmacy_claim"]) - persons["eligibility"]
+    assert sum(person.startswith("X") for person in strangers) > 0
+    assert store.manifest.unlisted_persons == len(strangers)

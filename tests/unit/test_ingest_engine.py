@@ -1,0 +1,65 @@
+"""The locked-down engine: what it checks before it starts, and what it says when something goes wrong."""
+
+import duckdb
+import pytest
+
+from cohort.errors import InputRefusedError, ResourceError, StudyError
+from cohort.ingest.engine import check_casts, sandbox, translated
+
+
+def test_a_duckdb_that_loses_rows_is_refused(tmp_path):
+    class Losing:
+        def execute(self, query):
+            assert "try_cast" in query
+            return self
+
+        def fetchall(self):
+            return [(None,)]
+
+    with pytest.raises(InputRefusedError, match="loses rows with unreadable cells"):
+        check_casts(Losing(), tmp_path)
+    with duckdb.connect() as connection:
+        connection.execute("set disabled_optimizers = 'type_pushdown'")
+        check_casts(connection, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select * from read_text('/etc/hostname')",
+        "copy (select 1) to '/tmp/cohort_must_not_exist'",
+        "attach '/tmp/cohort_must_not_exist.db'",
+        "install httpfs",
+        "set enable_external_access = true",
+        "set memory_limit = '1TB'",
+    ],
+)
+def test_the_sandbox_holds(tmp_path, query):
+    with sandbox([tmp_path], tmp_path) as connection, pytest.raises(duckdb.Error):
+        connection.execute(query)
+
+
+def test_a_memory_limit_must_be_a_size(tmp_path):
+    with sandbox([tmp_path], tmp_path, "512MB", 1) as connection:
+        assert connection.execute("select current_setting('threads')").fetchone() == (1,)
+    with pytest.raises(StudyError, match="write it as 4GB"), sandbox([tmp_path], tmp_path, "lots"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("raised", "ours"),
+    [
+        (duckdb.OutOfMemoryException("x SECRET"), ResourceError),
+        (duckdb.IOException("No space left on device SECRET"), ResourceError),
+        (duckdb.ConversionException("Could not convert SECRET"), InputRefusedError),
+        (duckdb.InvalidInputException("CSV Error on Line: 8\nOriginal Line: SECRET"), InputRefusedError),
+    ],
+)
+def test_messages_of_the_library_are_replaced(raised, ours):
+    with pytest.raises(ours) as refused, translated("t.csv"):
+        raise raised
+    assert "SECRET" not in str(refused.value)
+    assert refused.value.__suppress_context__
+    assert str(refused.value).startswith("t.csv")
+    if "Line: 8" in str(raised):
+        assert "t.csv, line 8" in str(refused.value)
