@@ -402,5 +402,6 @@ def test_robust_time_varying_errors_do_not_see_how_a_person_is_split() -> None:
 def test_overlapping_intervals_of_a_person_are_refused_by_count() -> None:
     frame = episodes().drop(columns=["site", "weight"])
     frame.loc[frame["person"] == frame["person"].iloc[-1], "start"] = 0.0
-    with pytest.raises(InputRefusedError, match="overlap for 1 persons"):
-        CoxTimeVaryingFitter().fit(frame, "event", id_col="person")
+    for rows in (frame, frame.sort_values(["person", "start"]), frame.assign(person=frame["person"].astype(str))):
+        with pytest.raises(InputRefusedError, match="overlap for 1 persons"):
+            CoxTimeVaryingFitter().fit(rows, "event", id_col="person")

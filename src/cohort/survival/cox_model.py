@@ -131,7 +131,7 @@ def estimate(
     penalty
         On the coefficients in the units of the covariates.
     robust, cluster
-        Ask for the sandwich variance, over rows or over clusters (codes 0 … C - 1, int64, shape (n,)).
+        Ask for the sandwich variance, over rows or over clusters (whole numbers, int64, shape (n,)).
 
     References
     ----------

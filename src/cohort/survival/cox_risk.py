@@ -140,7 +140,10 @@ def check_intervals(
         With the number of persons concerned.
     """
     groups = (person,) if stratum is None else (person, stratum)
-    order = np.lexsort((time, entry, *groups[::-1]))
+    later, again = person[1:] > person[:-1], person[1:] == person[:-1]
+    order = np.arange(person.size)
+    if stratum is not None or not (later | (again & (entry[1:] >= entry[:-1]))).all():  # type: ignore[operator]  # numeric
+        order = np.lexsort((time, entry, *groups[::-1]))
     same = np.ones(order.size - 1, dtype=bool)
     for group in groups:
         same &= group[order[1:]] == group[order[:-1]]
