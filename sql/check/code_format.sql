@@ -5,7 +5,7 @@
 -- source: the systems' own rules: CDC/NCHS (ICD-9-CM, ICD-10-CM), WHO (ICD-10, ICD-11 4-character stems and clusters,
 --         ATC), SNOMED International (SCTID of 6 to 18 digits), FDA (NDC in the 11 digits of billing), NLM (RxCUI),
 --         CMS (HCPCS with its level I, ICD-10-PCS without I and O, ICD-9-CM volume 3), AMA (CPT categories I to III,
---         PLA, MAAA, immunisation administration)
+--         PLA, MAAA, immunisation administration), ATIH (CCAM), Club Inter Pharmaceutique (CIP in 13 digits, UCD in 7)
 with form(system, pattern) as (
     values
     ('icd9cm', '[0-9]{3,5}|V[0-9]{2,4}|E[0-9]{3,4}'),
@@ -19,7 +19,10 @@ with form(system, pattern) as (
     ('hcpcs', '[A-Z][0-9]{4}|[0-9]{4}[0-9AFMTU]'),
     ('cpt', '[0-9]{4}[0-9AFMTU]'),
     ('icd10pcs', '[0-9BCDFGHX][0-9A-HJ-NP-Z]{6}'),
-    ('icd9proc', '[0-9]{2,4}')
+    ('icd9proc', '[0-9]{2,4}'),
+    ('ccam', '[A-Z]{4}[0-9]{3}'),
+    ('cip', '[0-9]{13}'),
+    ('ucd', '[0-9]{7}')
 ), coded as (
     select system, code, count(*) as rows
     from (

@@ -8,7 +8,8 @@
 with bounds(system, shortest, longest) as (
     values
     ('icd9cm', 3, 5), ('icd10', 3, 6), ('icd10cm', 3, 7), ('icd11', 4, 200), ('snomed', 6, 18), ('atc', 1, 7),
-    ('ndc', 11, 11), ('rxnorm', 1, 8), ('hcpcs', 5, 5), ('cpt', 5, 5), ('icd10pcs', 7, 7), ('icd9proc', 2, 4)
+    ('ndc', 11, 11), ('rxnorm', 1, 8), ('hcpcs', 5, 5), ('cpt', 5, 5), ('icd10pcs', 7, 7), ('icd9proc', 2, 4),
+    ('ccam', 7, 7), ('cip', 13, 13), ('ucd', 7, 7)
 ), coded as (
     select 'diagnosis' as name, system, code, count(*) as rows from diagnosis group by system, code
     union all

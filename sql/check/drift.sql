@@ -13,6 +13,8 @@ with size as (
     select 'procedure', (select count(*) from procedure), (select count(*) from previous.procedure)
     union all
     select 'dispensing', (select count(*) from dispensing), (select count(*) from previous.dispensing)
+    union all
+    select 'measurement', (select count(*) from measurement), (select count(*) from previous.measurement)
 ), life as (
     select person_id, any_value(birth_date) as birth_date, any_value(sex) as sex from person group by person_id
 ), code_now as (

@@ -1,6 +1,6 @@
 -- what:   events on days on which they cannot have happened
 -- grain:  one row per rule
--- reads:  person, diagnosis, procedure, dispensing
+-- reads:  person, diagnosis, procedure, dispensing, measurement
 -- params: $earliest_date; $created = day on which the snapshot was made; $death_grace_days
 -- source: Kahn et al. 2016, plausibility (temporal); the last date of the data cannot serve as the bound, because a
 --         single wrong date would move it
@@ -10,6 +10,8 @@ with event as (
     select 'procedure', person_id, date from procedure
     union all
     select 'dispensing', person_id, date from dispensing
+    union all
+    select 'measurement', person_id, date from measurement
 ), life as (
     select person_id, min(birth_date) as birth_date, max(death_date) as death_date from person group by person_id
 ), counted as (
@@ -31,6 +33,6 @@ with event as (
 )
 select name || '_' || fault as rule, null::varchar as part,
     coalesce(offending, 0) as offending, coalesce(examined, 0) as examined
-from (values ('diagnosis'), ('procedure'), ('dispensing')) tables(name)
+from (values ('diagnosis'), ('procedure'), ('dispensing'), ('measurement')) tables(name)
 cross join (values ('before_birth'), ('after_death'), ('too_early'), ('in_future')) faults(fault)
 left join counted using (name, fault)

@@ -1,6 +1,6 @@
 -- what:   rows beyond the first of each grain of a table
 -- grain:  one row per rule
--- reads:  enrolment, diagnosis, procedure, dispensing
+-- reads:  enrolment, diagnosis, procedure, dispensing, measurement
 -- params: none
 -- source: the data dictionary, `grain`
 select 'enrolment_duplicate' as rule, null::varchar as part,
@@ -15,3 +15,6 @@ from (select count(*) as rows from procedure group by person_id, date, system, c
 union all
 select 'dispensing_duplicate', null, (coalesce(sum(rows), 0) - count(*))::bigint, coalesce(sum(rows), 0)::bigint
 from (select count(*) as rows from dispensing group by person_id, date, system, code, quantity, days_supply)
+union all
+select 'measurement_duplicate', null, (coalesce(sum(rows), 0) - count(*))::bigint, coalesce(sum(rows), 0)::bigint
+from (select count(*) as rows from measurement group by person_id, date, instrument, value)

@@ -1,6 +1,6 @@
 -- what:   persons listed more than once, and rows of persons who are not listed
--- grain:  one row per rule
--- reads:  person, enrolment, diagnosis, procedure, dispensing
+-- grain:  one row per rule; without any person, which tables.sql reports, nobody is examined for being listed
+-- reads:  person, enrolment, diagnosis, procedure, dispensing, measurement
 -- params: none
 -- source: the data dictionary (person: one row per person; every other table refers to it)
 with owned as (
@@ -11,6 +11,8 @@ with owned as (
     select 'procedure', person_id, count(*) from procedure group by person_id
     union all
     select 'dispensing', person_id, count(*) from dispensing group by person_id
+    union all
+    select 'measurement', person_id, count(*) from measurement group by person_id
 ), listed as (
     select distinct person_id from person
 ), counted as (
@@ -20,6 +22,7 @@ with owned as (
         sum(rows) filter (where listed.person_id is null) as offending
     from owned
     left join listed using (person_id)
+    where exists (from person)
     group by name
 )
 select 'person_duplicate' as rule, null::varchar as part,
@@ -27,5 +30,5 @@ select 'person_duplicate' as rule, null::varchar as part,
 from person
 union all
 select name || '_unlisted_person', null, coalesce(offending, 0)::bigint, coalesce(examined, 0)::bigint
-from (values ('enrolment'), ('diagnosis'), ('procedure'), ('dispensing')) tables(name)
+from (values ('enrolment'), ('diagnosis'), ('procedure'), ('dispensing'), ('measurement')) tables(name)
 left join counted using (name)

@@ -1,10 +1,11 @@
 -- what:   cells that are not filled, by column and calendar year: the share, its rise over the year before, and columns
 --         that are never filled
 -- grain:  one row per rule and column, or column and year (the part) where the year has enough rows
--- reads:  person, diagnosis, procedure, dispensing
+-- reads:  person, diagnosis, procedure, dispensing, measurement
 -- params: $fewest_rows = rows that a year must have to be examined
 -- source: Weiskopf and Weng 2013, completeness. The setting `unknown` counts as not filled. `_null_rise` counts the
---         empty cells beyond those that the share of the year before would give
+--         empty cells beyond those that the share of the year before would give. Units of measurements may be empty,
+--         as scores have none, but should not become so
 with cell as (
     select 'person' as name, null::bigint as year, count(*) as rows, unnest([
         {'item': 'birth_date', 'filled': count(birth_date)}, {'item': 'sex', 'filled': count(sex)},
@@ -29,6 +30,10 @@ with cell as (
         {'item': 'quantity', 'filled': count(quantity)}, {'item': 'days_supply', 'filled': count(days_supply)}
     ], recursive := true)
     from dispensing
+    group by year(date)
+    union all
+    select 'measurement', year(date), count(*), unnest([{'item': 'unit', 'filled': count(unit)}], recursive := true)
+    from measurement
     group by year(date)
 ), whole as (
     select name || '_column_all_null' as rule, item as part, (sum(filled) = 0)::bigint as offending,
@@ -58,7 +63,7 @@ with cell as (
 select rule, part, coalesce(offending, 0)::bigint as offending, coalesce(examined, 0)::bigint as examined
 from (values
     ('person_null_share'), ('diagnosis_null_share'), ('procedure_null_share'), ('dispensing_null_share'),
-    ('diagnosis_null_rise'), ('procedure_null_rise'), ('dispensing_null_rise'),
+    ('diagnosis_null_rise'), ('procedure_null_rise'), ('dispensing_null_rise'), ('measurement_null_rise'),
     ('person_column_all_null'), ('diagnosis_column_all_null'), ('procedure_column_all_null'),
     ('dispensing_column_all_null')
 ) rules(rule)

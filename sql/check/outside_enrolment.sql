@@ -1,6 +1,6 @@
 -- what:   events and deaths on days on which their person was not observed
 -- grain:  one row per rule; nothing is examined in a store without enrolment
--- reads:  person, enrolment, diagnosis, procedure, dispensing
+-- reads:  person, enrolment, diagnosis, procedure, dispensing, measurement
 -- params: $death_grace_days
 -- source: claims are paid for members only; what lies outside of enrolment cannot be in a denominator
 with opened as (
@@ -19,6 +19,8 @@ with opened as (
     union all
     select 'dispensing_outside_enrolment', person_id, date, 0 from dispensing
     union all
+    select 'measurement_outside_enrolment', person_id, date, 0 from measurement
+    union all
     select 'person_death_outside_enrolment', person_id, death_date, $death_grace_days from person
 ), counted as (
     select
@@ -33,6 +35,6 @@ with opened as (
 select rule, null::varchar as part, coalesce(offending, 0) as offending, coalesce(examined, 0) as examined
 from (values
     ('diagnosis_outside_enrolment'), ('procedure_outside_enrolment'), ('dispensing_outside_enrolment'),
-    ('person_death_outside_enrolment')
+    ('measurement_outside_enrolment'), ('person_death_outside_enrolment')
 ) rules(rule)
 left join counted using (rule)

@@ -1,6 +1,6 @@
 -- what:   a population that does not look like one: sexes out of balance, persons about whom nothing is known
 -- grain:  one row per rule
--- reads:  person, enrolment, diagnosis, procedure, dispensing
+-- reads:  person, enrolment, diagnosis, procedure, dispensing, measurement
 -- params: $silent_years; $fewest_persons = persons that a store must have for its sexes to be compared
 -- source: Kahn et al. 2016, plausibility (atemporal); Weiskopf and Weng 2013, completeness
 with seen as (
@@ -9,6 +9,8 @@ with seen as (
     select person_id from procedure
     union
     select person_id from dispensing
+    union
+    select person_id from measurement
 ), observed as (
     select person_id, sum(end_date - start_date + 1) as days from enrolment group by person_id
 )

@@ -1,6 +1,6 @@
 -- what:   cells that the data dictionary requires and that are null
 -- grain:  one row per rule and required column (the part)
--- reads:  person, enrolment, diagnosis, procedure, dispensing
+-- reads:  person, enrolment, diagnosis, procedure, dispensing, measurement
 -- params: none
 -- source: the data dictionary, `required`
 select
@@ -28,4 +28,8 @@ from (
     select 'dispensing', count(*), map {
         'person_id': count(person_id), 'date': count(date), 'system': count(system), 'code': count(code)}
     from dispensing
+    union all
+    select 'measurement', count(*), map {
+        'person_id': count(person_id), 'date': count(date), 'instrument': count(instrument), 'value': count(value)}
+    from measurement
 ) counted

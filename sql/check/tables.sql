@@ -1,6 +1,6 @@
 -- what:   tables without which no study can be run, and that hold no row
 -- grain:  one row per rule; examined is 1, offending is 1 where the table is empty
--- reads:  person, enrolment, diagnosis, procedure, dispensing
+-- reads:  person, enrolment, diagnosis, procedure, dispensing, measurement
 -- params: none
 -- source: the data dictionary
 select 'person_table_empty' as rule, null::varchar as part, (count(*) = 0)::bigint as offending, 1::bigint as examined
@@ -13,6 +13,7 @@ select
     'event_tables_empty',
     null,
     (
-        (select count(*) from diagnosis) + (select count(*) from procedure) + (select count(*) from dispensing) = 0
+        (select count(*) from diagnosis) + (select count(*) from procedure) + (select count(*) from dispensing)
+        + (select count(*) from measurement) = 0
     )::bigint,
     1

@@ -1,6 +1,6 @@
 -- what:   how much is recorded: rows per person-year of enrolment, and days on which one person has implausibly many
 -- grain:  one row per rule; offending / examined is rows per person-year for the `_per_person_year` rules
--- reads:  enrolment, diagnosis, procedure, dispensing
+-- reads:  enrolment, diagnosis, procedure, dispensing, measurement
 -- params: $most_rows_a_day
 -- source: Kahn et al. 2016, plausibility (atemporal). Too few: a feed is missing; too many: lines were multiplied
 with person_day as (
@@ -9,6 +9,8 @@ with person_day as (
     select 'procedure', count(*) from procedure group by person_id, date
     union all
     select 'dispensing', count(*) from dispensing group by person_id, date
+    union all
+    select 'measurement', count(*) from measurement group by person_id, date
 ), counted as (
     select name, sum(rows) as rows, count(*) as days, count(*) filter (where rows > $most_rows_a_day) as crowded
     from person_day
@@ -24,5 +26,5 @@ cross join observed
 left join counted using (name)
 union all
 select name || '_crowded_day', null, coalesce(crowded, 0), coalesce(days, 0)
-from (values ('diagnosis'), ('procedure'), ('dispensing')) tables(name)
+from (values ('diagnosis'), ('procedure'), ('dispensing'), ('measurement')) tables(name)
 left join counted using (name)

@@ -28,14 +28,18 @@ select 'dispensing_system_unknown', null,
 from dispensing
 union all
 select 'diagnosis_system_misplaced', null,
-    count(*) filter (where system in ('atc', 'ndc', 'rxnorm', 'hcpcs', 'cpt', 'icd10pcs', 'icd9proc')), count(system)
+    count(*) filter (where system in (
+        'atc', 'ndc', 'rxnorm', 'cip', 'ucd', 'hcpcs', 'cpt', 'icd10pcs', 'icd9proc', 'ccam')),
+    count(system)
 from diagnosis
 union all
 select 'procedure_system_misplaced', null,
-    count(*) filter (where system in ('atc', 'ndc', 'rxnorm', 'icd9cm', 'icd10', 'icd10cm', 'icd11')), count(system)
+    count(*) filter (where system in (
+        'atc', 'ndc', 'rxnorm', 'cip', 'ucd', 'icd9cm', 'icd10', 'icd10cm', 'icd11')),
+    count(system)
 from procedure
 union all
 select 'dispensing_system_misplaced', null,
-    count(*) filter (where system in ('icd9cm', 'icd10', 'icd10cm', 'icd11', 'icd10pcs', 'icd9proc', 'cpt')),
+    count(*) filter (where system in ('icd9cm', 'icd10', 'icd10cm', 'icd11', 'icd10pcs', 'icd9proc', 'cpt', 'ccam')),
     count(system)
 from dispensing

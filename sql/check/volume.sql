@@ -1,6 +1,6 @@
 -- what:   months without rows, months and years with far fewer or more rows than those around them
 -- grain:  one row per rule and month or year (the part)
--- reads:  person, diagnosis, procedure, dispensing
+-- reads:  person, diagnosis, procedure, dispensing, measurement
 -- params: $data_end = last date of an event; $fewest_rows_a_month = rows that make a month count; $fewest_persons =
 --         persons that a store must have to be examined
 -- source: Kahn et al. 2016, completeness over time. The months examined run from the first that counts to the last
@@ -14,6 +14,8 @@ with event as (
     select 'procedure', date from procedure
     union all
     select 'dispensing', date from dispensing
+    union all
+    select 'measurement', date from measurement
 ), monthly as (
     select name, date_trunc('month', date)::date as month, count(*) as rows
     from event
@@ -62,7 +64,8 @@ with event as (
 select rule, part, coalesce(offending, 0)::bigint as offending, coalesce(examined, 0)::bigint as examined
 from (values
     ('diagnosis_month_missing'), ('procedure_month_missing'), ('dispensing_month_missing'),
-    ('diagnosis_month_volume'), ('procedure_month_volume'), ('dispensing_month_volume'),
-    ('diagnosis_year_drop'), ('procedure_year_drop'), ('dispensing_year_drop')
+    ('measurement_month_missing'),
+    ('diagnosis_month_volume'), ('procedure_month_volume'), ('dispensing_month_volume'), ('measurement_month_volume'),
+    ('diagnosis_year_drop'), ('procedure_year_drop'), ('dispensing_year_drop'), ('measurement_year_drop')
 ) rules(rule)
 left join counted using (rule)

@@ -16,6 +16,7 @@ _HOME = {
     "Store": "store.store",
     "ingest": "ingest.load",
     "simulate": "simulate.run",
+    "check": "checks.check",
     "Codelist": "codes.codelist",
     "Window": "time",
     "Cohort": "population.cohort",

@@ -115,6 +115,12 @@ def test_robust_variances_equal_the_sum_of_squared_influences(drawn) -> None:
         assert ours[1:] == pytest.approx(squares[1:], abs=1e-12)
 
 
+def test_groups_pool_into_everybody() -> None:
+    rows = big(1000)
+    pooled = sv.count_days(rows, "t", "c", by="g", weights="w", entry="a").pooled()
+    assert pooled.cells.equals(sv.count_days(rows, "t", "c", weights="w", entry="a").cells)
+
+
 def test_greenwood_is_the_robust_variance_without_weights() -> None:
     counts = sv.count_days(big(3000), "t", "c", by="g")
     greenwood, robust = (sv.kaplan_meier_from(counts, variance=kind).to_polars() for kind in ("greenwood", "robust"))

@@ -23,8 +23,8 @@ SECOND = dt.date(2019, 7, 1)  # what happened from here on is only in the second
 
 # every coding system, each with codes of its own form: what the simulated codes do not have
 MORE_DIAGNOSES = {"snomed": "279039007", "icd10": "M545", "icd11": "ME842Z"}
-MORE_DISPENSINGS = {"atc": "N02AA05", "rxnorm": "1049221"}
-MORE_PROCEDURES = {"cpt": "97110", "icd10pcs": "0SB20ZZ", "icd9proc": "8051"}
+MORE_DISPENSINGS = {"atc": "N02AA05", "rxnorm": "1049221", "cip": "3400936404649", "ucd": "9245621"}
+MORE_PROCEDURES = {"cpt": "97110", "icd10pcs": "0SB20ZZ", "icd9proc": "8051", "ccam": "LHRP001"}
 CHANGE = dt.date(2015, 10, 1)
 
 
@@ -64,7 +64,14 @@ def completed(tables: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
             for system, code in MORE_PROCEDURES.items()
         ],
     }  # fmt: skip
-    base = tables | {"dispensing": dispensing}
+    measurement = visits.select(
+        "person_id",
+        "date",
+        instrument=pl.lit("NRS"),
+        value=(pl.col("index") % 11).cast(pl.Float64),
+        unit=pl.lit("points"),
+    )
+    base = tables | {"dispensing": dispensing, "measurement": measurement}
     return base | {table: pl.concat([base[table], *more]) for table, more in parts.items()}
 
 
@@ -107,7 +114,7 @@ def write_store(store: Path, tables: dict[str, pl.DataFrame], before: dict[str, 
     for folder in ("private", "data", "manifest"):
         make_folder(store / folder)
     for number, content in enumerate([part for part in (before, tables) if part is not None], start=1):
-        events = [content[table]["date"] for table in ("diagnosis", "procedure", "dispensing")]
+        events = [frame["date"] for frame in content.values() if "date" in frame.columns]
         last = pl.concat(events).max()
         commit(store, number, write_tables(content, store, number), last)
     return store

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import polars as pl
 
 Tables = dict[str, pl.DataFrame]
-EVENTS = ("diagnosis", "procedure", "dispensing")
+EVENTS = ("diagnosis", "procedure", "dispensing", "measurement")
+CODED = EVENTS[:3]
 ALL = pl.lit(True)
 DEAD = pl.col("death_date").is_not_null()
 
@@ -122,17 +123,19 @@ VIOLATIONS: dict[str, Violation] = {
     "enrolment_required_null": Violation(edit("enrolment", 2, end_date=None), 2),
     "diagnosis_required_null": Violation(edit("diagnosis", 2, end_date=None, code=None), 4),
     "procedure_required_null": Violation(edit("procedure", 2, system=None), 2),
+    "measurement_required_null": Violation(edit("measurement", 2, value=None), 2),
     "dispensing_required_null": Violation(edit("dispensing", 2, date=None), 2),
     # grain: the added rows repeat the grain, whatever else they say
     "enrolment_duplicate": Violation(add("enrolment", 2, end_date=day(2030)), 2),
     "diagnosis_duplicate": Violation(add("diagnosis", 2, end_date=day(2030)), 2),
     "procedure_duplicate": Violation(add("procedure", 2), 2),
+    "measurement_duplicate": Violation(add("measurement", 2, unit=None), 2),
     "dispensing_duplicate": Violation(add("dispensing", 2), 2),
     # vocabulary
     "person_sex_unknown_word": Violation(edit("person", 2, sex="F"), 2),
     "diagnosis_setting_unknown_word": Violation(edit("diagnosis", 2, setting="office"), 2),
     "procedure_setting_unknown_word": Violation(edit("procedure", 2, setting="office"), 2),
-    **{f"{table}_system_unknown": Violation(edit(table, 2, system="ICD10"), 2) for table in EVENTS},
+    **{f"{table}_system_unknown": Violation(edit(table, 2, system="ICD10"), 2) for table in CODED},
     "diagnosis_system_misplaced": Violation(edit("diagnosis", 50, system="ndc"), 50),
     "procedure_system_misplaced": Violation(edit("procedure", 50, system="icd10cm"), 50),
     "dispensing_system_misplaced": Violation(
@@ -171,7 +174,7 @@ VIOLATIONS: dict[str, Violation] = {
     "person_without_enrolment": Violation(edit("person", 100, person_id=NOBODY - pl.int_range(pl.len())), 100),
     "person_silent": Violation(without_events_of(0.5), None),
     # utilisation: too few, then too many
-    **{f"{table}_per_person_year": Violation(keep(table, pl.int_range(pl.len()) < 20)) for table in EVENTS},
+    **{f"{table}_per_person_year": Violation(keep(table, pl.int_range(pl.len()) < 20)) for table in CODED},
     **{f"{table}_crowded_day": Violation(
         both(edit(table, 3 * 201, date=day(2016, 5, 5), person_id=pl.int_range(pl.len()) % 3)), 3)
        for table in EVENTS},
@@ -198,6 +201,15 @@ VIOLATIONS: dict[str, Violation] = {
     "dispensing_days_supply_jump": Violation(
         edit("dispensing", where=pl.col("date") >= day(2017), days_supply=pl.col("days_supply") * 1000), None
     ),
+    # measurements; the scale is read in millimetres from 2017 on
+    "measurement_not_finite": Violation(edit("measurement", 2, value=float("inf")), 2),
+    "measurement_unit_mixed": Violation(edit("measurement", 300, unit="mm"), 300),
+    "measurement_constant": Violation(edit("measurement", value=5.0), 1),
+    "measurement_jump": Violation(
+        edit("measurement", where=pl.col("date") >= day(2017), value=pl.col("value") * 10), 1
+    ),
+    "measurement_null_rise": Violation(edit("measurement", where=year(2016), unit=None)),
+    "measurement_month_volume": Violation(keep("measurement", ~month(2016, 5))),
     # completeness of columns
     "person_null_share": Violation(edit("person", 100, region=None), 100),
     "diagnosis_null_share": Violation(edit("diagnosis", where=year(2016), setting="unknown"), None),
@@ -224,6 +236,7 @@ VIOLATIONS: dict[str, Violation] = {
            ("diagnosis", "icd11", "M545"), ("diagnosis", "snomed", "2.79039E8"), ("dispensing", "atc", "N02AA5"),
            ("dispensing", "ndc", "4000000001"), ("dispensing", "rxnorm", "N02AA05"), ("procedure", "hcpcs", "9921"),
            ("procedure", "cpt", "J1885"), ("procedure", "icd10pcs", "OSB20ZZ"), ("procedure", "icd9proc", "80.51"),
+           ("procedure", "ccam", "LHRP01"), ("dispensing", "cip", "3640464"), ("dispensing", "ucd", "3400892456214"),
        )},
     # spelling
     "diagnosis_code_spelling": Violation(edit("diagnosis", 2, code="m545"), 2),
@@ -248,5 +261,5 @@ VIOLATIONS: dict[str, Violation] = {
     **{f"{table}_rows_grown": Violation(add(table, 100_000)) for table in ("person", "enrolment", *EVENTS)},
     "person_vanished": Violation(edit("person", 50, person_id=NOBODY - pl.int_range(pl.len())), 50),
     "person_altered": Violation(edit("person", 50, birth_date=pl.col("birth_date") + DAY), 50),
-    **{f"{table}_codes_new": Violation(edit(table, code=pl.col("code") + "9")) for table in EVENTS},
+    **{f"{table}_codes_new": Violation(edit(table, code=pl.col("code") + "9")) for table in CODED},
 }  # fmt: skip

@@ -19,16 +19,13 @@ from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest.guard import Dialect
 from cohort.ingest.mapping import Mapping, compile_mappings
 from cohort.ingest.sources import NAME, Declared, Name, Source
+from cohort.shipped import shipped
 from cohort.store.tables import TABLES
 
 
 def sql_root() -> Path:
-    """Return the folder of SQL files: inside the installed package, else beside ``src`` in the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "_sql", package.parents[1] / "sql"):
-        if folder.is_dir():
-            return folder
-    raise InputRefusedError(f"the SQL files are missing from {package}; install cohort again")
+    """Return the folder of SQL files."""
+    return shipped("sql")
 
 
 @cache

@@ -59,6 +59,11 @@ class DayCounts:
         """The groups in the order of every result: sorted as text."""
         return list(self.cells["group"].unique().sort())
 
+    def pooled(self) -> DayCounts:
+        """Return the counts of all groups together, as if there had been no ``by``."""
+        everybody = self.cells.with_columns(pl.lit(EVERYBODY).alias("group"))
+        return DayCounts(_sum_cells([everybody]), self.causes, self.weighted)
+
     def landmark(self, day: float) -> DayCounts:
         """Return the counts of those still under observation on ``day`` (they survived to it by definition)."""
         return DayCounts(self.cells.filter(pl.col("time") >= day), self.causes, self.weighted)
