@@ -40,7 +40,7 @@ def protocol(study: Study) -> tuple[Row, ...]:
 
 def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
     """Yield name, text and sources of every definition the study uses, from the docstrings that document the code."""
-    parts = [study.outcome, *study.covariates, *study.analyses]
+    parts = [study.outcome, *_components(study), *study.covariates, *study.analyses]
     for kind in dict.fromkeys(type(part) for part in parts):
         text, _, sources = inspect.cleandoc(kind.__doc__ or "").partition("References\n----------\n")
         yield re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize(), _plain(text), _plain(sources)
@@ -79,6 +79,13 @@ def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
 def _outcome(study: Study) -> Iterator[tuple[str, str]]:
     yield "event", study.outcome.name.replace("_", " ")
     yield "settings", _settings(study.outcome)
+    for part in _components(study):
+        yield part.name.replace("_", " "), _settings(part)
+
+
+def _components(study: Study) -> tuple[Any, ...]:
+    """Return the outcomes that a composite outcome is made of."""
+    return getattr(study.outcome, "components", ())
 
 
 def _settings(part: BaseModel) -> str:
