@@ -151,13 +151,33 @@ def agent_changes(
     added = (pl.col("date") <= pl.col("last_date")) & (together >= overlap_days)
     columns = ["person_id", "kind", "from_agent", "to_agent", "date", "met_on"]
     switches = pairs.filter(switched).with_columns(
-        kind=pl.lit("switch"), met_on=pl.col("end_date") + pl.duration(days=gap_days + 1)
+        kind=pl.lit("switch"), met_on=pl.max_horizontal("date", pl.col("end_date") + pl.duration(days=gap_days + 1))
     )
-    add_ons = _refilled(pairs.filter(added), dispensings).with_columns(
+    lasted = pairs.filter(added).with_columns(_lasts=pl.col("date") + pl.duration(days=overlap_days - 1))
+    for agent in ("from_agent", "to_agent"):
+        lasted = _supplied_until(lasted, dispensings, agent)
+    add_ons = _refilled(lasted, dispensings).with_columns(
         kind=pl.lit("add_on"),
-        met_on=pl.max_horizontal("_refill", pl.col("date") + pl.duration(days=overlap_days - 1)),
+        met_on=pl.max_horizontal("_refill", "_lasts", "_from_agent_on", "_to_agent_on"),
     )
     return pl.concat([switches.select(columns), add_ons.select(columns)]).sort(columns)
+
+
+def _supplied_until(pairs: pl.LazyFrame, dispensings: pl.LazyFrame, agent: str) -> pl.LazyFrame:
+    """Add the first dispensing with which the agent's supply reaches the day ``_lasts``.
+
+    An era goes on over short gaps, so that it reaches that day may be known only from a later refill.
+    """
+    supply = carry_over(dispensings, by=AGENT).select("person_id", "date", "end_date", agent="agent")
+    supply = supply.rename({"agent": agent, "date": f"_{agent}_on", "end_date": "_until"})
+    key = ["person_id", "from_agent", "start_date", "to_agent", "date"]
+    first = (
+        pairs.join(supply, on=["person_id", agent])
+        .filter(pl.col("_until") >= pl.col("_lasts"))
+        .group_by(key)
+        .agg(pl.col(f"_{agent}_on").min())
+    )
+    return pairs.join(first, on=key)
 
 
 def _refilled(pairs: pl.LazyFrame, dispensings: pl.LazyFrame) -> pl.LazyFrame:

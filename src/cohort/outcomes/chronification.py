@@ -165,7 +165,8 @@ class LastingEpisode(Event):
         runs = number_runs(known, by=KEY, start="date", end="end_date", gap_days=self.gap_days)
         first, latest = pl.col("date").min().over("run"), pl.col("end_date").cum_max().over("run")
         met = pl.max_horizontal("date", first + pl.duration(days=self.longer_than_days))
-        return runs.filter(met <= latest).select(*KEY, day=(met - pl.col("index_date")).dt.total_days().cast(pl.Int64))
+        lasting = runs.with_columns(met=met, latest=latest).filter(pl.col("met") <= pl.col("latest"))
+        return lasting.select(*KEY, day=(pl.col("met") - pl.col("index_date")).dt.total_days().cast(pl.Int64))
 
 
 class FurtherDiagnoses(Event):
