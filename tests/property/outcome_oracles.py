@@ -184,11 +184,12 @@ def switch(o, rows, _):
 
 
 def add_on(o, rows, _):
-    """Walk the days, knowing on each only the dispensings up to it."""
+    """Walk the days on which something new is known, with only the dispensings up to each."""
     met = set()
     for old, new in (("X", "Y"), ("Y", "X")):
         for start, _, _ in _eras(rows, new, o.gap_days):
-            for day in range(start + o.overlap_days - 1, start + 200):
+            lasted = start + o.overlap_days - 1
+            for day in [lasted, *sorted(row[0] for row in rows if row[0] > lasted)]:
                 known = [row for row in rows if row[0] <= day]
                 a = [era for era in _eras(known, old, o.gap_days) if era[0] < start <= era[1]]
                 b = [era for era in _eras(known, new, o.gap_days) if era[0] == start]

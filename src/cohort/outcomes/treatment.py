@@ -14,7 +14,7 @@ from pydantic import Field
 from cohort.codes.match import label
 from cohort.codes.records import KEY, Record, Tables, dispensing, relative_days
 from cohort.codes.reference import Codes
-from cohort.features.medication import agent_changes, treatment_eras
+from cohort.features.medication import add_ons, switches, treatment_eras
 from cohort.outcomes.base import Event, in_follow_up
 from cohort.spec import Whole
 
@@ -68,12 +68,16 @@ class _AgentChange(Event):
         """Return the records that it reads."""
         return (dispensing(self.codes.codelist),)
 
-    def _changes(self, tables: Tables, entries: pl.LazyFrame, kind: str, **rule: int) -> pl.LazyFrame:
-        """Return the key and ``day`` of the changes whose new agent starts after index, dated when they are met."""
+    def _agents(self, tables: Tables) -> pl.LazyFrame:
+        """Return the dispensings with their agent, in memory: what is asked of them is a large plan as it is."""
         rows = label(tables["dispensing"], self.codes.codelist, into="agent")
-        changes = agent_changes(rows, gap_days=self.gap_days, **rule).filter(pl.col("kind") == kind)
-        after = relative_days(changes, entries).filter(pl.col("day") > 0)
-        return after.select(*KEY, day=(pl.col("met_on") - pl.col("index_date")).dt.total_days().cast(pl.Int64))
+        return rows.select("person_id", "agent", "date", "days_supply").collect().lazy()
+
+
+def _after_index(changes: pl.LazyFrame, entries: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the key and the ``day`` on which a change is met, of those whose new agent starts after index."""
+    after = relative_days(changes, entries).filter(pl.col("day") > 0)
+    return after.select(*KEY, day=(pl.col("met_on") - pl.col("index_date")).dt.total_days().cast(pl.Int64))
 
 
 class Switch(_AgentChange):
@@ -93,7 +97,8 @@ class Switch(_AgentChange):
 
     def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and every ``day`` after index on which a switch can be told, of any entry."""
-        return self._changes(tables, entries, "switch", within_days=self.within_days)
+        changes = switches(self._agents(tables), gap_days=self.gap_days, within_days=self.within_days)
+        return _after_index(changes, entries)
 
 
 class AddOn(_AgentChange):
@@ -112,4 +117,5 @@ class AddOn(_AgentChange):
 
     def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and every ``day`` after index on which an add-on is complete, of any entry."""
-        return self._changes(tables, entries, "add_on", overlap_days=self.overlap_days)
+        changes = add_ons(self._agents(tables), gap_days=self.gap_days, overlap_days=self.overlap_days)
+        return _after_index(changes, entries)
