@@ -36,7 +36,7 @@ class _OfSupply(Measured):
 
     def dispensed(self, tables: Tables, numbers: pl.LazyFrame, record: Record) -> pl.LazyFrame:
         """Return the dispensings up to the last day of each entry's window."""
-        return rows_of(record.rows(tables), numbers, Window(None, self.window.last))
+        return rows_of(record.rows(tables).unique(), numbers, Window(None, self.window.last))
 
     def unsupplied(self, rows: pl.LazyFrame, numbers: pl.LazyFrame) -> pl.LazyFrame:
         """Return the entries with a dispensing in the window that does not say how long it lasts."""

@@ -83,7 +83,9 @@ class AgeGroup(_OfPerson):
 
     def value(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the covariate."""
-        group = pl.col("age").cut(self.bounds, labels=self.groups, left_closed=True).cast(pl.String)
+        place = pl.sum_horizontal((pl.col("age") >= low).cast(pl.Int64) for low in self.bounds)
+        named = place.replace_strict(dict(enumerate(self.groups)), return_dtype=pl.String)
+        group = pl.when(pl.col("age").is_not_null()).then(named)
         return age_at(tables, entries).select(*KEY, age_group=group)
 
 

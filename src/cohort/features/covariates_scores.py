@@ -38,7 +38,7 @@ class Score(Measured):
 
     def measure(self, tables: Tables, numbers: pl.LazyFrame) -> pl.LazyFrame:
         """Return the figure."""
-        found = score_trajectory(rows_of(tables["measurement"], numbers, self.window), self.instrument)
+        found = score_trajectory(rows_of(tables["measurement"].unique(), numbers, self.window), self.instrument)
         scale = 100 if self.what == "trend" else 1
         return found.select("person_id", value=whole_number(pl.col(self.what) * scale))
 
