@@ -62,9 +62,7 @@ def _refuse_future(covariates: Sequence[Covariate], every_days: int) -> None:
     for covariate in covariates:
         window = getattr(covariate, "window", None)
         if window is not None and (window.last is None or window.last > 0):
-            raise StudyError(
-                f"covariate {covariate.name!r} looks beyond the day it is measured on; end it at 0"
-            )
+            raise StudyError(f"covariate {covariate.name!r} looks beyond the day it is measured on; end it at 0")
 
 
 def _grid(entries: pl.LazyFrame, every_days: int) -> pl.LazyFrame:
