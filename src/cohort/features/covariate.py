@@ -20,6 +20,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="na
 MISSING = "_missing"
 """Ending of the column that says why a covariate is null; null itself where the value is known."""
 
+KNOWN = "known"
+"""What Table 1 shows as the reason of a value that is not missing."""
+
 NOT_OBSERVED = "not enrolled throughout the window"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from cohort.codes.records import KEY
-from cohort.features.covariate import MISSING, VariableType
+from cohort.features.covariate import KNOWN, MISSING, VariableType
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class AnalysisTable:
     def with_reasons(self, part: pl.DataFrame) -> pl.LazyFrame:
         """Return rows in which a value that is not missing gives ``known`` as its reason: a level like the others."""
         reasons = [f"{name}{MISSING}" for name in self.variables if f"{name}{MISSING}" in part.columns]
-        return part.lazy().with_columns(pl.col(reasons).fill_null("known"))
+        return part.lazy().with_columns(pl.col(reasons).fill_null(KNOWN))
 
     @property
     def outcome(self) -> str:
