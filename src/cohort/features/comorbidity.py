@@ -80,7 +80,7 @@ def comorbidity(
         A coding system (``icd9cm``, ``icd10``, ``icd10cm``), or the column that names each row's system; rows of
         other systems count for nothing.
     index, version
-        ``charlson`` in version ``quan2005``; ``elixhauser`` in version ``quan2005`` or ``ahrq2025``.
+        ``charlson`` in version ``quan2005``; ``elixhauser`` in ``quan2005`` or ``ahrq2022`` … ``ahrq2025``.
     on_admission
         For AHRQ: Boolean column, true where the diagnosis was present on admission or is exempt from reporting; null
         counts as not present. Without it every row counts as present.
