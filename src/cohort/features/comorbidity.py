@@ -220,7 +220,9 @@ def _any_code(rows: pl.LazyFrame, index: Index, person: str) -> pl.LazyFrame:
     own = pl.col("bit")
     if index.on_admission and "present" in rows.collect_schema().names():
         own = pl.when("present").then("bit").otherwise("bit_absent")
-    found = rows.join(masks, on=["system", "code"]).group_by(person).agg(mask=own.bitwise_or())
+    # one text to hash per row instead of two: hardly any code stands in two systems of one extract
+    coded = rows.join(masks, on="code", suffix="_map").filter(pl.col("system") == pl.col("system_map"))
+    found = coded.group_by(person).agg(mask=own.bitwise_or())
     return _everybody(rows, found, person)
 
 
