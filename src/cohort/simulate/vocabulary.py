@@ -49,10 +49,10 @@ class Vocabulary:
         return np.array([self.number(concept) for concept in concepts], dtype=np.int64)
 
     def lookup(self, concept: Ints, day: Ints, pick: Ints) -> Ints:
-        """Return places in ``codes``; −1 where the concept is −1. ``pick`` chooses among equal variants."""
+        """Return places in ``codes``; ``pick`` chooses among equal variants."""
         era = np.searchsorted(self.boundaries, day, side="right")
         first, count = self.first[concept, era], self.count[concept, era]
-        return np.where(concept < 0, -1, first + pick % np.maximum(count, 1))
+        return first + pick % np.maximum(count, 1)
 
 
 def _rows() -> list[dict[str, str]]:
