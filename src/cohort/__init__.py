@@ -42,6 +42,7 @@ _HOME = {
     "cumulative_incidence": "results.analyses",
     "incidence_rate": "results.analyses",
     "cox": "results.analyses",
+    "fine_gray": "results.analyses",
     "CohortError": "errors",
 }
 """Public name → module that defines it."""

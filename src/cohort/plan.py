@@ -136,14 +136,15 @@ def _drop_lost_before_risk(flow: _Flow, landmark: int) -> None:
     """
     time = pl.col("time")
     over = time <= landmark if landmark > 0 else time < 0
-    causes = {
-        "Outcome": pl.col("cause") == OUTCOME,
-        "Died": pl.col("exit_reason") == "death",
-        "Follow-up ended": pl.lit(True),
+    by = f"by day {landmark}" if landmark > 0 else "before the index date"
+    still = f"Followed beyond day {landmark}, when risk starts" if landmark > 0 else "Followed on the index date"
+    kept = {
+        f"Without the outcome {by}": pl.col("cause") == OUTCOME,
+        f"Not dead {by}": pl.col("exit_reason") == "death",
+        still: pl.lit(True),
     }
-    when = f"by day {landmark}, before risk starts" if landmark > 0 else "before the index date"
-    for what, cause in causes.items():
-        flow.keep(f"{what} {when}", flow.lazy.filter(~(over & cause)))
+    for reason, lost in kept.items():
+        flow.keep(reason, flow.lazy.filter(~(over & lost)))
 
 
 def _with_covariates(tables: Tables, covariates: Iterable[Covariate], entries: pl.LazyFrame) -> pl.DataFrame:

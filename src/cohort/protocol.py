@@ -29,7 +29,7 @@ def protocol(study: Study) -> tuple[Row, ...]:
         *(("Follow-up", item, text) for item, text in _follow_up(study)),
         *(("Outcome", item, text) for item, text in _outcome(study)),
         *(("Covariates", covariate.label, covariate.text) for covariate in study.covariates),
-        *(("Analyses", f"{number}. {a.kind.replace('_', ' ')}", _settings(a)) for number, a in _numbered(study)),
+        *(("Analyses", f"{n}. {a.title}", a.text) for n, a in enumerate(study.analyses, start=1)),
         (
             "Release",
             "smallest count shown",
@@ -77,26 +77,8 @@ def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
 
 
 def _outcome(study: Study) -> Iterator[tuple[str, str]]:
-    yield "event", study.outcome.name.replace("_", " ")
-    yield "settings", _settings(study.outcome)
-
-
-def _settings(part: BaseModel) -> str:
-    """Return a part's settings as ``name value`` pairs, without what says its kind."""
-    shown = {name: value for name, value in part if name != "kind" and value is not None}
-    return "; ".join(f"{name.replace('_', ' ')}: {_text(value)}" for name, value in shown.items())
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, Codes):
-        return value.name
-    if isinstance(value, tuple):
-        return ", ".join(map(str, value)) or "none"
-    return str(value)
-
-
-def _numbered(study: Study) -> Iterator[tuple[int, Any]]:
-    return iter(enumerate(study.analyses, start=1))
+    yield study.outcome.name.replace("_", " "), study.outcome.text
+    yield "competes with it", ", ".join(study.outcome.competing) or "nothing"
 
 
 def _plain(text: str) -> str:

@@ -146,6 +146,11 @@ def test_cluster_column_with_robust_false_is_a_contradiction() -> None:
         CoxPHFitter().fit(people(), "time", "event", cluster_col="clinic", robust=False)
 
 
+def test_a_single_cluster_has_no_sandwich_variance() -> None:
+    with pytest.raises(NotEstimableError, match="sandwich_of_one_cluster"):
+        CoxPHFitter().fit(people()[BASE].assign(clinic=1), "time", "event", cluster_col="clinic")
+
+
 def test_delayed_entry_is_in_the_baseline() -> None:
     # Breslow: deaths over the risk of those entered before the day and not yet gone
     frame = people()[[*BASE, "entry"]]
@@ -224,6 +229,13 @@ def test_offset_shifts_the_linear_predictor() -> None:
     frame = frame.assign(known=frame["age"] * whole.params_["age"]).drop(columns="age")
     rest = CoxPHFitter().fit(frame, "time", "event", offset_col="known")
     np.testing.assert_allclose(rest.params_, whole.params_[["sex", "dose"]], rtol=1e-9)
+    # its level cancels in the coefficients, and is taken out of the baseline, even where exp sums overflow
+    far = CoxPHFitter().fit(frame.assign(known=frame["known"] + 700), "time", "event", offset_col="known")
+    np.testing.assert_allclose(far.params_, rest.params_, rtol=1e-9)
+    at_zero = rest.baseline_cumulative_hazard_.iloc[-1, 0]
+    np.testing.assert_allclose(np.log(far.baseline_cumulative_hazard_.iloc[-1, 0]), np.log(at_zero) - 700, rtol=1e-9)
+    mean = whole._norm_mean["age"] * whole.params_["age"]
+    np.testing.assert_allclose(at_zero * np.exp(mean), whole.baseline_cumulative_hazard_.iloc[-1, 0], rtol=1e-9)
 
 
 def test_polars_in_is_pandas_in() -> None:

@@ -44,7 +44,8 @@ class Inspection:
     """What the bytes of one file say.
 
     ``bytes`` is the size on disk, ``sha256`` the hash of the content after decompression, ``lines`` all physical
-    lines, ``continuation`` those that start inside quotes, ``columns`` the names in the first line.
+    lines, ``continuation`` those that start inside quotes, ``columns`` the names in the first line. Of Parquet, with
+    rows and a footer, ``lines`` are the rows and ``kinds`` says what its columns are.
     """
 
     path: Path
@@ -55,11 +56,17 @@ class Inspection:
     blank: int
     continuation: int
     state: tuple[int, ...] = field(repr=False)
+    kinds: tuple[str, ...] = ()
+
+    @property
+    def header(self) -> int:
+        """Return the number of lines that are the header."""
+        return 0 if self.kinds else 1
 
     @property
     def records(self) -> int:
         """Return the number of data records, the header excluded."""
-        return self.lines - 1 - self.blank - self.continuation
+        return self.lines - self.header - self.blank - self.continuation
 
 
 @dataclass(slots=True)
@@ -206,7 +213,7 @@ def inspect(path: Path, dialect: Dialect, progress: Callable[[int], None] | None
 def record_lines(inspection: Inspection, dialect: Dialect, records: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Return the physical line (1 = header) on which each record (0 = first after the header) starts."""
     if inspection.blank == inspection.continuation == 0:
-        return records + 2
+        return records + 1 + inspection.header
     scan, seen, found = _Scan(inspection.path.name, dialect), 0, np.zeros(len(records), np.int64)
     for block in _blocks(inspection.path, None):
         first = scan.lines

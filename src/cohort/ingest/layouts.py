@@ -13,23 +13,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import duckdb
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest.guard import Dialect
+from cohort.ingest.mapping import Mapping, compile_mappings
+from cohort.ingest.sources import NAME, Declared, Name, Source
+from cohort.shipped import shipped
 from cohort.store.tables import TABLES
-
-_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
-Name = Annotated[str, Field(pattern=_NAME)]
 
 
 def sql_root() -> Path:
-    """Return the folder of SQL files: inside the installed package, else beside ``src`` in the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "_sql", package.parents[1] / "sql"):
-        if folder.is_dir():
-            return folder
-    raise InputRefusedError(f"the SQL files are missing from {package}; install cohort again")
+    """Return the folder of SQL files."""
+    return shipped("sql")
 
 
 @cache
@@ -38,64 +34,27 @@ def shipped_sql(name: str) -> str:
     return (sql_root() / name).read_text(encoding="utf-8")
 
 
-class _Declared(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class SourceColumn(_Declared):
-    """One column that the layout reads.
-
-    ``type``: ``person`` is the supplier's identifier of a person. ``optional``: the file may lack the column, which
-    is then null. ``filled``: a line without a value is rejected. ``repeat``: stands for ``name1 … nameN``.
-    """
-
-    type: Literal["person", "text", "date", "integer", "number"]
-    optional: bool = False
-    filled: bool = False
-    repeat: int | None = Field(None, ge=1, le=200)
-
-
-def _column(value: Any) -> Any:
-    return {"type": value} if isinstance(value, str) else value
-
-
-class Source(_Declared):
-    """One source table: its files, columns, and how many store rows a line makes on average."""
-
-    files: list[str] = Field(min_length=1)
-    columns: dict[Name, Annotated[SourceColumn, BeforeValidator(_column)]] = Field(min_length=1)
-    optional: bool = False
-    rows_per_line: float = 1.0
-
-    @property
-    def expanded(self) -> dict[str, SourceColumn]:
-        """Return every column by its own name, repeated ones written out."""
-        written: dict[str, SourceColumn] = {}
-        for name, column in self.columns.items():
-            names = [f"{name}{number}" for number in range(1, column.repeat + 1)] if column.repeat else [name]
-            written |= dict.fromkeys(names, column)
-        return written
-
-    @property
-    def person(self) -> str | None:
-        """Return the column that identifies the person, if the table is about persons."""
-        return next((name for name, column in self.columns.items() if column.type == "person"), None)
-
-
-class _Text(_Declared):
+class _Text(Declared):
     delimiter: str = Field(",", pattern=r'^[^"\r\n\w ]$')
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
     date_format: list[str] = Field(["%Y-%m-%d"], min_length=1)
+    missing: list[str] = Field([])
 
 
-class _File(_Declared):
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
+class _File(Declared):
     """``layout.toml`` as written."""
 
     name: str
     description: str
     dialect: _Text = _Text()
-    views: list[Name] = []
-    sources: dict[Name, Source] = Field(min_length=1)
+    views: list[Name] = Field([])
+    sources: dict[Name, Source] = Field({})
+    tables: dict[str, Annotated[list[Mapping], BeforeValidator(_listed)]] = Field({})
+    plausible: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +70,7 @@ class Layout:
     tables: dict[str, str]
     codes: dict[str, list[list[str]]]
     sha256: str
+    missing: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, layout: str | Path) -> Layout:
@@ -123,29 +83,32 @@ class Layout:
         """
         folder = _folder(layout)
         declared = _declaration(folder / "layout.toml")
-        tables = {name: folder / f"{name}.sql" for name in TABLES if (folder / f"{name}.sql").is_file()}
-        views = {name: folder / f"{name}.sql" for name in declared.views}
-        if not tables:
-            raise StudyError(f"{folder} has no SQL file named after a store table ({', '.join(TABLES)})")
-        missing = [path.name for path in views.values() if not path.is_file()]
-        if missing:
-            raise StudyError(f"{folder / 'layout.toml'} names views without a file: {', '.join(missing)}")
-        persons = {name: _person_columns(source) for name, source in declared.sources.items()}
-        if max(persons.values()) != 1:
-            raise StudyError(
-                f"{folder / 'layout.toml'}: a source has one column of type person, or none; one must have it"
-            )
+        mapped = _mapped(declared, folder)
+        tables, views = _sql_files(folder, declared)
+        if not tables and not mapped:
+            raise StudyError(f"{folder} maps no store table and has no SQL file named after one ({', '.join(TABLES)})")
         codes = sorted((sql_root() / "codes").glob("*.csv")) + sorted(folder.glob("*.csv"))
+        written = {name: _select(path) for name, path in tables.items()}
+        written |= {name: sql for name, (_, sql) in mapped.items()}
         return cls(
             name=declared.name,
             folder=folder,
             dialect=Dialect(declared.dialect.delimiter, declared.dialect.encoding),
             date_formats=tuple(declared.dialect.date_format),
-            sources=declared.sources,
+            missing=tuple(declared.dialect.missing),
+            sources=declared.sources
+            | {name: source for sources, _ in mapped.values() for name, source in sources.items()},
             views={name: _select(path) for name, path in views.items()},
-            tables={name: _select(path) for name, path in tables.items()},
-            codes={path.stem: _code_table(path) for path in codes},
-            sha256=_hash(folder / "layout.toml", *views.values(), *tables.values(), *codes, *_shipped()),
+            tables={name: written[name] for name in TABLES if name in written},
+            codes=_with_ranges({path.stem: _code_table(path) for path in codes}, declared),
+            sha256=_hash(
+                folder / "layout.toml",
+                *views.values(),
+                *tables.values(),
+                *codes,
+                *_shipped(),
+                texts=[sql for _, sql in mapped.values()],
+            ),
         )
 
     def find(self, folder: Path) -> tuple[dict[str, list[Path]], list[str]]:
@@ -192,8 +155,43 @@ def _declaration(path: Path) -> _File:
         raise StudyError(f"{path}, {where}: {first['msg']}; sql/README.md lists the keys") from None
 
 
+def _sql_files(folder: Path, declared: _File) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the SQL files of the store tables and of the layout's views."""
+    tables = {name: folder / f"{name}.sql" for name in TABLES if (folder / f"{name}.sql").is_file()}
+    views = {name: folder / f"{name}.sql" for name in declared.views}
+    missing = [path.name for path in views.values() if not path.is_file()]
+    if missing:
+        raise StudyError(f"{folder / 'layout.toml'} names views without a file: {', '.join(missing)}")
+    persons = {name: _person_columns(source) for name, source in declared.sources.items()}
+    if max(persons.values(), default=1) != 1:
+        raise StudyError(f"{folder / 'layout.toml'}: a source has one column of type person, or none; one must have it")
+    return tables, views
+
+
+def _mapped(declared: _File, folder: Path) -> dict[str, tuple[dict[str, Source], str]]:
+    """Return the sources and the statement of every table that is mapped instead of written in SQL."""
+    unknown = set(declared.tables) - set(TABLES)
+    twice = [name for name in declared.tables if (folder / f"{name}.sql").is_file()]
+    if unknown:
+        raise StudyError(f"{folder / 'layout.toml'}: tables.{min(unknown)} is no store table ({', '.join(TABLES)})")
+    if twice:
+        raise StudyError(f"{folder}: {twice[0]} is both mapped in layout.toml and written in {twice[0]}.sql; keep one")
+    return {name: compile_mappings(name, mappings) for name, mappings in declared.tables.items()}
+
+
+def _with_ranges(codes: dict[str, list[list[str]]], declared: _File) -> dict[str, list[list[str]]]:
+    """Return the code tables with the layout's own plausible ranges in place of shipped ones."""
+    header, *rows = codes["plausible_range"]
+    own = {instrument.lower() for instrument in declared.plausible}
+    kept = [row for row in rows if row[header.index("code")].lower() not in own]
+    for instrument, (low, high) in declared.plausible.items():
+        values = {"code": instrument, "low": str(low), "high": str(high), "source": f"layout {declared.name}"}
+        kept.append([values.get(name, "") for name in header])
+    return codes | {"plausible_range": [header, *kept]}
+
+
 def _person_columns(source: Source) -> int:
-    return sum(column.type == "person" for column in source.expanded.values())
+    return sum(column.type in ("person", "record") for column in source.expanded.values())
 
 
 def _select(path: Path) -> str:
@@ -212,7 +210,7 @@ def _code_table(path: Path) -> list[list[str]]:
     """Return the rows of a code table, the header first."""
     with path.open(encoding="utf-8", newline="") as handle:
         rows = list(csv.reader(handle, strict=True))
-    if not rows or any(len(row) != len(rows[0]) for row in rows) or not all(re.match(_NAME, name) for name in rows[0]):
+    if not rows or any(len(row) != len(rows[0]) for row in rows) or not all(re.match(NAME, name) for name in rows[0]):
         raise StudyError(f"{path} is not a code table: a header of plain names, and as many cells in every row")
     return rows
 
@@ -248,8 +246,10 @@ def _shipped() -> list[Path]:
     return sorted((sql_root() / "ingest").rglob("*.sql"))
 
 
-def _hash(*paths: Path) -> str:
+def _hash(*paths: Path, texts: list[str]) -> str:
     digest = hashlib.sha256()
+    for text in texts:
+        digest.update(text.encode() + b"\0")
     for path in paths:
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()

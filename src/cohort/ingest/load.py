@@ -17,6 +17,7 @@ from cohort.ingest import pseudonyms
 from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
 from cohort.ingest.guard import inspect
 from cohort.ingest.layouts import Layout
+from cohort.ingest.parquet import inspect_parquet, is_parquet
 from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
 from cohort.ingest.tables import TableWriter
 from cohort.store import manifest as manifests
@@ -30,7 +31,7 @@ Progress = Callable[[str, int, int], None]
 ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
 
-_EVENTS = ("diagnosis", "procedure", "dispensing")
+_EVENTS = ("diagnosis", "procedure", "dispensing", "measurement")
 _LATER = ("person", "enrolment")  # written last: their SQL may ask for $data_end
 
 
@@ -50,10 +51,18 @@ class _Plan:
 
     @property
     def fingerprint(self) -> str:
-        """Return a hash of all that decides the content: files (not their names), layout, key and buckets."""
-        contents = sorted(f"{delivery.source} {delivery.inspection.sha256}" for delivery in self.deliveries)
+        """Return a hash of what decides the content: files (names if a layout reads them), layout, key, buckets."""
+        contents = sorted(
+            f"{delivery.source} {delivery.inspection.sha256}{delivery.name if delivery.declared.names_matter else ''}"
+            for delivery in self.deliveries
+        )
         parts = [self.layout.sha256, pseudonyms.key_id(self.key), str(self.buckets), *contents]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @property
+    def rejects(self) -> Path:
+        """Return the private folder for what this ingestion rejects."""
+        return self.into / "private" / "rejects" / self.fingerprint[:12]
 
     @property
     def snapshot(self) -> str:
@@ -143,8 +152,9 @@ def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Deliv
     files = [(name, path) for name, paths in found.items() for path in paths]
     total, before, deliveries = sum(path.stat().st_size for _, path in files), 0, []
     for name, path in files:
-        seen = inspect(path, layout.dialect, partial(_report_from, report, before, total))
-        if seen.records == 0:
+        told = partial(_report_from, report, before, total)
+        seen = inspect_parquet(path, told) if is_parquet(path) else inspect(path, layout.dialect, told)
+        if seen.records == 0 and seen.header:  # a Parquet footer proves that there are none
             raise InputRefusedError(f"{path.name} has a header and no records; fetch it again")
         deliveries.append(Delivery.match(name, layout.sources[name], seen))
         before += seen.bytes
@@ -194,7 +204,8 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     pseudonyms.make_pseudonyms(connection, plan.key)
     inputs, staged = _stage(connection, plan, work)
     _refuse_many_rejects(connection, plan, inputs, work)
-    tables, counts, data_end = _write_tables(connection, plan, staged)
+    tables, counts, data_end = _write_tables(connection, plan, staged, work)
+    _refuse_many_rejected_rows(plan, counts, work)
     return Manifest(
         format=FORMAT,
         number=plan.number,
@@ -240,7 +251,7 @@ def _stage(connection: Connection, plan: _Plan, work: Path) -> tuple[list[InputF
 
 def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[InputFile], work: Path) -> None:
     """Write what was rejected below ``private/``; refuse the load if it is more than the caller allows."""
-    folder = plan.into / "private" / "rejects" / plan.fingerprint[:12]
+    folder = plan.rejects
     for delivery, account in zip(plan.deliveries, inputs, strict=True):
         if account.rejected:
             make_folder(folder)
@@ -262,8 +273,24 @@ def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[Input
             )
 
 
+def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount], work: Path) -> None:
+    """Keep rejected rows below ``private/``; refuse the load if they are more than the caller allows."""
+    for path in sorted(work.glob("rejected-*.parquet")):
+        make_folder(plan.rejects)
+        publish(path, plan.rejects / path.name.removeprefix("rejected-"))
+    for table, count in counts.items():
+        rejected = sum(count.rejected.values())
+        if rejected > plan.max_reject_rate * count.supplied:
+            reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in count.rejected.items())
+            raise InputRefusedError(
+                f"{table}: {rejected:,} of {count.supplied:,} rows rejected ({reasons}), more than the share of "
+                f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. Check the unit and the "
+                f"plausible range of the instrument. The rows are in {plan.rejects}"
+            )
+
+
 def _write_tables(
-    connection: Connection, plan: _Plan, staged: dict[str, list[Path]]
+    connection: Connection, plan: _Plan, staged: dict[str, list[Path]], work: Path
 ) -> tuple[dict[str, tuple[StoredFile, ...]], dict[str, TableCount], dt.date | None]:
     """Write every table of every bucket: events first, because the other tables may need the last date of the data."""
     files: dict[str, list[StoredFile]] = {name: [] for name in TABLES if name in plan.layout.tables}
@@ -273,7 +300,7 @@ def _write_tables(
     for phase, names in enumerate((_EVENTS, _LATER)):
         parameters = {"data_end": max(latest, default=None)}
         writers = [
-            TableWriter(connection, plan.layout, TABLES[name], plan.into.resolve(), plan.snapshot, parameters)
+            TableWriter(connection, plan.layout, TABLES[name], plan.into.resolve(), plan.snapshot, work, parameters)
             for name in names
             if name in files
         ]

@@ -17,11 +17,22 @@ import polars as pl
 from cohort.errors import InputRefusedError
 from cohort.ingest.engine import Connection, literal, quoted, read_csv, translated
 from cohort.ingest.guard import Inspection, file_state, record_lines
-from cohort.ingest.layouts import Layout, Source, SourceColumn
+from cohort.ingest.layouts import Layout
+from cohort.ingest.parquet import read_parquet
+from cohort.ingest.sources import Source, SourceColumn
 from cohort.store.manifest import InputFile
 from cohort.store.tables import LANES
 
-_SQL_TYPES = {"person": "bigint", "text": "varchar", "date": "date", "integer": "bigint", "number": "double"}
+_SQL_TYPES = {
+    "person": "bigint",
+    "text": "varchar",
+    "file_name": "varchar",
+    "record": "bigint",
+    "date": "date",
+    "integer": "bigint",
+    "number": "double",
+}
+_NOT_IN_THE_HEADER = ("file_name", "record")
 _INTEGER, _NUMBER = r"[+-]?\d{1,18}", r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)"
 
 
@@ -45,12 +56,14 @@ class Delivery:
             printed: the first line of a file without a header is a person's.
         """
         header = [column.lower() for column in inspection.columns]
-        columns = source.expanded
-        twice = [column for column in columns if header.count(column.lower()) > 1]
+        columns = {name: column for name, column in source.expanded.items() if column.type not in _NOT_IN_THE_HEADER}
+        wanted = {column.named or name: column.optional for name, column in columns.items()}
+        wanted |= {column.within: False for column in columns.values() if column.within}
+        twice = [column for column in wanted if header.count(column.lower()) > 1]
         if twice:
             raise InputRefusedError(f"{inspection.path.name}: columns named twice in the header: {', '.join(twice)}")
-        positions = {name: header.index(name.lower()) if name.lower() in header else None for name in columns}
-        missing = [column for column, at in positions.items() if at is None and not columns[column].optional]
+        positions = {name: header.index(name.lower()) if name.lower() in header else None for name in wanted}
+        missing = [name for name, at in positions.items() if at is None and not wanted[name]]
         if missing:
             raise InputRefusedError(
                 f"{inspection.path.name}: the header lacks {', '.join(missing)}; "
@@ -65,6 +78,11 @@ class Delivery:
 
     def cells(self, layout: Layout) -> str:
         """Return the query for the file's declared columns as text, under their declared names."""
+        chosen = [f"{self._cell(name, column)} as {quoted(name)}" for name, column in self.declared.expanded.items()]
+        if self.inspection.kinds:
+            used = {at for at in self.positions.values() if at is not None}
+            reader = read_parquet(self.inspection, used, layout.date_formats[0])
+            return f"select {', '.join(chosen)}, false as short_row, false as long_row from ({reader})"
         width = len(self.inspection.columns)
         reader = read_csv(
             self.inspection.path,
@@ -73,11 +91,20 @@ class Delivery:
             layout.dialect.encoding,
             parallel=self.inspection.continuation == 0,
         )
-        chosen = [
-            f"{'null::varchar' if at is None else f'c{at}'} as {quoted(name)}" for name, at in self.positions.items()
-        ]
         chosen += [f"c{width - 1} is null as short_row", "beyond0 is not null as long_row"]
         return f"select {', '.join(chosen)} from ({reader})"
+
+    def _cell(self, name: str, column: SourceColumn) -> str:
+        """Return the expression for the text of one declared column."""
+        if column.type == "file_name":
+            return literal(self.name)
+        if column.type == "record":
+            return f"{literal(self.inspection.sha256[:16])} || '/' || row_number() over ()"  # names may repeat
+        at = self.positions[column.named or name]
+        cell = "null::varchar" if at is None else f"c{at}"
+        if column.within:
+            return f"nullif(trim(c{self.positions[column.within]}), '') || '/' || nullif(trim({cell}), '')"
+        return cell
 
 
 def collect_identifiers(connection: Connection, deliveries: Sequence[Delivery], layout: Layout) -> None:
@@ -121,7 +148,7 @@ def _account(delivery: Delivery, reasons: dict[str | None, int]) -> InputFile:
         bytes=seen.bytes,
         sha256=seen.sha256,
         lines=seen.lines,
-        header=1,
+        header=seen.header,
         blank=seen.blank,
         continuation=seen.continuation,
         loaded=loaded,
@@ -162,7 +189,11 @@ def typed(delivery: Delivery, layout: Layout, keep_cells: bool = False) -> str:
     """
     columns, person = delivery.declared.expanded, delivery.declared.person
     typing = [_typed_column(name, column, layout.date_formats) for name, column in columns.items()]
-    trimmed = [f"nullif(trim({quoted(name)}), '') as {quoted(name)}" for name in columns]
+    missing = ", ".join(literal(word) for word in ("", *layout.missing))
+    trimmed = [
+        f"case when trim({quoted(name)}) not in ({missing}) then trim({quoted(name)}) end as {quoted(name)}"
+        for name in columns
+    ]
     join = f"left join pseudonym on pseudonym.person = cell.{quoted(person)}" if person else ""
     cells = f", [{', '.join(f'cell.{quoted(name)}' for name in columns)}] as cells, record" if keep_cells else ""
     # counted below the join, which keeps no order
@@ -180,9 +211,11 @@ def _typed_column(name: str, column: SourceColumn, date_formats: Sequence[str]) 
 def _typed_cell(name: str, column: SourceColumn, date_formats: Sequence[str]) -> str:
     cell = f"cell.{quoted(name)}"
     match column.type:
-        case "person":
+        case "person" | "record":
             return "pseudonym.person_id"
-        case "text":
+        case "text" | "file_name":
+            if column.allowed:
+                return f"case when {cell} in ({', '.join(literal(word) for word in column.allowed)}) then {cell} end"
             return cell
         case "date":
             return f"coalesce({', '.join(_date(cell, date_format) for date_format in date_formats)})"
@@ -197,24 +230,29 @@ def _date(cell: str, date_format: str) -> str:
         return f"case when try_cast({cell} as date)::varchar = {cell} then try_cast({cell} as date) end"
     text = literal(date_format)
     parsed = f"try_strptime({cell}, {text})"
-    return f"case when strftime({parsed}, {text}) = {cell} then {parsed}::date end"
+    written, seen = f"strftime({parsed}, {text})", cell
+    if "%b" in date_format:  # suppliers write 01-JAN-2015 and 01-Jan-2015
+        written, seen = f"upper({written})", f"upper({seen})"
+    return f"case when {written} = {seen} then {parsed}::date end"
 
 
 def _reason(columns: dict[str, SourceColumn], person: str | None, date_formats: Sequence[str]) -> str:
     """Return the expression for the first reason to reject a record, null if there is none."""
     tests = [("cell.short_row", "short_row"), ("cell.long_row", "long_row")]
     if person:
+        header = columns[person].named or person
         tests += [
-            (f"cell.{quoted(person)} is null", f"missing:{person}"),
-            (f"lower(cell.{quoted(person)}) = {literal(person.lower())}", "repeated_header"),
-            ("pseudonym.unclean", f"invisible_character:{person}"),
+            (f"cell.{quoted(person)} is null", f"missing:{header}"),
+            (f"lower(cell.{quoted(person)}) = {literal(header.lower())}", "repeated_header"),
+            ("pseudonym.unclean", f"invisible_character:{header}"),
         ]
     for name, column in columns.items():
+        header = column.named or name
         if column.filled and column.type != "person":
-            tests.append((f"cell.{quoted(name)} is null", f"missing:{name}"))
-        if column.type not in ("person", "text"):
+            tests.append((f"cell.{quoted(name)} is null", f"missing:{header}"))
+        if column.type in ("date", "integer", "number") or column.allowed:
             unreadable = f"cell.{quoted(name)} is not null and {_typed_cell(name, column, date_formats)} is null"
-            tests.append((unreadable, f"unreadable:{name}"))
+            tests.append((unreadable, f"unreadable:{header}"))
     return "case " + " ".join(f"when {test} then {literal(reason)}" for test, reason in tests) + " end"
 
 

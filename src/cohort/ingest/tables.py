@@ -40,6 +40,7 @@ class TableWriter:
     table: Table
     store: Path
     snapshot: str
+    work: Path
     parameters: dict[str, Any]
 
     @property
@@ -55,6 +56,8 @@ class TableWriter:
             count, latest = self._count()
             if not count.adds_up:
                 raise InputRefusedError(f"{self._where}: rows do not add up ({count})")
+            if count.rejected:
+                self._write_rejected(bucket)
             file = self._file(bucket, count.stored) if count.stored else None
             for table in ("normalised", "complete", "final"):
                 self.connection.execute(f"drop table {table}")
@@ -81,6 +84,7 @@ class TableWriter:
             f"create temp table normalised as with supplied as (select {columns} from ({sql}\n)) {normalise}",
             chosen | words,
         )
+        self.connection.execute("alter table normalised add column if not exists reason varchar")  # null = not rejected
 
     def _check_columns(self, offered: set[str], wanted: set[str]) -> None:
         unknown = offered - wanted - {"person"}
@@ -96,33 +100,48 @@ class TableWriter:
             )
 
     def _settle(self) -> None:
-        """Create ``complete``, free of repeats and of rows that lack something, and ``final``, the stored rows."""
-        present = " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
+        """Create ``complete`` (no repeats, no rejects, nothing required missing) and ``final``, the stored rows."""
         self.connection.execute(
-            f"create temp table complete as select distinct * exclude (repaired) from normalised where {present}"
+            "create temp table complete as "
+            f"select distinct * exclude (repaired, reason) from normalised where reason is null and {self._present}"
         )
         grain = f"ingest/grain/{self.table.name}.sql"
         stored = shipped_sql(grain) if (sql_root() / grain).is_file() else "from complete"
         self.connection.execute(f"create temp table final as {stored}")
 
+    @property
+    def _present(self) -> str:
+        """Return the test that no required column is empty."""
+        return " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
+
     def _count(self) -> tuple[TableCount, dt.date | None]:
-        present = " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
         latest = "max(date)" if "date" in self.table.columns else "max(null::date)"
         row = self.connection.execute(
-            f"select (select count(*) from normalised), (select count(*) from normalised where not ({present})), "
+            "select (select count(*) from normalised), "
+            f"(select count(*) from normalised where reason is null and not ({self._present})), "
             "(select count(*) from complete), (select count(*) from final), "
             f"(select count(*) filter (where repaired) from normalised), (select {latest} from final)"
         ).fetchone()
         supplied, incomplete, complete, stored, repaired, last = row or (0, 0, 0, 0, 0, None)
+        reasons = self.connection.execute(
+            "select reason, count(*) from normalised where reason is not null group by reason order by reason"
+        ).fetchall()
         count = TableCount(
             supplied=supplied,
             stored=stored,
-            duplicates=supplied - incomplete - complete,
+            duplicates=supplied - incomplete - complete - sum(rows for _, rows in reasons),
             superseded=complete - stored,
             incomplete=incomplete,
+            rejected=dict(reasons),
             repaired=repaired,
         )
         return count, last
+
+    def _write_rejected(self, bucket: int) -> None:
+        """Leave the rejected rows in the work folder, for the custodian's eyes only."""
+        target = self.work / f"rejected-{self.table.name}-{bucket:04d}.parquet"
+        rows = "select * exclude (repaired) from normalised where reason is not null order by all"
+        self.connection.execute(f"copy ({rows}) to {literal(target)} (format parquet, compression zstd)")
 
     def _file(self, bucket: int, rows: int) -> StoredFile:
         """Write ``final`` sorted, check the footer, and only then give the file its name."""

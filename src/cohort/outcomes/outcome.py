@@ -59,6 +59,13 @@ class Chronification(Spec):
         return "chronification"
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        stated = f", or a code of {self.explicit.label}" if self.explicit else ""
+        span = f"{self.after_days} to {self.within_days} days"
+        return f"a second encounter for {self.codes.label} {span} after index{stated}"
+
+    @property
     def landmark(self) -> int:
         """Return the day after which risk starts: risk sets are (landmark, exit]."""
         return self.after_days - 1
@@ -103,6 +110,11 @@ class FirstRecord(Spec):
     def name(self) -> str:
         """Return the outcome's name in estimates."""
         return self.label or self.record.codes.name
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"the first {self.record} from day {self.from_day} after index"
 
     @property
     def landmark(self) -> int:

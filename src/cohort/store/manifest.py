@@ -10,6 +10,7 @@ import datetime as dt
 import hashlib
 import json
 import logging
+from collections import Counter
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -50,23 +51,32 @@ class InputFile(_Record):
 
 
 class TableCount(_Record):
-    """One table and where each row that the layout supplied went; ``repaired`` counts rows with a mended cell."""
+    """One table and where each row that the layout supplied went; ``repaired`` counts rows with a mended cell.
+
+    ``rejected`` gives per reason code the rows that hold a value which cannot be, such as ``implausible:NRS``.
+    """
 
     supplied: int = 0
     stored: int = 0
     duplicates: int = 0
     superseded: int = 0
     incomplete: int = 0
+    rejected: dict[str, int] = {}
     repaired: int = 0
 
     @property
     def adds_up(self) -> bool:
         """Return whether every supplied row has exactly one fate."""
-        return self.supplied == self.stored + self.duplicates + self.superseded + self.incomplete
+        parts = (self.stored, self.duplicates, self.superseded, self.incomplete, *self.rejected.values())
+        return self.supplied == sum(parts)
 
     def __add__(self, other: TableCount) -> TableCount:
         """Add the counts of two buckets."""
-        return TableCount(**{name: getattr(self, name) + getattr(other, name) for name in TableCount.model_fields})
+        numbers = {
+            name: getattr(self, name) + getattr(other, name) for name in TableCount.model_fields if name != "rejected"
+        }
+        rejected = Counter(self.rejected) + Counter(other.rejected)
+        return TableCount(**numbers, rejected=dict(sorted(rejected.items())))
 
 
 class StoredFile(_Record):
@@ -94,7 +104,9 @@ class Account(_Record):
         ]
         lines += [
             f"{name}: {count.supplied:,} rows = {count.stored:,} stored + {count.duplicates:,} duplicates + "
-            f"{count.superseded:,} superseded + {count.incomplete:,} incomplete; {count.repaired:,} repaired"
+            f"{count.superseded:,} superseded + {count.incomplete:,} incomplete"
+            + "".join(f" + {rows:,} {reason}" for reason, rows in count.rejected.items())
+            + f"; {count.repaired:,} repaired"
             for name, count in self.tables.items()
         ]
         return "\n".join(lines)

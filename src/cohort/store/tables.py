@@ -65,8 +65,12 @@ SYSTEMS = (
     "cpt",
     "icd10pcs",
     "icd9proc",
+    "ccam",
+    "cip",
+    "ucd",
 )
-"""Coding systems, in the spelling that codelists and stores share."""
+"""Coding systems, in the spelling that codelists and stores share; `ccam` are French acts, `cip` (13 digits) and `ucd`
+(7) French packs and units of drugs."""
 
 TABLES: dict[str, Table] = {
     table.name: table
@@ -131,6 +135,18 @@ TABLES: dict[str, Table] = {
                 "days_supply": Column(pl.Int32(), "days that the supply lasts; null = not recorded"),
             },
             ("person_id", "date", "system", "code", "quantity", "days_supply"),
+        ),
+        Table(
+            "measurement",
+            "one row per person, date, instrument and value; a value repeated on one day is one row",
+            {
+                "person_id": _PERSON,
+                "date": Column(pl.Date(), "day of the measurement", True),
+                "instrument": Column(pl.String(), "scale, questionnaire or test, such as NRS or BDI", True),
+                "value": Column(pl.Float64(), "score or result, inside the plausible range of its instrument", True),
+                "unit": Column(pl.String(), "unit of the value; null = the instrument's own points or not recorded"),
+            },
+            ("person_id", "date", "instrument", "value", "unit"),
         ),
     )
 }

@@ -143,12 +143,23 @@ def model_arrays(
 
 def sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
     """Collect the columns a model reads, sorted by all of them: equal rows are interchangeable, so bits are fixed."""
+    table = model_columns(frame, columns, terms)
+    return table.sort(table.columns, nulls_last=True)
+
+
+def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
+    """Collect the columns a model reads, ``columns`` by role and the terms' variables, in the frame's order.
+
+    Raises
+    ------
+    InputRefusedError
+        If a column is absent, or one with a role is not a number or has missing values.
+    """
     lazy = as_lazy(frame)
     require_columns(lazy, columns)
     variables = dict.fromkeys(name for term in terms for name in term.variables)
     require_columns(lazy, {f"term {name}": name for name in variables})
-    wanted = list(dict.fromkeys([*columns.values(), *variables]))
-    table = lazy.select(wanted).sort(wanted, nulls_last=True).collect()
+    table = lazy.select(list(dict.fromkeys([*columns.values(), *variables]))).collect()
     for role, name in columns.items():
         numeric = table[name].dtype.is_numeric() or (role == "event" and table[name].dtype == pl.Boolean)
         if not numeric:

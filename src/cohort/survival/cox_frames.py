@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cohort.errors import InputRefusedError, StudyError
 from cohort.survival.cox_model import Follow
 from cohort.survival.cox_newton import Penalty
+from cohort.survival.cox_sums import workers
 from cohort.survival.design import Term, design_matrix, parse_terms
 
 Floats = NDArray[np.float64]
@@ -171,10 +172,15 @@ def _column(frame: Any, name: str) -> Any:
 def _stack(frame: Any, columns: tuple[str, ...]) -> Floats:
     """Return columns as float64, column-major, refusing text, missing and infinite values by count."""
     matrix = np.empty((len(frame), len(columns)), order="F")
-    for j, name in enumerate(columns):
-        matrix[:, j] = numbers(frame, name)
+
+    def fill(j: int) -> None:
+        column = matrix[:, j]
+        column[:] = numbers(frame, columns[j])
         with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(matrix[:, j].sum())  # one look; a sum may overflow, so the second decides
-        if not finite and (wrong := int((~np.isfinite(matrix[:, j])).sum())):
-            raise InputRefusedError(f"column {name} is missing or infinite in {wrong} rows; fill or drop them first")
+            finite = np.isfinite(column.sum())  # one look; a sum may overflow, so the second decides
+        if not finite and (wrong := int((~np.isfinite(column)).sum())):
+            raise InputRefusedError(f"column {columns[j]} is missing or infinite in {wrong} rows; fill or drop them")
+
+    with workers() as pool:
+        list(pool.map(fill, range(len(columns))))
     return matrix

@@ -101,7 +101,7 @@ class RowSums:
         def one(first: int, last: int) -> Arrays:
             table = np.zeros(2 * (cells + 1))
             total = kernels().risk_sums(
-                rows.x, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, rows.cells.start,
+                rows.x.T, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, rows.cells.start,
                 first, last, self.risk_of_row, table,
             )  # fmt: skip
             return table, np.array([total])
@@ -114,12 +114,12 @@ class RowSums:
 
         def one(first: int, last: int) -> Arrays:
             table, square = np.zeros((p, 2 * (cells + 1))), np.zeros((p, p))
-            root, strip = np.empty(_STRIP), np.empty((p, _STRIP))
+            strip = np.empty((p, _STRIP))
             for low in range(first, last, _STRIP):
                 high = min(low + _STRIP, last)
                 kernels().moment_strip(
-                    rows.x, rows.centre, rows.scale, self.risk_of_row, rows.cells.slot, rows.cells.start,
-                    hazard, tied, low, high, root, strip, table,
+                    rows.x.T, rows.centre, rows.scale, self.risk_of_row, rows.cells.slot, rows.cells.start,
+                    hazard, tied, low, high, strip, table,
                 )  # fmt: skip
                 part = strip[:, : high - low]
                 square += part @ part.T
@@ -133,9 +133,8 @@ class RowSums:
 
         def one(first: int, last: int) -> Arrays:
             out = np.zeros(p)
-            kernels().event_strip(
-                rows.x, rows.centre, rows.scale, rows.weight, rows.cells.slot, cells, first, last, out
-            )
+            events = first + np.flatnonzero(rows.cells.slot[first:last] > cells)
+            kernels().event_strip(rows.x.T, rows.centre, rows.scale, rows.weight, events, out)
             return (out,)
 
         return self._each(one)
@@ -151,7 +150,7 @@ class RowSums:
         """
         rows, out = self.rows, np.empty((self.rows.shape[1], last - first))
         kernels().score_strip(
-            rows.x, rows.centre, rows.scale, self.risk_of_row, rows.weight, rows.cells.slot, rows.cells.start,
+            rows.x.T, rows.centre, rows.scale, self.risk_of_row, rows.weight, rows.cells.slot, rows.cells.start,
             tables, first, last, out,
         )  # fmt: skip
         return out
@@ -230,13 +229,17 @@ def chunk_bounds(rows: int, columns: int, cells: int) -> list[int]:
     return [rows * k // count for k in range(count + 1)]
 
 
-def centre_and_scale(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats]:
-    """Return each column's mean and largest distance from it (1 for a constant column), overflow-safe, shape (p,)."""
-    low = x.min(axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = np.array([low[j] + np.average(x[:, j] - low[j], weights=weight) for j in range(x.shape[1])])
-        reach = np.maximum(x.max(axis=0) - mean, mean - low)
-    constant = (low == x.max(axis=0)) | ~(reach >= np.finfo(np.float64).tiny)
+def centre_and_scale(x: Floats, weight: Floats, pool: ThreadPoolExecutor) -> tuple[Floats, Floats]:
+    """Return each column's (weighted) mean and the largest distance from it, 1 for a constant column, shape (p,)."""
+    spans = list(pool.map(lambda column: kernels().column_span(column, weight), x.T))
+    low, high, mean = np.array(spans, dtype=np.float64).reshape(-1, 3).T
+    return centre_of(low, high, mean)
+
+
+def centre_of(low: Floats, high: Floats, mean: Floats) -> tuple[Floats, Floats]:
+    """Return centre and scale of columns from their range and mean, each of shape (p,)."""
+    reach = np.maximum(high - mean, mean - low)
+    constant = (low == high) | ~(reach >= np.finfo(np.float64).tiny)
     return np.where(constant, low, mean), np.where(constant, 1.0, reach)
 
 

@@ -61,6 +61,11 @@ class FineGrayFit:
     method: str
 
     @property
+    def references(self) -> dict[str, str]:
+        """Return the reference level of each categorical variable."""
+        return self.design.references
+
+    @property
     def p_value(self) -> Floats:
         """Return two-sided Wald p-values, shape (p,)."""
         values: Floats = 2 * stats.norm.sf(np.abs(self.coef / self.std_error))
@@ -225,10 +230,10 @@ def fit_fine_gray(
         table = table.filter(pl.Series(design.kept))
     causes = _causes(table[cause], cause_of_interest)
     follow = Follow(table[time].to_numpy(), causes == cause_of_interest)
-    rows, follow, _ = place_rows(design.matrix, follow)
-    calendar = _Calendar.of(follow.time, causes)
     competing = np.flatnonzero((causes != 0) & (causes != cause_of_interest))
     with workers() as pool:
+        rows, follow, _ = place_rows(design.matrix, follow, pool)
+        calendar = _Calendar.of(follow.time, causes)
         main = RowSums(rows, pool)
         late = _late(rows, calendar, competing, ties, main)
         likelihood = _SubdistributionLikelihood(main, late, ties, main.events())
