@@ -13,7 +13,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -63,18 +63,15 @@ def tuva(world: World, persons: int) -> dict[str, pl.DataFrame]:
 def _eligibility(world: World, inside: Bools) -> pl.DataFrame:
     person, first, last = world.enrolment.spells()
     person, first, last = (column[inside[person]] for column in (person, first, last))
-    death = world.enrolment.death
-    known = death < epoch_day(world.scenario.calendar.last_day) + 1
-    day = np.where(known, death, 0).astype(np.int64)
-    known &= world.enrolment.observes(np.arange(len(death)), day)
+    death = known_deaths(world)
     regions = world.scenario.persons.regions
     return pl.DataFrame(
         {
             "person_id": person_ids(world, person),
             "gender": texts(("male", "female"), world.persons.female[person].astype(np.int64)),
             "birth_date": dates(world.persons.birth[person]),
-            "death_date": dates(np.where(known, day, -1)[person], missing=-1),
-            "death_flag": known[person].astype(np.int64),
+            "death_date": dates(death[person], missing=-1),
+            "death_flag": (death >= 0)[person].astype(np.int64),
             "enrollment_start_date": dates(first),
             "enrollment_end_date": dates(last),
             "payer": pl.repeat("simulated", len(person), eager=True),
@@ -83,6 +80,14 @@ def _eligibility(world: World, inside: Bools) -> pl.DataFrame:
             "data_source": pl.repeat("simulated", len(person), eager=True),
         }
     )
+
+
+def known_deaths(world: World) -> Ints:
+    """Return the epoch day of each death, −1 where none is seen: a supplier learns of those of the enrolled."""
+    death = world.enrolment.death
+    within = death < epoch_day(world.scenario.calendar.last_day) + 1
+    day = np.where(within, death, -1).astype(np.int64)
+    return np.where(within & world.enrolment.observes(np.arange(len(death)), day), day, -1)
 
 
 def _medical_claim(world: World, inside: Bools) -> pl.DataFrame:
@@ -119,7 +124,7 @@ def _medical_claim(world: World, inside: Bools) -> pl.DataFrame:
 
 def _diagnoses(encounters: Encounters) -> dict[str, pl.Series]:
     return {
-        f"diagnosis_code_{place + 1}": _codes(encounters.diagnoses[:, place], encounters.day, encounters.person)
+        f"diagnosis_code_{place + 1}": code_texts(encounters.diagnoses[:, place], encounters.day, encounters.person)
         for place in range(DIAGNOSES)
     }
 
@@ -127,7 +132,7 @@ def _diagnoses(encounters: Encounters) -> dict[str, pl.Series]:
 def _service(encounters: Encounters, line: Ints) -> pl.Series:
     names = [vocabulary().number(name) if name else -1 for name in VISIT]
     visit = np.array(names)[encounters.setting]
-    return _codes(np.where(line == 0, visit, encounters.procedure), encounters.day, encounters.person)
+    return code_texts(np.where(line == 0, visit, encounters.procedure), encounters.day, encounters.person)
 
 
 def _paid(world: World, encounters: Encounters, line: Ints) -> pl.Series:
@@ -147,7 +152,7 @@ def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
             "claim_line_number": np.ones(len(kept.person), dtype=np.int64),
             "person_id": person_ids(world, kept.person),
             "dispensing_date": dates(kept.day),
-            "ndc_code": _codes(kept.drug, kept.day, kept.person),
+            "ndc_code": code_texts(kept.drug, kept.day, kept.person),
             "quantity": quantity,
             "days_supply": kept.supply,
             "paid_amount": _money(quantity * TABLET_CENTS),
@@ -191,9 +196,9 @@ def texts(values: Sequence[str | None], place: Ints) -> pl.Series:
     return pl.Series(values, dtype=pl.String).gather(pl.Series(place))
 
 
-def _codes(concept: npt.NDArray[Any], day: Ints, pick: Ints) -> pl.Series:
+def code_texts(concept: npt.NDArray[Any], day: Ints, pick: Ints, coding: Literal["us", "nordic"] = "us") -> pl.Series:
     """Return the code of each concept on its day, null where the concept is −1."""
-    codes = vocabulary()
+    codes = vocabulary(coding)
     known = np.flatnonzero(concept >= 0)
     place = np.full(len(concept), len(codes.codes))
     place[known] = codes.lookup(concept[known], day[known], pick[known])

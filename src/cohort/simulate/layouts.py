@@ -7,8 +7,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from cohort.simulate import extracts_nordic, extracts_registry
 from cohort.simulate.dirt import Roles
 from cohort.simulate.extracts import tuva
+from cohort.simulate.extracts_nordic import nordic_registry
+from cohort.simulate.extracts_registry import registry
 from cohort.simulate.world import World
 
 
@@ -42,5 +45,7 @@ LAYOUTS = {
             },
         },
     ),
+    "nordic_registry": ExtractLayout(nordic_registry, extracts_nordic.ROLES),
+    "registry": ExtractLayout(registry, extracts_registry.ROLES),
 }
 """Name → layout."""

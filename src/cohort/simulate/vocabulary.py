@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from cohort.time import epoch_day
 
 Ints = npt.NDArray[np.int64]
+NORDIC = ("ICD10", "ATC")
+"""Coding systems of the Nordic registers; the others are those of US claims."""
 FOREVER = epoch_day(dt.date(9999, 12, 31))
 
 
@@ -67,9 +70,13 @@ def concepts() -> tuple[str, ...]:
 
 
 @cache
-def vocabulary() -> Vocabulary:
-    """Return the shipped vocabulary (``codes.csv``)."""
-    spans = [(row["concept"], row["code"], *_valid(row)) for row in _rows()]
+def vocabulary(coding: Literal["us", "nordic"] = "us") -> Vocabulary:
+    """Return the shipped vocabulary (``codes.csv``): what US claims or Nordic registers write."""
+    spans = [
+        (row["concept"], row["code"], *_valid(row))
+        for row in _rows()
+        if (row["system"] in NORDIC) == (coding == "nordic")
+    ]
     boundaries = sorted(({start for *_, start, _ in spans} | {stop for *_, stop in spans}) - {-FOREVER, FOREVER})
     codes: list[str] = []
     first = np.zeros((len(concepts()), len(boundaries) + 1), dtype=np.int64)
