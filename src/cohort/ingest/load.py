@@ -126,12 +126,17 @@ def ingest(
             return Store(store, newest)
         with sandbox([folder.resolve(), (store / "data").resolve()], work, memory_limit, threads) as connection:
             manifest = _load(connection, plan, work)
-        if newest and manifest.holds_same_rows(newest):
-            shutil.rmtree(store / plan.snapshot)  # written by this run and in no manifest
-            return Store(store, newest)
-        manifests.commit(store, manifest)
-        sweep(store)
-        return Store(store, manifest)
+        return _committed(plan, manifest, newest)
+
+
+def _committed(plan: _Plan, manifest: Manifest, newest: Manifest | None) -> Store:
+    """Make what was written a snapshot, or take it away again if it holds the rows of the newest one."""
+    if newest and manifest.holds_same_rows(newest):
+        shutil.rmtree(plan.into / plan.snapshot)  # written by this run and in no manifest
+        return Store(plan.into, newest)
+    manifests.commit(plan.into, manifest)
+    sweep(plan.into)
+    return Store(plan.into, manifest)
 
 
 def _check_arguments(folder: Path, store: Path, buckets: int | None, max_reject_rate: float) -> None:
