@@ -6,7 +6,7 @@ demo: .venv/demo.stamp   ## simulate a small population, ingest it, run the exam
 	$(BIN)/cohort demo --out demo
 
 test: .venv/dev.stamp    ## the whole suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto
 
 check: .venv/dev.stamp   ## lint, format and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -16,6 +16,7 @@ _HOME = {
     "Store": "store.store",
     "ingest": "ingest.load",
     "simulate": "simulate.run",
+    "check": "checks.check",
     "Codelist": "codes.codelist",
     "Window": "time",
     "Cohort": "population.cohort",
@@ -42,6 +43,7 @@ _HOME = {
     "cumulative_incidence": "results.analyses",
     "incidence_rate": "results.analyses",
     "cox": "results.analyses",
+    "fine_gray": "results.analyses",
     "CohortError": "errors",
 }
 """Public name → module that defines it."""

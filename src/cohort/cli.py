@@ -1,4 +1,4 @@
-"""The command line: demo, simulate, ingest, run.
+"""The command line: demo, simulate, ingest, check, run.
 
 Every command shows a bar per step on a terminal and one log line per step elsewhere, and ends with the exit code of
 `cohort.errors`. Imports are inside the commands, so that ``--help`` answers at once.
@@ -10,14 +10,14 @@ import errno
 import os
 import sys
 import traceback
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
 
+from cohort.checks import command as checks
 from cohort.errors import CohortError, ResourceError
-from cohort.progress import Reporter
+from cohort.progress import LogFormat, Reporter
 from cohort.shipped import shipped
 
 app = typer.Typer(
@@ -30,13 +30,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-class LogFormat(StrEnum):
-    """How steps are logged where there is no terminal."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
@@ -110,6 +103,9 @@ def ingest(
             progress=reporter,
         )
     typer.echo(str(loaded.account))
+
+
+app.command()(checks.check)
 
 
 @app.command()

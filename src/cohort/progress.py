@@ -5,11 +5,19 @@ from __future__ import annotations
 import json
 import sys
 import time
+from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+
+class LogFormat(StrEnum):
+    """How steps are logged where there is no terminal."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class Reporter:

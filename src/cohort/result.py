@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from cohort.errors import NotEstimableError
 from cohort.population.attrition import Attrition
 from cohort.protocol import codelists, definitions, protocol
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import Released
-from cohort.results.estimates import NOT_ESTIMABLE, Estimates
+from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, Estimates
 from cohort.results.provenance import CodelistUsed, InputFile, Provenance, installed_versions
 from cohort.store.store import Store
 
@@ -48,7 +50,7 @@ class Result:
         from cohort.report.labels import AnalysisTitle
 
         titles = [
-            AnalysisTitle(number, analysis.title, analysis.by)
+            AnalysisTitle(number, analysis.title, analysis.contrast, landmark=self.table.landmark)
             for number, analysis in enumerate(self.study.analyses, start=1)
         ]
         content = ReportContent(
@@ -71,7 +73,7 @@ class Result:
         NotEstimableError
             Naming the analysis and the reason.
         """
-        rows = self.estimates.select(estimand="hazard_ratio")
+        rows = self.estimates.frame.filter(pl.col("estimand").is_in(RATIOS))
         for number, status in rows.select("analysis", "status").unique().sort("analysis", "status").iter_rows():
             if status.startswith(NOT_ESTIMABLE):
                 raise NotEstimableError(f"analysis {number}: {status.removeprefix(NOT_ESTIMABLE).lstrip(': ')}")

@@ -5,9 +5,19 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from cohort.errors import InputRefusedError
+
 
 def shipped(name: str) -> Path:
-    """Return the folder ``name`` (``sql`` or ``examples``): the wheel's copy, else the checkout's."""
+    """Return the folder ``name`` (``sql`` or ``examples``): the wheel's copy, else the checkout's.
+
+    Raises
+    ------
+    InputRefusedError
+        If the installation has lost it.
+    """
     package = Path(str(resources.files("cohort")))
-    installed = package / f"_{name}"
-    return installed if installed.is_dir() else package.parents[1] / name
+    for folder in (package / f"_{name}", package.parents[1] / name):
+        if folder.is_dir():
+            return folder
+    raise InputRefusedError(f"the {name} files are missing from {package}; install cohort again")

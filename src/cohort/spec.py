@@ -19,6 +19,9 @@ STUDY_FILE: ContextVar[Path | None] = ContextVar("study_file", default=None)
 pydantic's own validation context does not reach models that take arguments by position, as `Cohort` does.
 """
 
+DISCRIMINATORS = ("kind", "rule")
+"""The keys that say which of several models a part of a study is."""
+
 Whole = Annotated[int, Field(strict=True)]
 """A whole number as such: neither ``"90"`` nor ``90.0`` nor ``true``."""
 
@@ -123,6 +126,5 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _tag(model: type[BaseModel]) -> Any:
-    """Return the value of a model's discriminator: the default of its first field."""
-    first = next(iter(model.model_fields.values()), None)
-    return None if first is None else first.default
+    """Return the value of a model's discriminator."""
+    return next((model.model_fields[name].default for name in DISCRIMINATORS if name in model.model_fields), None)

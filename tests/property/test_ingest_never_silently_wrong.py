@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from cohort.errors import InputRefusedError
 from cohort.ingest.engine import SENTINELS, translated
 from cohort.ingest.guard import Dialect, inspect
-from cohort.ingest.layouts import Layout, Source, SourceColumn
+from cohort.ingest.layouts import Layout
+from cohort.ingest.sources import Source, SourceColumn
 from cohort.ingest.staging import Delivery
 
 SOURCE = Source(files=["t.csv"], columns={name: SourceColumn(type="text") for name in "abc"})

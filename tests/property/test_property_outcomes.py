@@ -19,17 +19,17 @@ CODES = {"A": "M54", "B": "G43", "J": "J00"}
 AGENTS = {"X": "N02AA01", "Y": "N02AX02"}
 PAIN = co.Codelist.from_rows("pain", [{"system": "icd10cm", "code": CODES[name], "category": name} for name in "AB"])
 DRUG = co.Codelist.from_rows("drug", [{"system": "atc", "code": AGENTS[name], "category": name} for name in "XY"])
-PEOPLE = range(1, 9)
+PEOPLE = range(1, 5)
 
 person, day = st.sampled_from(PEOPLE), st.integers(-20, 50)
 settings_of_care = st.sampled_from(["inpatient", *3 * ["outpatient"]])
 diagnoses = st.lists(
-    st.tuples(person, day, st.integers(0, 8), st.sampled_from("AABJ"), settings_of_care), min_size=20, max_size=80
+    st.tuples(person, day, st.integers(0, 8), st.sampled_from("AABJ"), settings_of_care), min_size=30, max_size=80
 )
 dispensings = st.lists(
-    st.tuples(person, day, st.sampled_from("XY"), st.none() | st.integers(0, 15)), min_size=20, max_size=80
+    st.tuples(person, day, st.sampled_from("XY"), st.none() | st.integers(0, 15)), min_size=30, max_size=80
 )
-scores = st.lists(st.tuples(person, day, st.integers(0, 10)), min_size=20, max_size=80)
+scores = st.lists(st.tuples(person, day, st.integers(0, 10)), min_size=30, max_size=80)
 ends = st.fixed_dictionaries({n: st.tuples(st.integers(0, 60), st.none() | st.integers(0, 60)) for n in PEOPLE})
 few, some, more = st.integers(1, 8), st.integers(9, 16), st.integers(2, 25)
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from cohort import survival as sv
 from cohort.errors import NotEstimableError, StudyError
+from cohort.survival.gray_test import _score_and_variance
+from cohort.survival.strata import grouped_risk
 
 
 def test_two_groups_by_hand() -> None:
@@ -154,6 +156,15 @@ def test_without_competing_events_one_sample_is_one_subdistribution() -> None:
     rows = pl.DataFrame({"t": [1, 2, 3, 4] * 2, "c": [1] * 8, "g": ["a"] * 4 + ["b"] * 4})
     assert sv.gray(rows, "t", "c", "g").statistic == pytest.approx(0, abs=1e-20)
     assert sv.gray(rows, "t", "c", "g").p_value == pytest.approx(1)
+
+
+def test_the_weight_of_gray_is_the_pooled_curve() -> None:
+    # Without censoring and other causes the pooled incidence is 1 - S, so the score is that of the rho family.
+    rows = population(120, 13).with_columns(c=1, e=1)
+    risk = grouped_risk(sv.count_days(rows, "t", "c", "g"))
+    score, _ = _score_and_variance(risk.n_risk, risk.n_event[:, 0], 0 * risk.n_event[:, 0], rho=1.5)
+    table = sv.logrank(rows, "t", "e", "g", rho=1.5).to_polars()
+    np.testing.assert_allclose(score, table["observed"] - table["expected"], atol=1e-10)
 
 
 def test_trend_by_hand() -> None:

@@ -43,6 +43,12 @@ def test_each_unreadable_line_is_rejected_for_its_defect(store, ledger):
         assert account.reasons == {REASONS[defect][account.source]: count for defect, count in planted}
 
 
+def test_the_rejects_name_the_physical_lines_of_the_ledger(store, ledger):
+    found = pl.concat(pl.read_parquet(file) for file in store.path.glob("private/rejects/*/*.parquet"))
+    planted = ledger.filter(expected="rejected").select("file", "line").sort("file", "line")
+    assert found.select("file", "line").sort("file", "line").equals(planted)
+
+
 def test_claims_of_persons_who_are_in_no_eligibility_line_are_counted(store, extract, ledger):
     persons = {name: set() for name in SOURCES}
     for name in SOURCES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import runpy
 
 import numpy as np
@@ -29,6 +30,13 @@ def test_the_page_carries_the_table_of_the_tracked_results(root, script, name):
     assert page.startswith(f"# {name}\n")
     assert "**What it is for.**" in page
     assert f"{script['BEGIN']}\n{script['table'](name)}\n{script['END']}" in page
+
+
+def test_the_list_of_scenarios_is_whole_and_its_example_loads(root, tmp_path):
+    text = (root / "docs/scenarios/README.md").read_text("utf-8")
+    assert set(re.findall(r"^\| \[(\w+)\]", text, re.MULTILINE)) == set(shipped_scenarios())
+    (tmp_path / "mine.toml").write_text(text.split("```toml\n")[1].split("```")[0])
+    assert load_scenario(tmp_path / "mine.toml").opioid.log_hazard_ratio_remission == -0.9
 
 
 @pytest.mark.parametrize("name", shipped_scenarios())

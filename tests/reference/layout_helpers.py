@@ -24,9 +24,9 @@ def person_id(identifier: object) -> int:
     return int.from_bytes(digest[:8]) >> 1
 
 
-def load(extract: Path, layout: str | Path, store: Path, **options: object) -> Store:
+def load(extract: Path, layout: str | Path, store: Path, buckets: int = 2, **options: object) -> Store:
     """Ingest with the published key into two buckets, so that nothing hangs on a person's bucket."""
-    return ingest(extract, layout, store, keep_ids=True, buckets=2, **options)
+    return ingest(extract, layout, store, keep_ids=True, buckets=buckets, **options)
 
 
 def stored(store: Store, table: str) -> list[tuple[object, ...]]:

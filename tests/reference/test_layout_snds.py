@@ -14,6 +14,8 @@ import polars as pl
 import pytest
 from layout_helpers import copy_extract, fates, keyed, load, ordered, person_id, records_of, run_sql, stored
 
+from cohort.store.tables import TABLES
+
 DAY = dt.date
 NINE = ("DCT_ORD_NUM", "FLX_DIS_DTD", "FLX_EMT_NUM", "FLX_EMT_ORD", "FLX_EMT_TYP", "FLX_TRT_DTD", "ORG_CLE_NUM")
 NINE += ("PRS_ORD_NUM", "REM_TYP_AFF")
@@ -206,6 +208,12 @@ def test_joined_lines_are_those_that_the_published_pipeline_joins(store, folder)
         theirs[person_id(row["NUM_ENQ"]), when, row["ER_PHA_F.PHA_PRS_C13"]] += row["ER_PHA_F.PHA_ACT_QSN"]
     ours = {(*row[:2], row[3]): row[4] for row in stored(store, "dispensing") if row[2] == "cip"}
     assert ours == theirs
+
+
+@pytest.mark.parametrize("buckets", [1, 7])
+def test_tables_without_persons_join_the_same_in_any_number_of_buckets(store, extract, tmp_path, buckets):
+    other = load(extract, "snds", tmp_path / "store", buckets=buckets)
+    assert all(stored(other, table) == stored(store, table) for table in TABLES)
 
 
 def test_a_stay_number_means_another_stay_in_another_year(root):

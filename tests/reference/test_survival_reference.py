@@ -289,6 +289,15 @@ def test_multistate_equals_the_competing_risks_curves(reference, records) -> Non
     close(model.length_of_stay(rmean["tau"])["estimate"], [values[2] for values in rmean["table"]["values"]])
 
 
+def test_kaplan_meier_with_several_rows_of_a_person(reference, records) -> None:
+    curves = sv.kaplan_meier(data(reference, "bladder2"), "stop", "event", "rx", entry="start", id="id").to_polars()
+    for group, columns in strata(records["bladder_mcf"]):
+        rows = curves.filter(pl.col("group") == group)
+        ours = {"estimate": "surv", "std_error": "std_err_surv", "lower": "lower", "upper": "upper"}
+        for mine, theirs in ours.items():
+            close(rows[mine].to_numpy(), np.array(columns[theirs], dtype=float))
+
+
 def test_mean_cumulative_function(reference, records) -> None:
     frame = data(reference, "bladder2")
     curves = sv.mean_cumulative_function(frame, "id", "start", "stop", "event", "rx")

@@ -110,3 +110,28 @@ def test_nobody_at_risk_gives_no_rows_and_no_error():
     nobody = table({"time": [], "cause": []})
     for analysis in (co.cumulative_incidence(), co.kaplan_meier(), co.incidence_rate()):
         assert analysis.estimate(1, nobody).to_polars().is_empty()
+
+
+def test_fine_gray_counts_days_from_the_landmark():
+    """Shifting everybody's time and the landmark by the same days changes nothing."""
+    columns = {"time": [1, 2, 3, 4, 5, 6, 7, 8], "cause": [1, 2, 1, 1, 0, 1, 1, 0], "exposed": [True, False] * 4}
+    later = columns | {"time": [time + 89 for time in columns["time"]]}
+    now, then = (
+        rows(co.fine_gray("exposed").estimate(1, table(data, landmark=landmark, exposed="boolean")))
+        for data, landmark in ((columns, 0), (later, 89))
+    )
+    assert now["estimand"].unique().to_list() == ["subdistribution_hazard_ratio"]
+    assert now["value"].to_list() == pytest.approx(then["value"].to_list(), rel=1e-12)
+    assert now.select("term", "category", "n", "events").rows() == [
+        ("exposed", "false", 4, 2),
+        ("exposed", "true", 4, 3),
+    ]
+
+
+def test_fine_gray_differs_from_cox_where_the_competing_event_matters():
+    columns = {"time": [1, 2, 3, 4, 5, 6, 7, 8], "cause": [2, 1, 2, 1, 1, 2, 1, 1], "exposed": [True, False] * 4}
+    ratios = [
+        rows(analysis.estimate(1, table(columns, exposed="boolean")), category="true")["value"].item()
+        for analysis in (co.cox("exposed"), co.fine_gray("exposed"))
+    ]
+    assert ratios[0] > ratios[1]  # the exposed die first, which lowers their cumulative incidence

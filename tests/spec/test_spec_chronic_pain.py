@@ -202,7 +202,7 @@ def test_a_death_before_the_event_competes_and_one_on_its_day_does_not(definitio
     tables = world(**people(1, died="1:d100"), diagnosis="person_id date code\n1 d0 M545")
     found, lost = exits(tables, PEOPLE, outcome)
     if definition == "ohdsi_era":
-        assert (found, lost) == ({}, {"Died by day 180, before risk starts": 1})
+        assert (found, lost) == ({}, {"Not dead by day 180": 1})
     else:
         assert found == {1: (100, 2)}
 

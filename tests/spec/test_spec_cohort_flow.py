@@ -146,9 +146,9 @@ def test_attrition_names_every_loss_and_adds_up(part):
         ("No cancer (day -365 to day 0)", 10, 1, 10),  # 6 on day -365
         ("No chronification on the index date", 9, 1, 9),  # 7
         ("First such entry of each person", 9, 0, 9),
-        ("Outcome by day 89, before risk starts", 9, 0, 9),
-        ("Died by day 89, before risk starts", 8, 1, 8),  # 8 on day 50
-        ("Follow-up ended by day 89, before risk starts", 8, 0, 8),
+        ("Without the outcome by day 89", 9, 0, 9),
+        ("Not dead by day 89", 8, 1, 8),  # 8 on day 50
+        ("Followed beyond day 89, when risk starts", 8, 0, 8),
     ]
 
 
@@ -184,8 +184,8 @@ def test_a_first_record_outcome_starts_risk_the_day_before_it_counts():
     assert rows[1] == (60, 92, 1)
     assert 2 not in rows  # its record on day 60 comes before risk starts
     lost = {step.reason: step.persons_removed for step in part.attrition.steps}
-    assert lost["Outcome by day 60, before risk starts"] == 1
-    assert lost["Died by day 60, before risk starts"] == 1
+    assert lost["Without the outcome by day 60"] == 1
+    assert lost["Not dead by day 60"] == 1
 
 
 def test_without_a_landmark_a_follow_up_of_zero_days_counts():

@@ -91,7 +91,7 @@ def test_a_user_who_meets_the_definition_before_index_is_a_prevalent_case():
     )
     assert lost == {
         "No consort on or before the index date": 1,  # 1: 91st day on day -30
-        "Outcome by day 89, before risk starts": 1,  # 2: on day 60, an episode that began before index
+        "Without the outcome by day 89": 1,  # 2: on day 60, an episode that began before index
     }
     assert found == {}
 

@@ -107,7 +107,7 @@ def test_response_is_a_fall_of_30_percent_at_the_visit_nearest_to_12_weeks():
     }
     assert lost == {
         "NRS of 4 or more at baseline (day -30 to day 0)": 3,  # 6 too low; 7 more than 30 days before; 10 none
-        "Outcome could not be judged by day 41, before risk starts": 1,  # 4 was seen too early and too late
+        "With what the outcome is judged by": 1,  # 4 was seen too early and too late
     }
 
 
@@ -131,7 +131,7 @@ def test_a_response_seen_after_follow_up_is_not_seen():
     cohort = PEOPLE.follow_up(max_days=83)
     assert exits(tables, cohort, make.registry_response("non_response"))[0] == {1: (83, 0)}
     lost = exits(tables, cohort, make.registry_response("observed"))[1]
-    assert lost == {"Outcome could not be judged by day 41, before risk starts": 1}
+    assert lost == {"With what the outcome is judged by": 1}
 
 
 def test_what_cannot_be_is_refused():

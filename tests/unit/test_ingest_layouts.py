@@ -8,8 +8,7 @@ import polars as pl
 import pytest
 from ingest_helpers import LAYOUT, write_layout
 
-from cohort.errors import StudyError
-from cohort.ingest import layouts
+from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest.layouts import Layout, sql_root
 from cohort.ingest.load import ingest
 from cohort.store.tables import SETTINGS, SEXES
@@ -81,12 +80,11 @@ def test_an_unknown_layout_lists_the_shipped_ones():
 def test_the_sql_of_an_installed_package_comes_first(tmp_path, monkeypatch):
     installed = tmp_path / "site" / "cohort"
     (installed / "_sql").mkdir(parents=True)
-    (tmp_path / "sql").mkdir()
-    monkeypatch.setattr(layouts, "__file__", str(installed / "ingest" / "layouts.py"))
+    monkeypatch.setattr("cohort.shipped.resources.files", lambda _: installed)
     assert sql_root() == installed / "_sql"
     (installed / "_sql").rmdir()
-    monkeypatch.setattr(layouts, "__file__", str(tmp_path / "src" / "cohort" / "ingest" / "layouts.py"))
-    assert sql_root() == tmp_path / "sql"
+    with pytest.raises(InputRefusedError, match="install cohort again"):
+        sql_root()
 
 
 def test_the_example_of_the_readme_runs_as_printed(tmp_path, monkeypatch):

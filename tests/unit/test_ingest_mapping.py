@@ -2,7 +2,9 @@
 
 import datetime as dt
 import re
+import stat
 
+import polars as pl
 import pytest
 
 from cohort.errors import InputRefusedError, StudyError
@@ -149,6 +151,15 @@ def test_values_outside_the_plausible_range_are_rejected_one_by_one_and_counted(
     count = store.account.tables["measurement"]
     assert (count.supplied, count.stored, count.rejected) == (8, 4, {"implausible:NRS": 2, "implausible:VAS": 2})
     assert count.adds_up
+    (rejects,) = (tmp_path / "store" / "private" / "rejects").rglob("*.parquet")
+    assert stat.S_IMODE(rejects.stat().st_mode) == 0o600
+    assert rejects.name == "measurement-0000.parquet"
+    assert sorted(pl.read_parquet(rejects).select("reason", "value").rows()) == [
+        ("implausible:NRS", -1.0),
+        ("implausible:NRS", 10.5),
+        ("implausible:VAS", -0.5),
+        ("implausible:VAS", 101.0),
+    ]
     assert "4 stored + 0 duplicates + 0 superseded + 0 incomplete + 2 implausible:NRS + 2 implausible:VAS" in str(
         store.account
     )
@@ -189,6 +200,29 @@ def test_a_faulty_mapping_is_named(tmp_path, declaration, words):
     (tmp_path / "layout.toml").write_text(declaration)
     with pytest.raises(StudyError, match=words):
         Layout.read(tmp_path)
+
+
+def test_several_files_fill_one_table(tmp_path):
+    declaration = (
+        HEAD
+        + """
+[[tables.measurement]]
+files = ["pain.csv"]
+person = "id"
+columns = { date = "day", instrument = { constant = "NRS" }, value = "nrs" }
+[[tables.measurement]]
+files = ["mood.csv"]
+person = "patient"
+columns = { date = "when", instrument = { constant = "BDI" }, value = "score" }
+"""
+    )
+    files = {"pain.csv": "id;day;nrs\n1;01.01.2020;4\n", "mood.csv": "patient;when;score\n1;02.01.2020;17\n"}
+    store = load(tmp_path, declaration, files)
+    assert rows(store, "measurement", "instrument", "date", "value") == [
+        ("BDI", DAY(2020, 1, 2), 17.0),
+        ("NRS", DAY(2020, 1, 1), 4.0),
+    ]
+    assert store.scan("measurement").collect()["person_id"].n_unique() == 1
 
 
 def test_a_table_is_mapped_or_written_not_both(tmp_path):

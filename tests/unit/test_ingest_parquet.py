@@ -60,6 +60,14 @@ def test_parquet_gives_what_csv_gives(tmp_path, identifiers, days):
     )
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati"])
+def test_an_instant_gives_its_day_in_utc_on_every_machine(tmp_path, monkeypatch, zone):
+    monkeypatch.setenv("TZ", zone)
+    instant = dt.datetime(2020, 3, 5, 23, 59, tzinfo=dt.UTC)
+    store = load(tmp_path, pl.DataFrame({"ID": ["1"], "DAY": [instant], "SCORE": [1.0]}))
+    assert [row[1] for row in rows(store)] == [DAY]
+
+
 def test_a_bad_cell_is_rejected_with_its_row(tmp_path):
     frame = pl.DataFrame(
         {"ID": ["1", "2", None], "DAY": ["2020-03-05", "2020-02-30", "2020-03-05"], "SCORE": [1.0, 2.0, 3.0]}

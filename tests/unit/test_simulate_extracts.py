@@ -118,6 +118,60 @@ def test_codes_follow_their_yearly_version(extract):
     assert new.min() >= "2021-10-01"
 
 
+def test_claims_before_october_2015_speak_icd_9_cm(tmp_path):
+    (tmp_path / "early.toml").write_text(
+        'base = "low_back_pain"\nname = "early"\n[calendar]\nfirst_day = 2014-03-15\nlast_day = 2016-12-31\n'
+    )
+    simulate(tmp_path / "early.toml", persons=2000, out=tmp_path)
+    claims = table(tmp_path, "medical_claim").with_columns(
+        old=pl.col("claim_start_date") < "2015-10-01", low_back=pl.col("diagnosis_code_1").is_in(["7242", "M545"])
+    )
+    spoken = claims.group_by("old").agg(pl.col("diagnosis_code_type").unique()).sort("old")
+    assert spoken["diagnosis_code_type"].to_list() == [["icd-10-cm"], ["icd-9-cm"]]
+    written = claims.filter("low_back").group_by("old").agg(pl.col("diagnosis_code_1").unique()).sort("old")
+    assert written["diagnosis_code_1"].to_list() == [["M545"], ["7242"]]
+    # the calendar begins in mid-month: nobody is enrolled before it
+    assert table(tmp_path, "eligibility")["enrollment_start_date"].min() == "2014-03-15"
+
+
+EXTREME = """
+base = "low_back_pain"
+name = "extreme"
+comorbidity = []
+cooccurring = []
+[calendar]
+burn_in_years = 0
+[onset]
+per_person_year = {onset}
+relapse_per_person_year = 0.0
+[remission]
+duration_dependence = 0.99
+[states]
+high_impact_per_year = 0.0
+[death]
+hazard_at_60 = {death}
+[enrolment]
+exit_per_month = 0.0
+exit_in_december = 0.0
+[care]
+symptom = 0.0
+checkups_per_year = 0.0
+mean_delay_days = 0.0
+visits_per_30_days = {{ acute = 0.0, subacute = 0.0, chronic = 0.0, high_impact = 0.0 }}
+"""
+
+
+@pytest.mark.parametrize(("onset", "death"), [(0.0, 0.0), (20.0, 0.0), (0.5, 50.0)])
+def test_extreme_rates_are_simulated_without_a_warning(tmp_path, onset, death):
+    (tmp_path / "extreme.toml").write_text(EXTREME.format(onset=onset, death=death))
+    run = simulate(tmp_path / "extreme.toml", persons=200, out=tmp_path)
+    assert run.rows["eligibility.csv"] > 0
+    deaths = table(tmp_path, "eligibility")["death_date"].count()
+    assert deaths == 0 if death == 0 else deaths > 100
+    low_back = table(tmp_path, "medical_claim")["diagnosis_code_1"].is_in(["M545", "M5450"]).sum()
+    assert low_back == 0 if onset == 0 else low_back > 0
+
+
 def test_a_stay_has_admission_and_discharge_and_a_bill_type(extract):
     claims = table(extract, "medical_claim")
     stays = claims.filter(pl.col("admission_date").is_not_null())

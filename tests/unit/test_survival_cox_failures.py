@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
-from cohort.survival.cox import fit_cox
+from cohort.survival.cox import CoxPHFitter, fit_cox
 
 DAY = [1, 2, 3, 4, 5, 6, 7, 8]
 ALTERNATING = [0, 1, 0, 1, 1, 0, 1, 0]
@@ -143,6 +143,30 @@ def test_impossible_follow_up_is_refused_by_count(column: str, value: float | No
 def test_impossible_entries_are_refused_by_count(entry: list[int], message: str) -> None:
     with pytest.raises(InputRefusedError, match=message):
         fit_cox({"time": [1, 2, 3], "event": [1, 0, 1], "x": [1, 0, 2], "entry": entry}, entry="entry", terms="x")
+
+
+def test_separation_within_a_stratum_counts_if_no_other_stratum_contradicts() -> None:
+    # through the strata of lifelines' interface; z orders the events of site 1 and is constant, then random, in site 0
+    rng = np.random.default_rng(12)
+    n = 200
+    frame = pl.DataFrame(
+        {"time": rng.integers(1, 40, n), "event": rng.integers(0, 2, n), "site": rng.integers(0, 2, n)}
+    ).with_columns(z=pl.col("event") * pl.col("site"))
+    with pytest.raises(NotEstimableError, match=r"monotone_likelihood\(z\)"):
+        CoxPHFitter().fit(frame, "time", "event", strata="site")
+    noisy = frame.with_columns(z=pl.when(pl.col("site") == 0).then(pl.Series(rng.integers(0, 2, n))).otherwise("z"))
+    assert np.isfinite(CoxPHFitter().fit(noisy, "time", "event", strata="site").params_["z"])
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [([-1e308, 1e308], "overflow"), ([0.0, 1e-312], "constant"), ([0.0, -0.0], "constant")],
+    ids=["wider than float64", "denormal", "signed zero"],
+)
+def test_columns_at_the_ends_of_float64_are_named(values: list[float], reason: str) -> None:
+    frame = {"time": DAY, "event": ALTERNATING, "x": [values[k % 2] for k in range(8)]}
+    error = refusal(frame, "x")
+    assert (error.reason, error.columns) == (reason, ("x",))
 
 
 def test_text_as_event_and_unknown_options_are_refused() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from fractions import Fraction
 
+import duckdb
 import polars as pl
 import pytest
 
@@ -101,6 +103,38 @@ def test_groups_are_text_and_joined() -> None:
     assert curves["group"].to_list() == ["f, 10", "f, 2", "m, 1"]
 
 
+def test_groups_of_every_type() -> None:
+    many = list(range(0, 3000, 1000))  # too far apart to be counted by position
+    for values, texts in [
+        ([5_000_000_000, 5_000_000_001, -3], ["-3", "5000000000", "5000000001"]),
+        (many, ["0", "1000", "2000"]),
+        ([True, False, True], ["false", "true"]),
+        ([0.5, 1.0, 2.0], ["0.5", "1.0", "2.0"]),
+        ([date(2020, 1, 1), date(2021, 1, 1), date(2022, 1, 1)], ["2020-01-01", "2021-01-01", "2022-01-01"]),
+    ]:
+        curves = sv.kaplan_meier(frame(t=[1, 2, 3], e=[1, 1, 1], g=values), by="g").to_polars()
+        assert curves["group"].unique().sort().to_list() == texts
+
+
+def test_days_too_far_apart_for_a_table() -> None:
+    curves = sv.kaplan_meier(frame(a=[0, 1, 2], t=[3, 2**52, 2**40], e=[1, 1, 0]), entry="a")
+    assert estimates(curves) == [(3, pytest.approx(2 / 3)), (2**40, pytest.approx(2 / 3)), (2**52, 0.0)]
+
+
+def test_any_frame_will_do() -> None:
+    columns = {"t": [1, 2, 3], "e": [1, 0, 1]}
+    expected = sv.kaplan_meier(columns).to_polars()
+    relation = duckdb.sql("select * from (values (1, 1), (2, 0), (3, 1)) as rows(t, e)")
+    for rows in (pl.DataFrame(columns), pl.LazyFrame(columns), pl.DataFrame(columns).to_arrow(), relation):
+        assert sv.kaplan_meier(rows).to_polars().equals(expected)
+
+
+def test_two_groups_never_share_a_name() -> None:
+    rows = frame(t=[1, 2], e=[1, 1], a=["x, y", "x"], b=["z", "y, z"])
+    with pytest.raises(InputRefusedError, match="one name"):
+        sv.kaplan_meier(rows, by=["a", "b"])
+
+
 def test_a_risk_set_that_empties_and_refills() -> None:
     # Everyone at risk on day 1 has the event: S stays 0 although another person enters on day 3.
     rows = frame(a=[0, 3], t=[1, 5], e=[1, 1])
@@ -180,7 +214,7 @@ def test_options_that_do_not_exist_are_refused() -> None:
     for options in ({"conf_type": "exact"}, {"level": 95}, {"variance": "bootstrap"}):
         with pytest.raises(StudyError):
             sv.kaplan_meier(rows, **options)
-    with pytest.raises(StudyError, match="no weighted form"):
+    with pytest.raises(StudyError, match="no form for weights"):
         sv.cumulative_incidence(rows, cause="e", weights="w", variance="delta")
 
 
@@ -189,3 +223,16 @@ def test_the_value_on_a_day() -> None:
     read = curves.at([0, 2, 3, 4, 9, 10])
     assert read["estimate"].to_list() == pytest.approx([1, 2 / 3, 2 / 3, 1 / 3, 1 / 3, 1 / 3])
     assert read["n_risk"].to_list() == [3, 3, 2, 2, 1, 0]
+
+
+def test_contrasts_at_a_day() -> None:
+    # a: 1 - 1/2 on day 2; b: 1 - 1/4 on day 2. Difference 1/4 with variance 1/8 + 3/64; after day 5 b has nobody.
+    rows = frame(t=[2, 9, 2, 5, 5, 5], e=[1, 0, 1, 0, 0, 0], g=list("aabbbb"))
+    table = sv.kaplan_meier(rows, by="g").contrasts([2, 6])
+    difference, later, ratio, _ = table.rows(named=True)
+    assert (difference["group"], difference["reference"], difference["time"]) == ("b", "a", 2)
+    assert (difference["estimate"], difference["std_error"]) == (0.25, pytest.approx((1 / 8 + 3 / 64) ** 0.5))
+    assert ratio["contrast"] == "ratio" and ratio["estimate"] == pytest.approx(1.5)
+    assert later["estimate"] is None and later["p_value"] is None
+    zero = sv.cumulative_incidence(frame(t=[1, 3, 3], c=[0, 1, 0], g=list("aab")), by="g").contrasts([1, 3])
+    assert zero.filter(pl.col("contrast") == "ratio")["estimate"].to_list() == [None, None]

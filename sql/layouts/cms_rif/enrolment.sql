@@ -1,6 +1,7 @@
 -- what:   months covered by Parts A and B and by no HMO, whose care leaves no claim; they end on the day of death that
---         the beneficiary files give. An empty HMO indicator means no HMO where the year counts no HMO month. The year
---         is the one in the record (RFRNC_YR), whatever the name of the file says
+--         the beneficiary files give. An empty HMO indicator means no HMO where the year counts no HMO month; contract
+--         numbers of Part C are not asked. The year is the one in the record (RFRNC_YR), whatever the name of the file
+--         says
 -- grain:  one row per beneficiary and covered month; the loader merges months that touch
 -- reads:  extract.beneficiary, codes.medicare_buyin, codes.medicare_hmo
 -- params: none

@@ -2,10 +2,10 @@
 --         encounter. Code: that of the source concept, because codelists are written in what was recorded; where it
 --         is absent, or of a vocabulary that the store does not know, that of the standard concept. Days: from the
 --         recorded day to the end of the visit if that day lies in it, else the recorded day alone, for the end of
---         a condition is not that of an encounter
+--         a condition is not that of an encounter. Position: by the status of the condition, else by its type
 -- grain:  one row per line of the four tables
 -- reads:  extract.condition_occurrence, extract.procedure_occurrence, extract.device_exposure, extract.observation,
---         extract.known_concept, extract.visit, codes.omop_principal
+--         extract.known_concept, extract.visit, codes.omop_diagnosis_position
 -- params: none
 -- source: OMOP Common Data Model 5.4; our rule for the code
 with recorded as (
@@ -41,11 +41,11 @@ select
     coalesce(source.system, standard.system) as system,
     case when source.system is not null then source.code else standard.code end as code,
     coalesce(visit.setting, 'unknown') as setting,
-    principal.position
+    listed.position
 from recorded
 left join extract.known_concept as source on source.concept_id = recorded.source_id
 left join extract.known_concept as standard on standard.concept_id = recorded.standard_id
 left join extract.visit
     on visit.person_id = recorded.person_id and visit.visit_occurrence_id = recorded.visit_occurrence_id
-left join (select distinct code, position from codes.omop_principal) as principal
-    on principal.code = coalesce(nullif(recorded.status_id, 0), recorded.type_id)::varchar
+left join codes.omop_diagnosis_position as listed
+    on listed.code = coalesce(nullif(recorded.status_id, 0), recorded.type_id)::varchar

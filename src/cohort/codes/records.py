@@ -85,7 +85,7 @@ class Record(Spec):
         """Name the record as protocol tables and reasons do."""
         where = f"{' or '.join(self.settings)} " if self.settings else ""
         sure = "confirmed " if self.evidence == "confirmed" else ""
-        return f"{sure}{where}{self.table} of {self.codes.name.replace('_', ' ')}"
+        return f"{sure}{where}{self.table} of {self.codes.label}"
 
 
 def diagnosis(codes: Any, settings: Iterable[str] = (), evidence: str = "any", **rule: int | None) -> Record:

@@ -54,6 +54,11 @@ class Codes(BaseModel):
         """Return the codelist's name, for messages and reports."""
         return self.codelist.name
 
+    @property
+    def label(self) -> str:
+        """Return the codelist's name as words."""
+        return self.name.replace("_", " ")
+
     def __eq__(self, other: object) -> bool:
         """Compare name and content; where the list was read from does not matter."""
         return isinstance(other, Codes) and self._identity() == other._identity()

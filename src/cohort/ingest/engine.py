@@ -79,6 +79,7 @@ def sandbox(
         for statement in (
             # try_cast pushed into read_csv throws, or drops the row (DuckDB 2.0.0, issue 23818)
             "set disabled_optimizers = 'type_pushdown'",
+            "set enable_progress_bar = false",  # the caller reports progress; a bar would spoil a batch job's log
             f"set temp_directory = {literal(work / 'spill')}",
             f"set allowed_directories = [{folders}]",
             "set enable_external_access = false",

@@ -10,25 +10,22 @@ import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import duckdb
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest.guard import Dialect
-from cohort.ingest.mapping import Mapping, compile_mapping, source_name
+from cohort.ingest.mapping import Mapping, compile_mappings
 from cohort.ingest.sources import NAME, Declared, Name, Source
+from cohort.shipped import shipped
 from cohort.store.tables import TABLES
 
 
 def sql_root() -> Path:
-    """Return the folder of SQL files: inside the installed package, else beside ``src`` in the checkout."""
-    package = Path(__file__).resolve().parents[1]
-    for folder in (package / "_sql", package.parents[1] / "sql"):
-        if folder.is_dir():
-            return folder
-    raise InputRefusedError(f"the SQL files are missing from {package}; install cohort again")
+    """Return the folder of SQL files."""
+    return shipped("sql")
 
 
 @cache
@@ -44,6 +41,10 @@ class _Text(Declared):
     missing: list[str] = Field([])
 
 
+def _listed(value: Any) -> Any:
+    return value if isinstance(value, list) else [value]
+
+
 class _File(Declared):
     """``layout.toml`` as written."""
 
@@ -52,7 +53,7 @@ class _File(Declared):
     dialect: _Text = _Text()
     views: list[Name] = Field([])
     sources: dict[Name, Source] = Field({})
-    tables: dict[str, Mapping] = Field({})
+    tables: dict[str, Annotated[list[Mapping], BeforeValidator(_listed)]] = Field({})
     plausible: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field({})
 
 
@@ -64,12 +65,12 @@ class Layout:
     folder: Path
     dialect: Dialect
     date_formats: tuple[str, ...]
-    missing: tuple[str, ...]
     sources: dict[str, Source]
     views: dict[str, str]
     tables: dict[str, str]
     codes: dict[str, list[list[str]]]
     sha256: str
+    missing: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, layout: str | Path) -> Layout:
@@ -83,18 +84,9 @@ class Layout:
         folder = _folder(layout)
         declared = _declaration(folder / "layout.toml")
         mapped = _mapped(declared, folder)
-        tables = {name: folder / f"{name}.sql" for name in TABLES if (folder / f"{name}.sql").is_file()}
-        views = {name: folder / f"{name}.sql" for name in declared.views}
+        tables, views = _sql_files(folder, declared)
         if not tables and not mapped:
             raise StudyError(f"{folder} maps no store table and has no SQL file named after one ({', '.join(TABLES)})")
-        missing = [path.name for path in views.values() if not path.is_file()]
-        if missing:
-            raise StudyError(f"{folder / 'layout.toml'} names views without a file: {', '.join(missing)}")
-        persons = {name: _person_columns(source) for name, source in declared.sources.items()}
-        if max(persons.values(), default=1) != 1:
-            raise StudyError(
-                f"{folder / 'layout.toml'}: a source has one column of type person, or none; one must have it"
-            )
         codes = sorted((sql_root() / "codes").glob("*.csv")) + sorted(folder.glob("*.csv"))
         written = {name: _select(path) for name, path in tables.items()}
         written |= {name: sql for name, (_, sql) in mapped.items()}
@@ -104,7 +96,8 @@ class Layout:
             dialect=Dialect(declared.dialect.delimiter, declared.dialect.encoding),
             date_formats=tuple(declared.dialect.date_format),
             missing=tuple(declared.dialect.missing),
-            sources=declared.sources | {source_name(name): source for name, (source, _) in mapped.items()},
+            sources=declared.sources
+            | {name: source for sources, _ in mapped.values() for name, source in sources.items()},
             views={name: _select(path) for name, path in views.items()},
             tables={name: written[name] for name in TABLES if name in written},
             codes=_with_ranges({path.stem: _code_table(path) for path in codes}, declared),
@@ -162,15 +155,28 @@ def _declaration(path: Path) -> _File:
         raise StudyError(f"{path}, {where}: {first['msg']}; sql/README.md lists the keys") from None
 
 
-def _mapped(declared: _File, folder: Path) -> dict[str, tuple[Source, str]]:
-    """Return the source and the statement of every table that is mapped instead of written in SQL."""
+def _sql_files(folder: Path, declared: _File) -> tuple[dict[str, Path], dict[str, Path]]:
+    """Return the SQL files of the store tables and of the layout's views."""
+    tables = {name: folder / f"{name}.sql" for name in TABLES if (folder / f"{name}.sql").is_file()}
+    views = {name: folder / f"{name}.sql" for name in declared.views}
+    missing = [path.name for path in views.values() if not path.is_file()]
+    if missing:
+        raise StudyError(f"{folder / 'layout.toml'} names views without a file: {', '.join(missing)}")
+    persons = {name: _person_columns(source) for name, source in declared.sources.items()}
+    if max(persons.values(), default=1) != 1:
+        raise StudyError(f"{folder / 'layout.toml'}: a source has one column of type person, or none; one must have it")
+    return tables, views
+
+
+def _mapped(declared: _File, folder: Path) -> dict[str, tuple[dict[str, Source], str]]:
+    """Return the sources and the statement of every table that is mapped instead of written in SQL."""
     unknown = set(declared.tables) - set(TABLES)
     twice = [name for name in declared.tables if (folder / f"{name}.sql").is_file()]
     if unknown:
         raise StudyError(f"{folder / 'layout.toml'}: tables.{min(unknown)} is no store table ({', '.join(TABLES)})")
     if twice:
         raise StudyError(f"{folder}: {twice[0]} is both mapped in layout.toml and written in {twice[0]}.sql; keep one")
-    return {name: compile_mapping(name, mapping) for name, mapping in declared.tables.items()}
+    return {name: compile_mappings(name, mappings) for name, mappings in declared.tables.items()}
 
 
 def _with_ranges(codes: dict[str, list[list[str]]], declared: _File) -> dict[str, list[list[str]]]:

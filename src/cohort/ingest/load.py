@@ -60,6 +60,11 @@ class _Plan:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
+    def rejects(self) -> Path:
+        """Return the private folder for what this ingestion rejects."""
+        return self.into / "private" / "rejects" / self.fingerprint[:12]
+
+    @property
     def snapshot(self) -> str:
         """Return the folder of this snapshot's Parquet files, relative to the store."""
         return f"data/{self.number:06d}-{self.fingerprint[:8]}"
@@ -199,8 +204,8 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     pseudonyms.make_pseudonyms(connection, plan.key)
     inputs, staged = _stage(connection, plan, work)
     _refuse_many_rejects(connection, plan, inputs, work)
-    tables, counts, data_end = _write_tables(connection, plan, staged)
-    _refuse_many_rejected_rows(plan, counts)
+    tables, counts, data_end = _write_tables(connection, plan, staged, work)
+    _refuse_many_rejected_rows(plan, counts, work)
     return Manifest(
         format=FORMAT,
         number=plan.number,
@@ -246,7 +251,7 @@ def _stage(connection: Connection, plan: _Plan, work: Path) -> tuple[list[InputF
 
 def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[InputFile], work: Path) -> None:
     """Write what was rejected below ``private/``; refuse the load if it is more than the caller allows."""
-    folder = plan.into / "private" / "rejects" / plan.fingerprint[:12]
+    folder = plan.rejects
     for delivery, account in zip(plan.deliveries, inputs, strict=True):
         if account.rejected:
             make_folder(folder)
@@ -268,8 +273,11 @@ def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[Input
             )
 
 
-def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount]) -> None:
-    """Refuse the load if more values than the caller allows cannot be."""
+def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount], work: Path) -> None:
+    """Keep rejected rows below ``private/``; refuse the load if they are more than the caller allows."""
+    for path in sorted(work.glob("rejected-*.parquet")):
+        make_folder(plan.rejects)
+        publish(path, plan.rejects / path.name.removeprefix("rejected-"))
     for table, count in counts.items():
         rejected = sum(count.rejected.values())
         if rejected > plan.max_reject_rate * count.supplied:
@@ -277,12 +285,12 @@ def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount]) -> No
             raise InputRefusedError(
                 f"{table}: {rejected:,} of {count.supplied:,} rows rejected ({reasons}), more than the share of "
                 f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. Check the unit and the "
-                "plausible range of the instrument"
+                f"plausible range of the instrument. The rows are in {plan.rejects}"
             )
 
 
 def _write_tables(
-    connection: Connection, plan: _Plan, staged: dict[str, list[Path]]
+    connection: Connection, plan: _Plan, staged: dict[str, list[Path]], work: Path
 ) -> tuple[dict[str, tuple[StoredFile, ...]], dict[str, TableCount], dt.date | None]:
     """Write every table of every bucket: events first, because the other tables may need the last date of the data."""
     files: dict[str, list[StoredFile]] = {name: [] for name in TABLES if name in plan.layout.tables}
@@ -292,7 +300,7 @@ def _write_tables(
     for phase, names in enumerate((_EVENTS, _LATER)):
         parameters = {"data_end": max(latest, default=None)}
         writers = [
-            TableWriter(connection, plan.layout, TABLES[name], plan.into.resolve(), plan.snapshot, parameters)
+            TableWriter(connection, plan.layout, TABLES[name], plan.into.resolve(), plan.snapshot, work, parameters)
             for name in names
             if name in files
         ]

@@ -100,47 +100,44 @@ class _Reader:
         return quoted(name)
 
 
-def compile_mapping(table: str, mapping: Mapping) -> tuple[Source, str]:
-    """Return the source that a mapping reads and the select statement that makes the store table of it.
+def compile_mappings(table: str, mappings: list[Mapping]) -> tuple[dict[str, Source], str]:
+    """Return the sources that the mappings of a store table read, and the select statement that makes it of them.
 
     Raises
     ------
     StudyError
         If a column is not one of the store table's, or a required one is not given.
     """
-    store_table = TABLES[table]
-    _check(store_table, mapping)
+    sources, selects = {}, []
+    for number, mapping in enumerate(mappings, 1):
+        name = f"mapped_{table}" if number == 1 else f"mapped_{table}_{number}"
+        sources[name], select = _compile(TABLES[table], mapping, name)
+        selects.append(select)
+    return sources, "\nunion all by name\n".join(selects)
+
+
+def _compile(table: Table, mapping: Mapping, source: str) -> tuple[Source, str]:
+    """Return the source that one mapping reads under the given name, and its select statement."""
+    _check(table, mapping)
     reader = _Reader()
     reader.columns["person"] = _person(mapping.person)
     if mapping.values:
-        sql = _wide(reader, table, mapping)
+        sql = _wide(reader, table, mapping, source)
     else:
-        cells = {name: _expression(reader, store_table, name, cell) for name, cell in mapping.columns.items()}
-        if "end_date" in store_table.columns and "date" in cells:
+        cells = {name: _expression(reader, table, name, cell) for name, cell in mapping.columns.items()}
+        if "end_date" in table.columns and "date" in cells:
             cells.setdefault("end_date", cells["date"])
         chosen = ", ".join(["person", *(f"{cell} as {quoted(name)}" for name, cell in cells.items())])
-        filled = " where value is not null" if table == "measurement" else ""
-        sql = f"select * from (select {chosen} from extract.{quoted(source_name(table))}){filled}"
+        filled = " where value is not null" if table.name == "measurement" else ""
+        sql = f"select * from (select {chosen} from extract.{quoted(source)}){filled}"
     return Source(files=mapping.files, columns=reader.columns, optional=mapping.optional), sql
 
 
-def source_name(table: str) -> str:
-    """Return the name of the source that a mapped table reads."""
-    return f"mapped_{table}"
-
-
 def _check(table: Table, mapping: Mapping) -> None:
-    given = set(mapping.columns)
-    if mapping.values:
-        given |= {"value", "instrument"}
-    if "end_date" in table.columns and "date" in given:
-        given |= {"end_date"}
-    unknown = set(mapping.columns) - set(table.columns) - {"as_of"}
-    absent = {name for name in table.required if name != "person_id"} - given
-    if "date" in absent and all(value.date for value in mapping.values.values()) and mapping.values:
-        absent -= {"date"}
     if mapping.values and "value" not in table.columns:
         raise StudyError(f"tables.{table.name}: only measurement takes `values`; give `columns`")
+    unknown = set(mapping.columns) - set(table.columns) - ({"as_of"} if table.name == "person" else set())
+    absent = set(table.required) - {"person_id"} - _given(table, mapping)
     if unknown or absent:
         raise StudyError(
             f"tables.{table.name}: "
@@ -152,6 +149,16 @@ def _check(table: Table, mapping: Mapping) -> None:
         )
 
 
+def _given(table: Table, mapping: Mapping) -> set[str]:
+    """Return the columns that a mapping fills, those that it leaves to a rule included."""
+    given = set(mapping.columns)
+    if mapping.values:
+        given |= {"value", "instrument"} | ({"date"} if all(value.date for value in mapping.values.values()) else set())
+    if "date" in given and "end_date" in table.columns:
+        given |= {"end_date"}
+    return given
+
+
 def _person(person: Person) -> SourceColumn:
     if person.record == (person.column is not None):
         raise StudyError("a mapping's `person` is either a column or `record = true`")
@@ -160,9 +167,9 @@ def _person(person: Person) -> SourceColumn:
     return SourceColumn(type="person", named=person.column, within=person.within)
 
 
-def _wide(reader: _Reader, table: str, mapping: Mapping) -> str:
+def _wide(reader: _Reader, table: Table, mapping: Mapping, source: str) -> str:
     """Return the statement that puts the value columns of a wide file one below the other, empty ones left out."""
-    store_table, rows = TABLES[table], []
+    rows = []
     for header, value in mapping.values.items():
         instrument = value.instrument or mapping.columns.get("instrument") or Cell(constant=header)
         day = value.date or mapping.columns.get("date") or Cell()
@@ -175,12 +182,12 @@ def _wide(reader: _Reader, table: str, mapping: Mapping) -> str:
             "value": Cell(column=header, divide_by=value.divide_by),
             "unit": unit,
         }
-        rows.append({name: _expression(reader, store_table, name, cell) for name, cell in cells.items()})
+        rows.append({name: _expression(reader, table, name, cell) for name, cell in cells.items()})
     lists = ", ".join(
         f"unnest([{', '.join(row[name] for row in rows)}]) as {quoted(name)}"
         for name in ("date", "instrument", "value", "unit")
     )
-    return f"select * from (select person, {lists} from extract.{quoted(source_name(table))}) where value is not null"
+    return f"select * from (select person, {lists} from extract.{quoted(source)}) where value is not null"
 
 
 def _expression(reader: _Reader, table: Table, name: str, cell: Cell) -> str:

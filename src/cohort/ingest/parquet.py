@@ -62,6 +62,8 @@ def _footer(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], int | None]:
 def _kind(dtype: pl.DataType) -> str:
     if dtype.is_float():
         return "float"
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        return "instant"
     if isinstance(dtype, pl.Date | pl.Datetime):
         return "day"
     plain = (
@@ -95,6 +97,8 @@ def read_parquet(inspection: Inspection, positions: set[int], date_format: str) 
 def _text(column: str, kind: str, date_format: str) -> str:
     if kind == "day":
         return f"strftime({column}::date, {literal(date_format)})"
+    if kind == "instant":  # its day in UTC, whatever zone the machine is set to
+        return f"strftime(make_timestamp(epoch_us({column}))::date, {literal(date_format)})"
     if kind == "float":
         return (
             f"case when isnan({column}) then null "

@@ -168,8 +168,7 @@ def write_rejects(connection: Connection, delivery: Delivery, layout: Layout, ta
     with translated(delivery.name):
         connection.execute(
             "create or replace temp table rejected as select record, reason, cells from "
-            f"(select row_number() over () - 1 as record, * from ({typed(delivery, layout, keep_cells=True)})) "
-            "where reason is not null order by record"
+            f"({typed(delivery, layout, keep_cells=True)}) where reason is not null order by record"
         )
         records = connection.execute("select record from rejected order by record").fetchnumpy()["record"]
         lines = record_lines(delivery.inspection, layout.dialect, np.asarray(records, np.int64))
@@ -196,10 +195,12 @@ def typed(delivery: Delivery, layout: Layout, keep_cells: bool = False) -> str:
         for name in columns
     ]
     join = f"left join pseudonym on pseudonym.person = cell.{quoted(person)}" if person else ""
-    cells = f", [{', '.join(f'cell.{quoted(name)}' for name in columns)}] as cells" if keep_cells else ""
+    cells = f", [{', '.join(f'cell.{quoted(name)}' for name in columns)}] as cells, record" if keep_cells else ""
+    # counted below the join, which keeps no order
+    record = ", row_number() over () - 1 as record" if keep_cells else ""
     return (
         f"select {', '.join(typing)}, {_reason(columns, person, layout.date_formats)} as reason{cells} "
-        f"from (select {', '.join(trimmed)}, short_row, long_row from ({delivery.cells(layout)})) cell {join}"
+        f"from (select {', '.join(trimmed)}, short_row, long_row{record} from ({delivery.cells(layout)})) cell {join}"
     )
 
 

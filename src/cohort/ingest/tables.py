@@ -40,6 +40,7 @@ class TableWriter:
     table: Table
     store: Path
     snapshot: str
+    work: Path
     parameters: dict[str, Any]
 
     @property
@@ -55,6 +56,8 @@ class TableWriter:
             count, latest = self._count()
             if not count.adds_up:
                 raise InputRefusedError(f"{self._where}: rows do not add up ({count})")
+            if count.rejected:
+                self._write_rejected(bucket)
             file = self._file(bucket, count.stored) if count.stored else None
             for table in ("normalised", "complete", "final"):
                 self.connection.execute(f"drop table {table}")
@@ -133,6 +136,12 @@ class TableWriter:
             repaired=repaired,
         )
         return count, last
+
+    def _write_rejected(self, bucket: int) -> None:
+        """Leave the rejected rows in the work folder, for the custodian's eyes only."""
+        target = self.work / f"rejected-{self.table.name}-{bucket:04d}.parquet"
+        rows = "select * exclude (repaired) from normalised where reason is not null order by all"
+        self.connection.execute(f"copy ({rows}) to {literal(target)} (format parquet, compression zstd)")
 
     def _file(self, bucket: int, rows: int) -> StoredFile:
         """Write ``final`` sorted, check the footer, and only then give the file its name."""

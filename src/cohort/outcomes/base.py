@@ -30,6 +30,11 @@ class Event(Spec):
     competing: Annotated[Competing, Field(description="events after which the outcome cannot happen")] = ("death",)
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        raise NotImplementedError
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""
         raise NotImplementedError

@@ -56,6 +56,13 @@ class Chronification(Event):
         return (diagnosis(self.codes.codelist), *explicit)
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        stated = f", or a code of {self.explicit.label}" if self.explicit else ""
+        span = f"{self.after_days} to {self.within_days} days"
+        return f"a second encounter for {self.codes.label} {span} after index{stated}"
+
+    @property
     def landmark(self) -> int:
         """Return the day after which risk starts: risk sets are (landmark, exit]."""
         return self.after_days - 1
@@ -106,6 +113,12 @@ class TwoDiagnosesOfOneCategory(Event):
         return self
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        apart = f"{self.apart_days + 1} to {self.within_days} days apart"
+        return f"two diagnoses of one category of {self.codes.label}, {apart}"
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""
         return (diagnosis(self.codes.codelist),)
@@ -148,6 +161,14 @@ class LastingEpisode(Event):
     gap_days: Annotated[Whole, Field(ge=0, description="longest gap between encounters of one episode")] = 90
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return (
+            f"an episode of {self.codes.label} longer than {self.longer_than_days} days, "
+            f"gaps of up to {self.gap_days} days bridged"
+        )
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""
         return (diagnosis(self.codes.codelist),)
@@ -184,6 +205,11 @@ class FurtherDiagnoses(Event):
     kind: Literal["medicare_new_onset"] = "medicare_new_onset"
     codes: PainCodes
     further: Annotated[Whole, Field(ge=1, description="distinct days with a diagnosis after the index day")] = 2
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"diagnosis of {self.codes.label} on {self.further} further days after index"
 
     @property
     def records(self) -> tuple[Record, ...]:

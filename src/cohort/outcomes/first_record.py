@@ -32,6 +32,11 @@ class FirstRecord(Event):
         return self.label or self.record.codes.name
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"the first {self.record} from day {self.from_day} after index"
+
+    @property
     def landmark(self) -> int:
         """Return the day after which risk starts: risk sets are (landmark, exit]."""
         return self.from_day - 1

@@ -39,7 +39,7 @@ class _SupplyEvent(PersonEvent):
 
 
 class LongTermEpisode(_SupplyEvent):
-    """An opioid episode longer than ``longer_than_days`` days with 120 days' supply or 10 dispensings.
+    """An opioid episode longer than ``longer_than_days`` days: ``supply_days`` days' supply or ``fills`` dispensings.
 
     The CONSORT definition of de facto long-term opioid therapy. The event is the first day on which the episode is
     seen to have lasted that long and its dispensings up to then reach either count. An episode goes on over up to
@@ -58,6 +58,14 @@ class LongTermEpisode(_SupplyEvent):
     gap_days: Gap = 180
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return (
+            f"an episode of {self.codes.label} longer than {self.longer_than_days} days with {self.supply_days} days' "
+            f"supply or {self.fills} dispensings, up to {self.gap_days} days without supply bridged"
+        )
+
+    @property
     def landmark(self) -> int:
         """Return the day after which risk starts: an episode that starts at index lasts that long a day later."""
         return self.longer_than_days - 1
@@ -74,7 +82,7 @@ class LongTermEpisode(_SupplyEvent):
 
 
 class IntenseEpisode(_SupplyEvent):
-    """An opioid episode of at least 90 days with at least 90 days' supply that covers half of its days.
+    """An opioid episode of ``episode_days`` days, ``supply_days`` days' supply and ``covered_percent`` % days covered.
 
     The definition of chronic use of the OPERA cohort of British Columbia. The event is the first day on which all
     three hold, counted from the episode's start to that day. An episode goes on over up to ``gap_days`` days without
@@ -92,6 +100,14 @@ class IntenseEpisode(_SupplyEvent):
     supply_days: Annotated[Whole, Field(ge=1, description="least days' supply dispensed in the episode")] = 90
     covered_percent: Annotated[Whole, Field(ge=0, lt=100, description="least share of days covered, in percent")] = 50
     gap_days: Gap = 90
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return (
+            f"an episode of {self.codes.label} of {self.episode_days} days with {self.supply_days} days' supply that "
+            f"covers {self.covered_percent} % of it, up to {self.gap_days} days without supply bridged"
+        )
 
     @property
     def landmark(self) -> int:
@@ -120,7 +136,7 @@ class IntenseEpisode(_SupplyEvent):
 
 
 class QuarterlySupply(_SupplyEvent):
-    """At least 70 days' supply of opioids dispensed within one calendar quarter.
+    """At least ``supply_days`` days' supply of opioids dispensed within one calendar quarter.
 
     The definition of chronic opioid therapy of Group Health, dated at the dispensing that reaches it. Quarters of the
     calendar cut the same use in two or not by the day on which it starts.
@@ -134,6 +150,11 @@ class QuarterlySupply(_SupplyEvent):
     kind: Literal["group_health"] = "group_health"
     supply_days: Annotated[Whole, Field(ge=1, description="days' supply dispensed in the quarter")] = 70
 
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"{self.supply_days} days' supply of {self.codes.label} dispensed in one calendar quarter"
+
     def dates(self, tables: Tables) -> pl.LazyFrame:
         """Return person_id and every ``date`` on which the definition is met."""
         daily = self._supplied(tables).group_by("person_id", "date").agg(pl.col("days_supply").cast(pl.Int64).sum())
@@ -143,7 +164,7 @@ class QuarterlySupply(_SupplyEvent):
 
 
 class LongPrescription(_SupplyEvent):
-    """One opioid prescription for 28 days or more.
+    """One opioid prescription for ``supply_days`` days or more.
 
     The proxy for chronic pain of the decision support for the CDC guideline, dated at the dispensing. One packaging
     habit of pharmacies moves it.
@@ -157,13 +178,18 @@ class LongPrescription(_SupplyEvent):
     kind: Literal["opioid_cds"] = "opioid_cds"
     supply_days: Annotated[Whole, Field(ge=1, description="least days' supply of one dispensing")] = 28
 
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"one dispensing of {self.codes.label} for {self.supply_days} days or more"
+
     def dates(self, tables: Tables) -> pl.LazyFrame:
         """Return person_id and every ``date`` on which the definition is met."""
         return self._supplied(tables).filter(pl.col("days_supply") >= self.supply_days).select("person_id", "date")
 
 
 class SupplyAfterDiagnosis(Event):
-    """At least 90 days' supply of opioids dispensed from the index diagnosis on, within ``within_days`` days.
+    """At least ``supply_days`` days' supply of opioids dispensed by ``within_days`` days after the index diagnosis.
 
     Dated at the dispensing that reaches it. The original study asks for 12 months enrolled before and 12 months
     after; the second would select on the future, so follow-up is censored when enrolment ends instead.
@@ -180,6 +206,11 @@ class SupplyAfterDiagnosis(Event):
     within_days: Annotated[Whole, Field(ge=1, description="latest day that counts")] = 365
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"{self.supply_days} days' supply of {self.codes.label} dispensed by day {self.within_days} after index"
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""
         return (dispensing(self.codes.codelist),)
@@ -194,7 +225,7 @@ class SupplyAfterDiagnosis(Event):
 
 
 class NewPersistentUse(Event):
-    """An opioid dispensing 90 to 180 days after surgery, in persons who had none before it.
+    """An opioid dispensing ``after_days`` to ``within_days`` days after surgery, in persons who had none before it.
 
     Dated at the dispensing. The index date is the operation; that nobody had opioids from 12 months to 1 month before
     it is for the cohort to require (an exclusion with the window -365 to -31). Nobody can have the event before day
@@ -216,6 +247,11 @@ class NewPersistentUse(Event):
         if self.within_days < self.after_days:
             raise ValueError("within_days is before after_days, so no dispensing can count")
         return self
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"dispensing of {self.codes.label} {self.after_days} to {self.within_days} days after index"
 
     @property
     def records(self) -> tuple[Record, ...]:

@@ -9,8 +9,7 @@ import polars as pl
 from markupsafe import Markup
 
 from cohort.report.figures import FAINT, PALETTE, canvas, fitted, style, svg, write
-from cohort.report.numbers import count, decimal
-from cohort.time import to_years
+from cohort.report.numbers import calendar_unit, count, in_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,11 +20,15 @@ _STEPS = (1, 2, 5, 7, 14, 30, 60, 90, 180, 365, 730, 1826, 3652, 7305)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve: its label, its released rows, and the lines under the axis (name, one text per tick)."""
+    """One curve: its label, its released rows, the lines under the axis, and the day after which risk starts.
+
+    A line under the axis is a name and one text per tick.
+    """
 
     label: str
     rows: pl.DataFrame
     under: tuple[tuple[str, tuple[str, ...]], ...]
+    landmark: int = 0
 
 
 def axis_days(rows: pl.DataFrame) -> list[int]:
@@ -66,11 +69,12 @@ def curves(series: list[Series], times: list[int], *, start: float, exact: bool,
 
 def _draw_curve(axes: Axes, one: Series, number: int, start: float, *, exact: bool) -> None:
     rows = one.rows
-    days = [0, *rows["time"].to_list()]
+    flat = [0, one.landmark] if one.landmark else [0]  # until risk starts the curve is known not to move
+    days = [*flat, *rows["time"].to_list()]
     colour = PALETTE[number % len(PALETTE)]
     dashes = DASHES[number % len(DASHES)]
     value, lower, upper = (
-        [start, *rows[name].fill_null(strategy="forward").to_list()] for name in ("value", "lower", "upper")
+        [start] * len(flat) + rows[name].fill_null(strategy="forward").to_list() for name in ("value", "lower", "upper")
     )
     dots: Any = {} if exact else {"marker": "o", "markersize": 3}
     drawn = "steps-post" if exact else "default"
@@ -89,8 +93,8 @@ def _scale(axes: Axes, series: list[Series], times: list[int], start: float, axi
     axes.set_ylim(0, highest)
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0 if highest > 0.06 else 1, symbol="\u202f%"))
-    months = [decimal(12 * to_years(day), 1) for day in times]
-    ticks = [f"{count(day)}\n{month}" if day else "days\nmonths" for day, month in zip(times, months, strict=True)]
+    unit = calendar_unit(times[-1])
+    ticks = [f"{count(day)}\n{in_unit(day, unit)}" if day else f"days\n{unit}" for day in times]
     axes.set_xticks(times, ticks)
     axes.set_xlabel("Time since index")
     axes.set_ylabel(axis)

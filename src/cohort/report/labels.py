@@ -13,12 +13,13 @@ _TRUTH = {"true": "yes", "false": "no"}
 
 @dataclass(frozen=True, slots=True)
 class AnalysisTitle:
-    """What one analysis of the study is called, the variable that groups it, and a note for its reader."""
+    """What one analysis of the study is called, the variable that groups it, a note, and the day risk starts after."""
 
     position: int
     title: str
     by: str | None = None
     note: str = ""
+    landmark: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class Labels:
     def title(self, position: int, otherwise: str) -> str:
         """Return the title of an analysis."""
         return plain(next((analysis.title for analysis in self.analyses if analysis.position == position), otherwise))
+
+    def landmark(self, position: int) -> int:
+        """Return the day after which the persons of an analysis are at risk."""
+        return next((analysis.landmark for analysis in self.analyses if analysis.position == position), 0)
 
     def note(self, position: int) -> str:
         """Return the note of an analysis."""

@@ -6,7 +6,7 @@ import math
 import unicodedata
 from dataclasses import dataclass
 
-from cohort.time import DAYS_PER_YEAR
+from cohort.time import DAYS_PER_YEAR, to_years
 
 THIN = "\u202f"  # narrow no-break space: groups of three digits, and before a unit
 MINUS = "\u2212"
@@ -65,13 +65,19 @@ def interval(lower: str, upper: str) -> str:
 
 
 def days(value: int) -> str:
-    """Write days with months beside: ``365 days (12.0 months)``."""
-    return f"{count(value)}{THIN}{'day' if value == 1 else 'days'} ({months(value)})"
+    """Write days with months or years beside: ``365 days (12.0 months)``."""
+    unit = calendar_unit(value)
+    return f"{count(value)}{THIN}{'day' if value == 1 else 'days'} ({in_unit(value, unit)}{THIN}{unit})"
 
 
-def months(value: int) -> str:
-    """Write days as months of 30.4375 days."""
-    return f"{decimal(12 * value / DAYS_PER_YEAR, 1)}{THIN}months"
+def calendar_unit(longest: int) -> str:
+    """Return the unit that reads best for times up to ``longest`` days: months, and years beyond five of them."""
+    return "months" if longest <= 5 * DAYS_PER_YEAR else "years"
+
+
+def in_unit(value: int, unit: str) -> str:
+    """Write days in calendar months of 30.4375 days, or years of 365.25."""
+    return decimal(to_years(value) * (12 if unit == "months" else 1), 1)
 
 
 def plain(text: str) -> str:

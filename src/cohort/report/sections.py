@@ -28,7 +28,7 @@ from cohort.report.tables import (
     risk_lines,
 )
 from cohort.results.disclosure import Released
-from cohort.results.estimates import NOT_ESTIMABLE, SUPPRESSED, Estimates
+from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates
 
 CURVES = {"cumulative_incidence": "Cumulative incidence", "survival": "Kaplan–Meier survival"}
 
@@ -62,13 +62,15 @@ def rate_sections(estimates: Estimates, labels: Labels) -> list[Table]:
 
 def model_sections(estimates: Estimates, labels: Labels) -> list[Section]:
     """Return one section per model: forest plot and table."""
-    parts = estimates.select(estimand="hazard_ratio").partition_by("analysis", "outcome", maintain_order=True)
+    parts = estimates.frame.filter(pl.col("estimand").is_in(RATIOS)).partition_by(
+        "analysis", "outcome", maintain_order=True
+    )
     return [_model_section(part, labels) for part in parts]
 
 
 def other_sections(estimates: Estimates, labels: Labels) -> list[Table]:
     """Return one table per analysis of everything that has no section of its own: nothing is left unprinted."""
-    printed = [*CURVES, "incidence_rate", "hazard_ratio"]
+    printed = [*CURVES, "incidence_rate", *RATIOS]
     rows = estimates.frame.filter(pl.col("analysis") > 0, ~pl.col("estimand").is_in(printed))
     return [
         other_table(part, part["analysis"][0], labels) for part in rows.partition_by("analysis", maintain_order=True)
@@ -87,7 +89,9 @@ def _curve_section(rows: pl.DataFrame, labels: Labels, *, exact: bool) -> Sectio
     }
     left = "Censored" if estimand == "survival" else "Left otherwise"
     series = [
-        Series(labels.group(position, group), part, risk_lines(part, times, left, exact=exact))
+        Series(
+            labels.group(position, group), part, risk_lines(part, times, left, exact=exact), labels.landmark(position)
+        )
         for group, part in drawn.items()
     ]
     start = 1.0 if estimand == "survival" else 0.0

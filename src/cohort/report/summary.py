@@ -8,6 +8,7 @@ from cohort.report.labels import Labels
 from cohort.report.numbers import count, days, interval, percent, ratio
 from cohort.report.tables import confidence, first, is_reference
 from cohort.results.disclosure import Released
+from cohort.results.estimates import RATIOS
 
 
 def summary(title: str, released: Released, labels: Labels) -> list[str]:
@@ -17,7 +18,7 @@ def summary(title: str, released: Released, labels: Labels) -> list[str]:
     sentences = [_who(title, released, shown)]
     sentences += _curves(shown.filter(pl.col("estimand") == "cumulative_incidence"), "cumulative incidence", labels)
     sentences += _curves(shown.filter(pl.col("estimand") == "survival"), "proportion without the event", labels)
-    sentences += _ratios(shown.filter(pl.col("estimand") == "hazard_ratio"), labels)
+    sentences += _ratios(shown.filter(pl.col("estimand").is_in(RATIOS)), labels)
     return sentences
 
 

@@ -1,24 +1,22 @@
 """Analyses of a study as data, and their results as rows of the estimates.
 
-Every analysis counts the parts of the analysis table, adds the counts, and finishes once; only the Cox model looks at
-all rows together.
+Every analysis counts the parts of the analysis table, adds the counts, and finishes once; only the regression models
+look at all rows together.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, ClassVar, Literal
 
 import polars as pl
-from pydantic import Field, field_validator
+from pydantic import Field
 
-from cohort.errors import NotEstimableError, StudyError
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
+from cohort.results.regressions import Cox, FineGray
 from cohort.spec import Spec, Whole
 from cohort.survival import cumulative_incidence_from, kaplan_meier_from
 from cohort.survival.counts import DayCounts, count_days
-from cohort.survival.design import parse_terms
 from cohort.survival.rates import incidence_rate_from
 from cohort.time import DAYS_PER_YEAR
 
@@ -28,18 +26,34 @@ Level = Annotated[float, Field(gt=0, lt=1, description="confidence level")]
 _CURVE = {"n_risk": "n", "n_event": "events", "n_censored": "censored", "estimate": "value"}
 
 
-class CumulativeIncidence(Spec):
-    """Cumulative incidence of the outcome and of what competes with it (Aalen–Johansen)."""
+class _Counted(Spec):
+    """Base of the analyses that need only counts: how persons are grouped, and at which level limits are given."""
 
-    title: ClassVar[str] = "Cumulative incidence"
-    kind: Literal["cumulative_incidence"] = "cumulative_incidence"
     by: By = None
     level: Level = 0.95
 
     @property
     def uses(self) -> tuple[str, ...]:
         """Return the covariates that it reads."""
-        return _maybe(self.by)
+        return () if self.by is None else (self.by,)
+
+    @property
+    def contrast(self) -> str | None:
+        """Return the covariate that it contrasts."""
+        return self.by
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        grouped = "of all" if self.by is None else f"by {self.by.replace('_', ' ')}"
+        return f"{grouped}, {self.level:.0%} limits"
+
+
+class CumulativeIncidence(_Counted):
+    """Cumulative incidence of the outcome and of what competes with it (Aalen–Johansen)."""
+
+    title: ClassVar[str] = "Cumulative incidence"
+    kind: Literal["cumulative_incidence"] = "cumulative_incidence"
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per group, cause and day of exit."""
@@ -56,7 +70,7 @@ class CumulativeIncidence(Spec):
         )
 
 
-class KaplanMeier(Spec):
+class KaplanMeier(_Counted):
     """Probability of being free of the outcome and of what competes with it (Kaplan–Meier of the composite).
 
     Censoring at a competing event would answer a question about a world without it; the composite needs no such world.
@@ -64,13 +78,6 @@ class KaplanMeier(Spec):
 
     title: ClassVar[str] = "Event-free probability"
     kind: Literal["kaplan_meier"] = "kaplan_meier"
-    by: By = None
-    level: Level = 0.95
-
-    @property
-    def uses(self) -> tuple[str, ...]:
-        """Return the covariates that it reads."""
-        return _maybe(self.by)
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per group and day of exit."""
@@ -86,19 +93,17 @@ class KaplanMeier(Spec):
         )
 
 
-class IncidenceRate(Spec):
+class IncidenceRate(_Counted):
     """Incidence rate of the outcome while at risk, with exact Poisson limits (Garwood)."""
 
     title: ClassVar[str] = "Incidence rates"
     kind: Literal["incidence_rate"] = "incidence_rate"
-    by: By = None
     per: Annotated[Whole, Field(ge=1, description="person-years that the rate is expressed per")] = 1000
-    level: Level = 0.95
 
     @property
-    def uses(self) -> tuple[str, ...]:
-        """Return the covariates that it reads."""
-        return _maybe(self.by)
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"per {self.per} person-years, {super().text}"
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per group."""
@@ -117,73 +122,8 @@ class IncidenceRate(Spec):
         )
 
 
-class Cox(Spec):
-    """Cause-specific Cox model of the outcome: what competes with it is censored, as aetiology asks.
-
-    References
-    ----------
-    Koller MT et al. Competing risks and the clinical community. Stat Med 2012;31:1089-1097. doi:10.1002/sim.4384.
-    """
-
-    title: ClassVar[str] = "Cause-specific Cox model"
-    kind: Literal["cox"] = "cox"
-    by: ClassVar[None] = None
-    terms: Annotated[str, Field(min_length=1, description="covariates and products, such as 'age + sex + age:sex'")]
-    ties: Annotated[Literal["efron", "breslow"], Field(description="treatment of tied days")] = "efron"
-    level: Level = 0.95
-
-    @field_validator("terms")
-    @classmethod
-    def _parses(cls, terms: str) -> str:
-        try:
-            parse_terms(terms)
-        except StudyError as error:  # as a ValueError it is reported with its key
-            raise ValueError(str(error)) from None
-        return terms
-
-    @property
-    def uses(self) -> tuple[str, ...]:
-        """Return the covariates that it reads."""
-        return tuple(dict.fromkeys(name for term in parse_terms(self.terms) for name in term.variables))
-
-    def estimate(self, number: int, table: AnalysisTable) -> Estimates:
-        """Return one row per column of the model and per reference level, or why there is no answer."""
-        constants = {"analysis": number, "estimand": "hazard_ratio", "outcome": table.outcome, "level": self.level}
-        try:
-            rows = self._fit(table)
-        except NotEstimableError as error:
-            rows = pl.DataFrame({"term": [term.name for term in parse_terms(self.terms)], "status": str(error)})
-        return Estimates.from_rows(rows, unit="ratio", **constants)
-
-    def _fit(self, table: AnalysisTable) -> pl.DataFrame:
-        from cohort.survival.cox import fit_cox
-
-        frame = table.lazy().with_columns(event=pl.col("cause") == 1)
-        fit = fit_cox(
-            frame, "time", "event", table.entry, terms=self.terms, ties=self.ties, level=self.level, missing="leave_out"
-        )
-        known = frame.drop_nulls(list(self.uses))
-        estimated = fit.to_polars().select(
-            column="term", value="hazard_ratio", std_error="std_error", lower="lower", upper="upper"
-        )
-        columns = pl.DataFrame([_column(name, table) for name in fit.terms], schema=_COLUMN, orient="row")
-        rows = columns.join(estimated, on="column", maintain_order="left").drop("column")
-        references = _references(table, fit.references, self.uses)
-        left_out = f"; {fit.n_missing} persons with a missing covariate left out" if fit.n_missing else ""
-        return pl.concat([rows, references], how="diagonal").join(
-            _levels(known, table, self.uses), on=["term", "category"], how="left", nulls_equal=True
-        ).with_columns(
-            pl.col("n").fill_null(fit.n),
-            pl.col("events").fill_null(fit.n_events),
-            method=pl.lit(f"{fit.method}; standard error on the log scale{left_out}"),
-        )  # fmt: skip
-
-
-Analysis = Annotated[CumulativeIncidence | KaplanMeier | IncidenceRate | Cox, Field(discriminator="kind")]
+Analysis = Annotated[CumulativeIncidence | KaplanMeier | IncidenceRate | Cox | FineGray, Field(discriminator="kind")]
 """Any analysis of a study."""
-
-_COLUMN = {"column": pl.String, "term": pl.String, "category": pl.String}
-_LEVEL = re.compile(r"(?P<term>\w+)\[(?P<category>.*)\]")
 
 
 def cumulative_incidence(by: str | None = None, level: float = 0.95) -> CumulativeIncidence:
@@ -206,8 +146,9 @@ def cox(terms: str, ties: str = "efron", level: float = 0.95) -> Cox:
     return Cox.of(terms=terms, ties=ties, level=level)
 
 
-def _maybe(name: str | None) -> tuple[str, ...]:
-    return () if name is None else (name,)
+def fine_gray(terms: str, ties: str = "efron", level: float = 0.95) -> FineGray:
+    """Return a Fine–Gray model on covariates and their products."""
+    return FineGray.of(terms=terms, ties=ties, level=level)
 
 
 def _count(table: AnalysisTable, by: str | None, *, outcome_only: bool = False) -> DayCounts:
@@ -221,31 +162,3 @@ def _count(table: AnalysisTable, by: str | None, *, outcome_only: bool = False) 
         ),
         start=0,
     )  # type: ignore[return-value]  # 0 + DayCounts is DayCounts
-
-
-def _column(name: str, table: AnalysisTable) -> tuple[str, str, str | None]:
-    """Return a model column's name, its term and its level."""
-    if table.variables.get(name) == "boolean":
-        return name, name, "true"
-    level = _LEVEL.fullmatch(name)
-    return (name, name, None) if level is None else (name, level["term"], level["category"])
-
-
-def _references(table: AnalysisTable, references: dict[str, str], uses: tuple[str, ...]) -> pl.DataFrame:
-    """Return the reference level of every categorical and Boolean term: hazard ratio 1, without an error."""
-    booleans = {name: "false" for name in uses if table.variables[name] == "boolean"}
-    rows = [(term, level, 1.0) for term, level in (references | booleans).items()]
-    return pl.DataFrame(rows, schema={"term": pl.String, "category": pl.String, "value": pl.Float64}, orient="row")
-
-
-def _levels(known: pl.LazyFrame, table: AnalysisTable, uses: tuple[str, ...]) -> pl.DataFrame:
-    """Return persons and events of every level of the categorical and Boolean terms."""
-    parts = [
-        known.group_by(pl.col(name).cast(pl.String).alias("category"))
-        .agg(n=pl.len().cast(pl.Int64), events=pl.col("event").sum().cast(pl.Int64))
-        .select(pl.lit(name).alias("term"), "category", "n", "events")
-        for name in uses
-        if table.variables[name] != "integer"
-    ]
-    schema = {"term": pl.String, "category": pl.String, "n": pl.Int64, "events": pl.Int64}
-    return pl.concat(pl.collect_all(parts)) if parts else pl.DataFrame(schema=schema)

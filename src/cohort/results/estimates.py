@@ -40,6 +40,8 @@ SCHEMA = pl.Schema(
 )
 KEY = ("analysis", "estimand", "outcome", "term", "category", "group", "time")
 NUMBERS = ("value", "std_error", "lower", "upper", "n", "events", "censored", "person_days")
+RATIOS = ("hazard_ratio", "subdistribution_hazard_ratio")
+"""The estimands of regression models."""
 ALL = "all"
 OK, SUPPRESSED, NOT_ESTIMABLE = "ok", "suppressed", "not_estimable"
 COUNTS_SUPPRESSED = "ok, counts suppressed"

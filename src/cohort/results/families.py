@@ -9,7 +9,7 @@ import polars as pl
 
 from cohort.results.cells import Ledger
 from cohort.results.coarsen import CURVES
-from cohort.results.estimates import ALL
+from cohort.results.estimates import ALL, RATIOS
 
 ROW = "row"
 """Number of a row of estimates while it is at the gate."""
@@ -30,10 +30,10 @@ def family_ledger(frame: pl.DataFrame) -> Ledger:
     rest = frame.filter(pl.col("analysis") > 0, pl.col("n").is_not_null())
     for part in rest.filter(pl.col("estimand").is_in(CURVES)).partition_by("analysis", "estimand", maintain_order=True):
         _enter_curves(ledger, part)
-    models = rest.filter(pl.col("estimand") == "hazard_ratio")
+    models = rest.filter(pl.col("estimand").is_in(RATIOS))
     for part in models.partition_by("analysis", "outcome", "term", maintain_order=True):
         _enter_model_term(ledger, part)
-    others = rest.filter(~pl.col("estimand").is_in([*CURVES, "hazard_ratio"]))
+    others = rest.filter(~pl.col("estimand").is_in([*CURVES, *RATIOS]))
     for part in others.partition_by("analysis", "estimand", "outcome", "term", "category", "time", maintain_order=True):
         _enter_groups(ledger, part, "group")
     return ledger

@@ -6,7 +6,7 @@ import polars as pl
 
 from cohort.population.attrition import Attrition
 from cohort.results.coarsen import CURVE_KEY, CURVES
-from cohort.results.estimates import ALL, OK
+from cohort.results.estimates import ALL, OK, RATIOS
 
 
 def analyses_a_few_off(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> set[int]:
@@ -23,7 +23,7 @@ def analyses_a_few_off(frame: pl.DataFrame, attrition: Attrition, minimum: int) 
     table = frame.filter(pl.col("analysis") == 0, pl.col("estimand") == "count", pl.col("group") == ALL)
     whole = [*(step.persons_kept for step in attrition.steps[-1:]), *table.filter(pl.col("term").is_null())["value"]]
     levels = table.select("term", "category", there=pl.col("value").cast(pl.Int64))
-    is_model = pl.col("estimand") == "hazard_ratio"
+    is_model = pl.col("estimand").is_in(RATIOS)
     events = totals.filter(~is_model).select("outcome", there=pl.col("events"))
     compared = [
         *(totals.select("analysis", here="n", there=pl.lit(n).cast(pl.Int64)) for n in whole if n is not None),

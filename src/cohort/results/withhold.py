@@ -8,7 +8,7 @@ import polars as pl
 
 from cohort.population.attrition import Attrition
 from cohort.results.coarsen import CURVE_KEY, CURVES, coarsen
-from cohort.results.estimates import COUNTS_SUPPRESSED, NUMBERS, OK, SUPPRESSED
+from cohort.results.estimates import COUNTS_SUPPRESSED, NUMBERS, OK, RATIOS, SUPPRESSED
 from cohort.results.families import ROW
 from cohort.results.sizes import analyses_a_few_off
 
@@ -28,12 +28,12 @@ def withhold_unjudged(frame: pl.DataFrame) -> pl.DataFrame:
     unlevelled = (
         pl.col("category").is_null() & pl.col("term").str.split(":").list.eval(pl.element().is_in(levels)).list.any()
     )
-    counts_events = pl.col("estimand").is_in(["hazard_ratio", "incidence_rate", *CURVES])
+    counts_events = pl.col("estimand").is_in([*RATIOS, "incidence_rate", *CURVES])
     unknown = (
         pl.col("n").is_null()
         | (counts_events & pl.col("events").is_null())
         | (pl.col("estimand").is_in(CURVES) & (pl.col("censored").is_null() | pl.col("time").is_null()))
-        | ((pl.col("estimand") == "hazard_ratio") & unlevelled.fill_null(False))
+        | (pl.col("estimand").is_in(RATIOS) & unlevelled.fill_null(False))
     )
     return _withhold(frame, (pl.col("analysis") > 0) & pl.col("value").is_not_null() & unknown)
 

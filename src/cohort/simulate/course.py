@@ -21,6 +21,10 @@ EPISODES = 14
 """Episodes drawn per person; with one relapse in 2.6 years, fewer than 1 person in 10,000 has more in twelve years."""
 
 
+LONGEST = 400 * DAYS_PER_YEAR
+"""Days that no episode outlasts: beyond any life and calendar, and sums of them stay finite."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What is settled about every possible episode before anybody is treated; shape (persons, EPISODES).
@@ -167,7 +171,7 @@ def _lasting(scenario: Scenario, trait: Floats, log_ratio: Floats, exhaustion: F
     """Return days until remission when an opioid is dispensed on a day since onset (``inf`` = never)."""
     remission, opioid = scenario.remission, scenario.opioid
     effect = opioid.log_hazard_ratio_remission + opioid.log_hazard_ratio_sensitization * trait
-    return weibull_time(
+    time = weibull_time(
         exhaustion,
         np.exp(log_ratio),
         scale=remission.scale_days,
@@ -175,6 +179,7 @@ def _lasting(scenario: Scenario, trait: Floats, log_ratio: Floats, exhaustion: F
         change=dispensed,
         factor=np.exp(effect * np.exp(-opioid.decay_per_day * np.where(np.isfinite(dispensed), dispensed, 0.0))),
     )
+    return np.minimum(time, LONGEST)
 
 
 def _days_per(yearly: float) -> float:

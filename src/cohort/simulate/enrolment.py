@@ -89,9 +89,8 @@ def _months(scenario: Scenario) -> tuple[Ints, Bools]:
     """Return the first day of each month of the calendar (and the day after the end), and which are Decembers."""
     first, last = scenario.calendar.first_day, scenario.calendar.last_day
     count = (last.year - first.year) * 12 + last.month - first.month + 1
-    firsts = [
-        dt.date(first.year + (first.month - 1 + m) // 12, (first.month - 1 + m) % 12 + 1, 1) for m in range(count)
-    ]
+    numbers = range(first.month - 1, first.month - 1 + count)
+    firsts = [dt.date(first.year + number // 12, number % 12 + 1, 1) for number in numbers]
     bounds = [epoch_day(first), *(epoch_day(day) for day in firsts[1:]), epoch_day(last) + 1]
     return np.array(bounds, dtype=np.int64), np.array([day.month == 12 for day in firsts])
 

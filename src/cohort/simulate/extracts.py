@@ -10,6 +10,7 @@ Tuva Project, input layer (eligibility, medical_claim, pharmacy_claim), Apache-2
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,6 +33,9 @@ from cohort.simulate.world import World
 from cohort.time import epoch_day
 
 LAYOUTS = ("tuva",)
+ICD10_FROM = epoch_day(dt.date(2015, 10, 1))
+"""Day on which US claims changed from ICD-9-CM to ICD-10-CM."""
+
 PLACE_OF_SERVICE = ("11", None, None, None)
 BILL_TYPE = (None, "131", "131", "111")
 REVENUE_CENTER = (None, "0510", "0450", "0120")
@@ -111,10 +115,6 @@ def _medical_claim(world: World, inside: Bools) -> pl.DataFrame:
     )
 
 
-ICD10_FROM = 16_709
-"""Epoch day of 1 October 2015, on which US claims changed from ICD-9-CM to ICD-10-CM."""
-
-
 def _diagnoses(encounters: Encounters) -> dict[str, pl.Series]:
     return {
         f"diagnosis_code_{place + 1}": _codes(encounters.diagnoses[:, place], encounters.day, encounters.person)
@@ -155,13 +155,12 @@ def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
 
 def person_ids(world: World, person: Ints) -> pl.Series:
     """Return the identifiers of persons given by their rows in the block: text with leading zeros."""
-    number = pl.Series(world.persons.number[person])
-    return "P" + number.cast(pl.String).str.zfill(7)
+    return texts([f"P{number:07d}" for number in world.persons.number.tolist()], person)
 
 
 def _claim_id(world: World, kind: str, person: Ints, sequence: Ints) -> pl.Series:
-    number = pl.Series(world.persons.number[person]).cast(pl.String).str.zfill(7)
-    return kind + number + pl.Series(sequence).cast(pl.String).str.zfill(5)
+    first = texts([f"{kind}{number:07d}" for number in world.persons.number.tolist()], person)
+    return first + texts([f"{place:05d}" for place in range(int(sequence.max(initial=0)) + 1)], sequence)
 
 
 def _sequence(person: Ints) -> Ints:

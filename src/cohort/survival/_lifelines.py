@@ -466,9 +466,10 @@ def _in_order(fit: CoxEstimate, values: NDArray[Any], index: pd.Index[Any], name
 def _baseline(
     fit: CoxEstimate, times: pd.Index[Any], mean: pd.Series[Any], strata: list[Hashable], name: str
 ) -> pd.DataFrame:
-    """Return Breslow's cumulative hazard at the covariate means, at ``times``, a column per stratum."""
+    """Return Breslow's cumulative hazard at the covariate means and no offset, at ``times``, a column per stratum."""
     cells = fit.rows.cells
-    moved = float(np.exp((mean.to_numpy() - fit.rows.centre) @ fit.coef))
+    offset = 0.0 if fit.follow.offset is None else fit.follow.offset.mean()
+    moved = float(np.exp((mean.to_numpy() - fit.rows.centre) @ fit.coef - offset))
     hazard = residuals.baseline_hazard(fit, "breslow") * moved
     labels = strata or [name]
     curves = []

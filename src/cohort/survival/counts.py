@@ -8,6 +8,7 @@ counts is exact (weights are summed as integers, see ``exact``), and whatever is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,15 +16,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
+from cohort.errors import InputRefusedError
 from cohort.survival.exact import limbs
-from cohort.survival.observations import By, Observations, observe
-from cohort.survival.types import Floats
+from cohort.survival.observations import By, observe
+from cohort.survival.types import Floats, Ints
 
 KEYS = ["stratum", "group", "entry", "time", "cause"]
 FROM_START = -1
 """Entry of a person without delayed entry: the risk set (-1, time] holds day 0."""
 DENSE_CELLS = 1 << 22
 """Up to this many cells one ``bincount`` beats a hash table."""
+BLOCK = 1 << 17
+"""Rows counted at a time."""
 EVERYBODY = "all"
 """Name of the only group without ``by``, and of the only stratum."""
 
@@ -55,14 +59,19 @@ class DayCounts:
         """The groups in the order of every result: sorted as text."""
         return list(self.cells["group"].unique().sort())
 
+    def pooled(self) -> DayCounts:
+        """Return the counts of all groups together, as if there had been no ``by``."""
+        everybody = self.cells.with_columns(pl.lit(EVERYBODY).alias("group"))
+        return DayCounts(_sum_cells([everybody]), self.causes, self.weighted)
+
     def landmark(self, day: float) -> DayCounts:
         """Return the counts of those still under observation on ``day`` (they survived to it by definition)."""
         return DayCounts(self.cells.filter(pl.col("time") >= day), self.causes, self.weighted)
 
     def any_cause(self) -> DayCounts:
-        """Return the counts with every cause taken as the event 1."""
-        merged = self.cells.with_columns((pl.col("cause") != 0).cast(pl.Int64).alias("cause"))
-        return DayCounts(_sum_cells([merged]), (1,), self.weighted)
+        """Return the counts with every cause taken as the event 1; its cells may come in parts."""
+        recoded = self.cells.with_columns((pl.col("cause") != 0).cast(pl.Int64).alias("cause"))
+        return DayCounts(recoded, (1,), self.weighted)
 
 
 def count_days(
@@ -87,104 +96,118 @@ def count_days(
     """
     seen = observe(frame, time, cause, by, entry, weights, causes, strata)
     groups, layers = _labelled(seen.rows, seen.by), _labelled(seen.rows, seen.strata)
-    # one number for (stratum, group): a row belongs to part ``stratum · groups + group``
-    part = groups.number if not seen.strata else layers.number * len(groups.labels) + groups.number
-    cells = _count_whole_days(seen, part, len(layers.labels) * len(groups.labels))
+    rows = seen.rows.with_columns([*groups.coded, *layers.coded])
+    parts = [*layers.axes, *groups.axes]  # a row belongs to part ``stratum · groups + group``
+    cells = _count_whole_days(rows, parts)
     if cells is None:
-        cells = _count_times(seen, part)
+        cells = _count_times(rows, parts)
     cells = cells.with_columns(
         layers.labels.gather(cells["part"] // len(groups.labels)).alias("stratum"),
         groups.labels.gather(cells["part"] % len(groups.labels)).alias("group"),
     ).drop("part")
-    return DayCounts(_sum_cells([cells]), seen.causes, seen.weighted)
+    declared = (
+        seen.causes if seen.causes is not None else tuple(cells["cause"].filter(cells["cause"] != 0).unique().sort())
+    )
+    return DayCounts(_in_order(cells), declared, seen.weighted)
+
+
+class _Axis(NamedTuple):
+    """A column of whole numbers ``low`` … ``low + size - 1``."""
+
+    column: str
+    low: int
+    size: int
 
 
 class _Labelled(NamedTuple):
-    number: pl.Series
+    """Columns coded as whole numbers, their axes, and the text of every combination."""
+
+    coded: list[pl.Series]
+    axes: list[_Axis]
     labels: pl.Series
 
 
 def _labelled(rows: pl.DataFrame, columns: Sequence[str]) -> _Labelled:
-    """Return each row's group number, Int64 (n,), or (1,) without columns, and the text of every number."""
-    number, labels = pl.Series([0], dtype=pl.Int64), pl.Series([EVERYBODY])
+    found = _Labelled([], [], pl.Series([EVERYBODY]))
     for i, name in enumerate(columns):
-        position, levels = _levels(rows[name])
-        number = position if i == 0 else number * len(levels) + position
-        labels = levels if i == 0 else pl.Series([f"{left}, {right}" for left in labels for right in levels])
-    return _Labelled(number, labels)
+        codes, low, levels = _levels(rows[name])
+        labels = levels if i == 0 else pl.Series([f"{left}, {right}" for left in found.labels for right in levels])
+        found = _Labelled([*found.coded, codes], [*found.axes, _Axis(name, low, len(levels))], labels)
+    if found.labels.n_unique() < len(found.labels):
+        raise InputRefusedError("values with ', ' in them give two groups one name; write them without")
+    return found
 
 
-def _levels(column: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """Return each value's position among the sorted texts of the column, and those texts."""
+def _levels(column: pl.Series) -> tuple[pl.Series, int, pl.Series]:
+    """Return the column as whole numbers, the lowest of them, and the text of each from the lowest on."""
     if column.dtype.is_integer() and len(column):
-        low, high = int(column.min()), int(column.max())  # type: ignore[arg-type]  # integers: checked above
-        if high - low < 1000:
-            return column.cast(pl.Int64) - low, pl.int_range(low, high + 1, eager=True).cast(pl.String)
+        low, high = int(column.min()), int(column.max())  # type: ignore[arg-type]  # numbers, and none is missing
+        if high - low < 1000 and abs(low) < 1 << 30:
+            return column, low, pl.int_range(low, high + 1, eager=True).cast(pl.String)
     text = column.cast(pl.String)
     levels = text.unique().sort()
-    return text.cast(pl.Enum(levels)).to_physical().cast(pl.Int64), levels
+    return text.cast(pl.Enum(levels)).to_physical(), 0, levels
 
 
-def _count_whole_days(seen: Observations, part: pl.Series, parts: int) -> pl.DataFrame | None:
+def _count_whole_days(rows: pl.DataFrame, parts: list[_Axis]) -> pl.DataFrame | None:
     """Count whole days by one number per (part, entry, cause, time); None where there is no such number."""
-    if not seen.rows.schema["time"].is_integer() or seen.rows.is_empty():
+    if not rows.schema["time"].is_integer() or rows.is_empty():
         return None
-    days, kinds = int(seen.rows["time"].max()) + 1, max(seen.causes, default=0) + 1  # type: ignore[arg-type]  # not null
-    entries = days + 1 if seen.delayed else 1  # entry + 1, or 0 from the start
-    cells = days * kinds * entries * parts
-    if cells >= 1 << 62:
+    days, kinds = (int(rows[name].max()) + 1 for name in ("time", "cause"))  # type: ignore[arg-type]  # none is missing
+    entry = [_Axis("entry", FROM_START, days + 1)] if "entry" in rows.columns else []
+    axes = [*parts, *entry, _Axis("cause", 0, kinds), _Axis("time", 0, days)]
+    shape = (math.prod(axis.size for axis in parts), math.prod(axis.size for axis in entry), kinds, days)
+    if math.prod(shape) >= 1 << 62:
         return None
-    cell = pl.col("time").cast(pl.Int64) + pl.col("cause").cast(pl.Int64) * days
-    if seen.delayed:
-        cell = cell + (pl.col("entry").cast(pl.Int64) + 1) * (days * kinds)
-    if parts > 1:
-        cell = cell + part * (days * kinds * entries)
-    number = seen.rows.select(cell.alias("cell")).to_series()
-    sums = _by_number(number, cells, seen)
-    found = sums["cell"].to_numpy()
-    keys = {
-        "part": found // (days * kinds * entries),
-        "entry": found // (days * kinds) % entries + FROM_START,
-        "time": found % days,
-        "cause": found // days % kinds,
-    }
-    return pl.DataFrame(keys).hstack(sums.drop("cell"))
+    sums = _in_table(rows, axes, math.prod(shape)) if math.prod(shape) <= DENSE_CELLS else _in_hash(rows, axes)
+    part, joined, cause, day = np.unravel_index(sums["cell"].to_numpy(), shape)
+    keys = pl.DataFrame({"part": part, "entry": joined + FROM_START, "time": day, "cause": cause})
+    return keys.hstack(sums.drop("cell"))
 
 
-def _by_number(number: pl.Series, cells: int, seen: Observations) -> pl.DataFrame:
-    """Sum rows and limbs by cell: ``bincount`` where the cells are few, a hash table where they are not."""
-    if cells > DENSE_CELLS:
-        return pl.DataFrame([number, *_summands(seen)]).group_by("cell").agg(pl.all().sum())
-    place = number.to_numpy()
-    counted = np.bincount(place, minlength=cells)
-    found = np.flatnonzero(counted)
-    sums = {"cell": found, "n": counted[found]}
-    for name, digit in _limb_columns(seen):
-        sums[name] = np.bincount(place, digit, cells)[found].astype(np.int64)  # whole numbers below 2**53: exact
-    return pl.DataFrame(sums)
-
-
-def _count_times(seen: Observations, part: pl.Series) -> pl.DataFrame:
+def _count_times(rows: pl.DataFrame, parts: list[_Axis]) -> pl.DataFrame:
     """Count by all keys: times that are not whole days, or days too far apart for one number."""
-    clock = pl.Float64 if seen.rows.schema["time"].is_float() else pl.Int64
-    keys = seen.rows.select(
-        (part if len(part) == len(seen.rows) else pl.lit(part[0])).alias("part"),
-        (pl.col("entry") if seen.delayed else pl.lit(FROM_START)).cast(clock).alias("entry"),
-        pl.col("time").cast(clock),
-        pl.col("cause").cast(pl.Int64),
-    )
-    return keys.hstack(_summands(seen)).group_by(keys.columns).agg(pl.all().sum())
+    clock = pl.Float64 if rows.schema["time"].is_float() else pl.Int64
+    entry = pl.col("entry") if "entry" in rows.columns else pl.lit(FROM_START)
+    keys = [entry.cast(clock).alias("entry"), pl.col("time").cast(clock), pl.col("cause").cast(pl.Int64)]
+    return _in_hash(rows, parts, keys).rename({"cell": "part"})
 
 
-def _summands(seen: Observations) -> list[pl.Series]:
-    """Return what is summed in each cell: rows, and the limbs of weights and of their squares."""
-    ones = pl.Series("n", np.ones(len(seen.rows), dtype=np.int64))
-    return [ones, *(pl.Series(name, digit.astype(np.int64)) for name, digit in _limb_columns(seen))]
+def _numbered(rows: pl.DataFrame, axes: list[_Axis], dtype: Any) -> Any:
+    """Return each row's position in the box of ``axes``, (n,), the last axis running fastest."""
+    number, stride = np.zeros(len(rows), dtype=dtype), 1
+    for axis in reversed(axes):
+        place = rows[axis.column].to_numpy().astype(dtype)
+        number += (place - dtype(axis.low)) * dtype(stride)
+        stride *= axis.size
+    return number
 
 
-def _limb_columns(seen: Observations) -> Iterator[tuple[str, Floats]]:
-    if seen.weighted:
-        weight = seen.rows["weight"].cast(pl.Float64).to_numpy()
+def _in_table(rows: pl.DataFrame, axes: list[_Axis], cells: int) -> pl.DataFrame:
+    """Sum each cell by ``bincount``, in blocks of rows that stay in the processor's cache."""
+    sums: dict[str, Ints] = {}
+    for block in rows.iter_slices(max(BLOCK, cells)):
+        place = _numbered(block, axes, np.int32)
+        for name, amount in _amounts(block):
+            added = np.bincount(place, amount, cells).astype(np.int64)  # whole numbers below 2**53: exact
+            sums[name] = sums[name] + added if name in sums else added
+    found = np.flatnonzero(sums["n"])
+    return pl.DataFrame({"cell": found} | {name: total[found] for name, total in sums.items()})
+
+
+def _in_hash(rows: pl.DataFrame, axes: list[_Axis], keys: Sequence[pl.Expr] = ()) -> pl.DataFrame:
+    """Sum each cell in a hash table, where cells are many."""
+    table = rows.select(pl.Series("cell", _numbered(rows, axes, np.int64)), *keys)
+    amounts = [pl.Series(name, digit if digit is not None else np.ones(len(rows))) for name, digit in _amounts(rows)]
+    summed = table.with_columns(amount.cast(pl.Int64) for amount in amounts)
+    return summed.group_by(table.columns).agg(pl.all().sum())
+
+
+def _amounts(rows: pl.DataFrame) -> Iterator[tuple[str, Floats | None]]:
+    """Yield what is summed in each cell: rows (``None``), and the limbs of weights and of their squares."""
+    yield "n", None
+    if "weight" in rows.columns:
+        weight = rows["weight"].cast(pl.Float64).to_numpy()
         for kind, values in (("w", weight), ("v", weight * weight)):
             for exponent, digit in limbs(values):
                 yield f"{kind}{exponent:+d}", digit
@@ -192,7 +215,11 @@ def _limb_columns(seen: Observations) -> Iterator[tuple[str, Floats]]:
 
 def _sum_cells(tables: list[pl.DataFrame]) -> pl.DataFrame:
     """Return the cell-wise sum, sorted; the columns of limbs that one table lacks count as 0."""
-    table = pl.concat(tables, how="diagonal_relaxed") if len(tables) > 1 else tables[0]
-    weights = sorted(name for name in table.columns if name not in KEYS and name != "n")
-    values = [pl.col(name).fill_null(0).sum() for name in ["n", *weights]]
-    return table.group_by(KEYS).agg(values).sort(KEYS)
+    table = pl.concat(tables, how="diagonal_relaxed")
+    return _in_order(table.group_by(KEYS).agg(pl.all().fill_null(0).sum()))
+
+
+def _in_order(cells: pl.DataFrame) -> pl.DataFrame:
+    """Return the cells sorted, their columns in one order whatever was counted first."""
+    weights = sorted(name for name in cells.columns if name not in KEYS and name != "n")
+    return cells.select([*KEYS, "n", *weights]).sort(KEYS)

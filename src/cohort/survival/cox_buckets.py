@@ -20,12 +20,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cohort.errors import InputRefusedError, NotEstimableError
-from cohort.survival.cox import CoxFit, sorted_rows, summarise
+from cohort.survival.cox import CoxFit, model_columns, summarise
 from cohort.survival.cox_checks import Extremes, extremes, require_bounded, require_identified
 from cohort.survival.cox_model import in_units
 from cohort.survival.cox_newton import PartialLikelihood, Penalty, Ties, invert, maximise
 from cohort.survival.cox_risk import RiskSets, check_follow_up, place_in_cells
-from cohort.survival.cox_sums import Arrays, Rows, RowSums, ScoreTables, score_tables, workers
+from cohort.survival.cox_sums import Arrays, Rows, RowSums, ScoreTables, centre_of, score_tables, workers
 from cohort.survival.design import Missing, Term, design_matrix, parse_terms, seen_levels
 
 Floats = NDArray[np.float64]
@@ -52,12 +52,14 @@ class Plan:
     def table(self, frame: Any) -> pl.DataFrame:
         """Return a bucket's rows by lane, then person, then everything else."""
         columns = {"person": self.person, "time": self.time, "event": self.event}
-        table = sorted_rows(frame, columns | ({"entry": self.entry} if self.entry else {}), self.terms)
+        table = model_columns(frame, columns | ({"entry": self.entry} if self.entry else {}), self.terms)
         if not table[self.person].dtype.is_integer() or (table[self.person] < 0).any():
-            raise InputRefusedError(
-                f"column {self.person} must be a whole number from 0: persons belong to lanes by it"
-            )
-        return table.sort(pl.col(self.person) % LANES, maintain_order=True)
+            raise InputRefusedError(f"column {self.person} must hold whole numbers from 0: they place persons in lanes")
+        person = table[self.person].to_numpy()
+        order = np.lexsort((person, person % LANES))
+        if (person[order[1:]] == person[order[:-1]]).any():  # several rows of a person: their order has to be fixed too
+            return table.sort(table.columns, nulls_last=True).sort(pl.col(self.person) % LANES, maintain_order=True)
+        return table if (order[1:] > order[:-1]).all() else table[order]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,21 +165,11 @@ def fit_cox_buckets(
 ) -> CoxFit:
     """Fit a Cox model to rows that lie in buckets; the bits depend neither on their number nor on the engine.
 
-    Parameters
-    ----------
-    map_buckets
-        Takes a function of one bucket's frame (picklable) and returns its results for all buckets, in any order.
-    person
-        Whole number from 0; ``person % 256`` is the lane, and no lane may lie in two buckets.
-    time, entry
-        Whole days. A person may have several rows ``(entry, time]``.
-    robust
-        Ask for the sandwich variance, the scores of a person's rows added before they are squared.
-
-    Raises
-    ------
-    InputRefusedError, NotEstimableError
-        As :func:`cohort.survival.cox.fit_cox`.
+    ``map_buckets`` takes a function of one bucket's frame (picklable) and returns its results for all buckets, in any
+    order. ``person`` is a whole number from 0, ``person % 256`` its lane, and no lane may lie in two buckets; a person
+    may have several rows ``(entry, time]``, in whole days. ``robust`` asks for the sandwich variance, the scores of a
+    person's rows added before they are squared. Everything else, and what is raised, as in
+    :func:`cohort.survival.cox.fit_cox`.
     """
     parsed = parse_terms(terms) if isinstance(terms, str) else terms
     plan = Plan(person, time, event, entry, parsed, missing)
@@ -263,11 +255,8 @@ def _model(map_buckets: MapBuckets, plan: Plan, survey: Survey) -> tuple[tuple[s
     (mean,) = gather(nodes for _, nodes, _, _ in found)
     low = np.min([lowest for _, _, lowest, _ in found], axis=0)
     high = np.max([highest for _, _, _, highest in found], axis=0)
-    mean = mean / survey.n
-    reach = np.maximum(high - mean, mean - low)
-    constant = (low == high) | ~(reach >= np.finfo(np.float64).tiny)
-    centred = replace(model, centre=np.where(constant, low, mean), scale=np.where(constant, 1.0, reach))
-    return names, centred
+    centre, scale = centre_of(low, high, mean / survey.n)
+    return names, replace(model, centre=centre, scale=scale)
 
 
 def _survey(frame: Any, *, plan: Plan) -> Survey:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cohort.errors import InputRefusedError, StudyError
 from cohort.survival.cox_model import Follow
 from cohort.survival.cox_newton import Penalty
+from cohort.survival.cox_sums import workers
 from cohort.survival.design import Term, design_matrix, parse_terms
 
 Floats = NDArray[np.float64]
@@ -126,8 +127,10 @@ def numbers(frame: Any, name: str) -> NDArray[np.generic]:
 
 
 def codes(frame: Any, name: str) -> NDArray[np.int64]:
-    """Return a column of identifiers as codes 0, 1, …; missing identifiers are refused."""
-    _column(frame, name)
+    """Return a column of identifiers as whole numbers, its own or codes; missing identifiers are refused."""
+    values = np.asarray(_column(frame, name).to_numpy())
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
     return stratum_codes(frame, (name,))[0]  # type: ignore[return-value]  # None only without names
 
 
@@ -171,10 +174,15 @@ def _column(frame: Any, name: str) -> Any:
 def _stack(frame: Any, columns: tuple[str, ...]) -> Floats:
     """Return columns as float64, column-major, refusing text, missing and infinite values by count."""
     matrix = np.empty((len(frame), len(columns)), order="F")
-    for j, name in enumerate(columns):
-        matrix[:, j] = numbers(frame, name)
+
+    def fill(j: int) -> None:
+        column = matrix[:, j]
+        column[:] = numbers(frame, columns[j])
         with np.errstate(over="ignore", invalid="ignore"):
-            finite = np.isfinite(matrix[:, j].sum())  # one look; a sum may overflow, so the second decides
-        if not finite and (wrong := int((~np.isfinite(matrix[:, j])).sum())):
-            raise InputRefusedError(f"column {name} is missing or infinite in {wrong} rows; fill or drop them first")
+            finite = np.isfinite(column.sum())  # one look; a sum may overflow, so the second decides
+        if not finite and (wrong := int((~np.isfinite(column)).sum())):
+            raise InputRefusedError(f"column {columns[j]} is missing or infinite in {wrong} rows; fill or drop them")
+
+    with workers() as pool:
+        list(pool.map(fill, range(len(columns))))
     return matrix

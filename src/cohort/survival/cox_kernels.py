@@ -2,13 +2,14 @@
 
 Every kernel works on one chunk of rows, holds no lock and writes only into what it is given or returns, so that
 chunks can run on any number of threads and still be added in one fixed order. Nothing here knows a frame.
+Covariates come transposed, ``xt`` of shape (p, n), so that the inner loops run along memory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from math import exp, log
+from math import exp, log, sqrt
 from typing import ParamSpec, TypeVar
 
 import numpy as np
@@ -35,7 +36,7 @@ def _compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 @_compiled
 def risk_sums(
-    x: Floats,
+    xt: Floats,
     centre: Floats,
     coefficient: Floats,
     offset: Floats,
@@ -53,32 +54,37 @@ def risk_sums(
     ``weight`` and ``start`` are empty where the model has none.
     """
     half = table.size // 2
-    eta = np.empty(_STRIP)
+    strip = np.empty(_STRIP)
     total = 0.0
     for low in range(first, last, _STRIP):
-        size = min(_STRIP, last - low)
-        for i in range(size):
-            eta[i] = offset[low + i] if offset.size else 0.0
-        for j in range(x.shape[1]):
-            slope, middle = coefficient[j], centre[j]
-            for i in range(size):
-                eta[i] += (x[low + i, j] - middle) * slope
-        for i in range(size):
-            row = low + i
-            w = weight[row] if weight.size else 1.0
-            r = w * exp(eta[i])
-            risk[row] = r
-            table[slot[row]] += r
-            if start.size:
-                table[start[row]] -= r
-            if slot[row] >= half:
-                total += w * eta[i]
+        high = min(low + _STRIP, last)
+        eta, own, place = strip[: high - low], risk[low:high], slot[low:high]
+        eta[:] = 0.0
+        for j in range(xt.shape[0]):
+            slope, middle, column = coefficient[j], centre[j], xt[j, low:high]
+            for i in range(eta.size):
+                eta[i] += (column[i] - middle) * slope
+        if offset.size:
+            eta += offset[low:high]
+        for i in range(eta.size):
+            own[i] = exp(eta[i])
+        if weight.size:
+            own *= weight[low:high]
+        part = 0.0
+        for i in range(eta.size):
+            table[place[i]] += own[i]
+            if place[i] >= half:
+                part += eta[i] * (weight[low + i] if weight.size else 1.0)
+        total += part
+        if start.size:
+            for i in range(eta.size):
+                table[start[low + i]] -= own[i]
     return total
 
 
 @_compiled
 def moment_strip(
-    x: Floats,
+    xt: Floats,
     centre: Floats,
     scale: Floats,
     risk: Floats,
@@ -88,7 +94,6 @@ def moment_strip(
     tied: Floats,
     first: int,
     last: int,
-    root: Floats,
     strip: Floats,
     table: Floats,
 ) -> None:
@@ -99,22 +104,26 @@ def moment_strip(
     (p, 2 (K + 1)).
     """
     half = hazard.size
-    for i in range(last - first):
-        row = first + i
-        k = slot[row]
+    own, place = risk[first:last], slot[first:last]
+    root, moment = np.empty(own.size), np.empty(own.size)
+    for i in range(own.size):
+        k = place[i]
         a = hazard[k - half] - tied[k - half] if k >= half else hazard[k]
         if start.size:
-            a -= hazard[start[row]]
-        root[i] = (risk[row] * max(a, 0.0)) ** 0.5
-    for j in range(x.shape[1]):
-        middle, factor = centre[j], 1.0 / scale[j]
-        for i in range(last - first):
-            row = first + i
-            z = (x[row, j] - middle) * factor
-            table[j, slot[row]] += risk[row] * z
-            if start.size:
-                table[j, start[row]] -= risk[row] * z
-            strip[j, i] = root[i] * z
+            a -= hazard[start[first + i]]
+        root[i] = sqrt(own[i] * max(a, 0.0))
+    for j in range(xt.shape[0]):
+        middle, factor, column = centre[j], 1.0 / scale[j], xt[j, first:last]
+        out, by_slot = strip[j, : own.size], table[j]
+        for i in range(own.size):
+            z = (column[i] - middle) * factor
+            out[i] = root[i] * z
+            moment[i] = own[i] * z
+        for i in range(own.size):
+            by_slot[place[i]] += moment[i]
+        if start.size:
+            for i in range(own.size):
+                by_slot[start[first + i]] -= moment[i]
 
 
 @_compiled
@@ -169,16 +178,36 @@ def tie_terms(
 
 @_compiled
 def event_strip(
-    x: Floats, centre: Floats, scale: Floats, weight: Floats, slot: Ints, cells: int, first: int, last: int, out: Floats
+    xt: Floats, centre: Floats, scale: Floats, weight: Floats, events: NDArray[np.int64], out: Floats
 ) -> None:
-    """Add ``w z`` of the events among rows ``first..last`` into ``out``, shape (p,)."""
-    for j in range(x.shape[1]):
-        total = 0.0
-        for row in range(first, last):
-            if slot[row] > cells:
-                w = weight[row] if weight.size else 1.0
-                total += w * ((x[row, j] - centre[j]) / scale[j])
+    """Add ``w z`` of some rows, the ``events``, into ``out``, shape (p,).
+
+    Equal addends (0/1 columns) round the same way each time, so they are added in strips, and the strips then.
+    """
+    for j in range(xt.shape[0]):
+        column, total = xt[j], 0.0
+        for low in range(0, events.size, _STRIP):
+            part = 0.0
+            for row in events[low : low + _STRIP]:
+                z = (column[row] - centre[j]) / scale[j]
+                part += z * weight[row] if weight.size else z
+            total += part
         out[j] += total
+
+
+@_compiled
+def column_span(column: Floats, weight: Floats) -> tuple[float, float, float]:
+    """Return the lowest and highest value of a column and its (weighted) mean, taken from its first value."""
+    origin = column[0]
+    low = high = origin
+    total, mass = 0.0, 0.0
+    for i in range(column.size):
+        value = column[i]
+        low, high = min(low, value), max(high, value)
+        w = weight[i] if weight.size else 1.0
+        total += w * (value - origin)
+        mass += w
+    return low, high, origin + total / mass
 
 
 @_compiled
@@ -206,7 +235,7 @@ def highest_at_risk(order: NDArray[np.int64], low: Ints, high: Ints, cells: int)
 
 @_compiled
 def score_strip(
-    x: Floats,
+    xt: Floats,
     centre: Floats,
     scale: Floats,
     risk: Floats,
@@ -226,26 +255,25 @@ def score_strip(
     """
     hazard, tied, mean, drift, tied_drift = tables
     half = hazard.size
-    for i in range(last - first):
-        row = first + i
-        k = slot[row]
-        event = k >= half
-        cell = k - half if event else k
-        w = weight[row] if weight.size else 1.0
-        expected = hazard[cell]
+    size = last - first
+    expected = np.empty(size)
+    for i in range(size):
+        k = slot[first + i]
+        expected[i] = hazard[k - half] - tied[k - half] if k >= half else hazard[k]
         if start.size:
-            expected -= hazard[start[row]]
-        if event:
-            expected -= tied[cell]
-        for j in range(x.shape[1]):
-            z = (x[row, j] - centre[j]) / scale[j]
-            shift = drift[j, cell]
+            expected[i] -= hazard[start[first + i]]
+    for j in range(xt.shape[0]):
+        column, of_cell, own, late = xt[j, first:last], drift[j], out[j], tied_drift[j]
+        for i in range(size):
+            k = slot[first + i]
+            z = (column[i] - centre[j]) / scale[j]
+            shift = of_cell[k - half] - late[k - half] if k >= half else of_cell[k]
             if start.size:
-                shift -= drift[j, start[row]]
-            if event:
-                out[j, i] = w * (z - mean[j, cell]) - risk[row] * (z * expected - shift + tied_drift[j, cell])
-            else:
-                out[j, i] = -risk[row] * (z * expected - shift)
+                shift -= of_cell[start[first + i]]
+            own[i] = -risk[first + i] * (z * expected[i] - shift)
+            if k >= half:
+                w = weight[first + i] if weight.size else 1.0
+                own[i] += w * (z - mean[j, k - half])
 
 
 @_compiled

@@ -6,6 +6,7 @@ rows.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,7 +85,7 @@ class CoxEstimate:
         return float(scaled @ np.linalg.solve(self.covariance / np.outer(self.std_error, self.std_error), scaled))
 
 
-def place_rows(x: Floats, follow: Follow) -> tuple[Rows, Follow, NDArray[np.bool_]]:
+def place_rows(x: Floats, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Rows, Follow, NDArray[np.bool_]]:
     """Return the rows of positive weight, checked and placed in time, their follow-up, and which they are.
 
     Raises
@@ -104,8 +105,10 @@ def place_rows(x: Floats, follow: Follow) -> tuple[Rows, Follow, NDArray[np.bool
         x, follow = np.asfortranarray(x[used]), follow.take(used)
     event = follow.event.astype(bool)
     cells = risk_sets(follow.time, event, follow.entry, follow.stratum, follow.weight)
-    centre, scale = centre_and_scale(x, follow.weight)
-    weight, offset = (_NONE if column is None else column for column in (follow.weight, follow.offset))
+    weight = _NONE if follow.weight is None else follow.weight
+    # the level of an offset cancels in the model, but exp(level) may overflow
+    offset = _NONE if follow.offset is None else follow.offset - follow.offset.mean()
+    centre, scale = centre_and_scale(x, weight, pool)
     return Rows(x, centre, scale, weight, offset, cells), follow, used
 
 
@@ -128,14 +131,18 @@ def estimate(
     penalty
         On the coefficients in the units of the covariates.
     robust, cluster
-        Ask for the sandwich variance, over rows or over clusters (codes 0 … C - 1, int64, shape (n,)).
+        Ask for the sandwich variance, over rows or over clusters (whole numbers, int64, shape (n,)).
 
     References
     ----------
     Lin DY, Wei LJ (1989), doi:10.1080/01621459.1989.10478874 (sandwich variance).
     """
-    rows, follow, used = place_rows(np.asfortranarray(x), follow)
     with workers() as pool:
+        rows, follow, used = place_rows(np.asfortranarray(x), follow, pool)
+        if unbounded := tuple(
+            str(name) for name, reach in zip(names, rows.scale, strict=True) if not np.isfinite(reach)
+        ):
+            raise NotEstimableError("overflow", unbounded)
         sums = RowSums(rows, pool)
         likelihood = PartialLikelihood(sums, rows.cells, ties, sums.events())
         scaled = (penalty or Penalty.none(len(names))).over(rows.scale)
@@ -149,8 +156,11 @@ def estimate(
         meat = None
         if robust or cluster is not None:
             groups = None if cluster is None else np.unique(cluster[used], return_inverse=True)[1]
+            if groups is not None and not groups.any():
+                raise NotEstimableError("sandwich_of_one_cluster")
             meat = sums.score_products(score_tables(optimum.point, rows.cells), groups)
-    coef, std_error, covariance = in_units(optimum.theta, bread if meat is None else bread @ meat @ bread, rows.scale)
+    variance = bread if meat is None else _sandwich(bread, meat)
+    coef, std_error, covariance = in_units(optimum.theta, variance, rows.scale)
     model = in_units(optimum.theta, bread, rows.scale)[2]
     return CoxEstimate(
         names, coef, std_error, covariance, model, optimum, rows, follow, used, ties, robust=meat is not None
@@ -167,8 +177,8 @@ def in_units(theta: Floats, variance: Floats, scale: Floats) -> tuple[Floats, Fl
 
 def evaluate(fit: CoxEstimate, x: Floats, follow: Follow) -> CoxEstimate:
     """Return the model at the coefficients of ``fit``, on other rows (of other persons, or a part of the same)."""
-    rows, follow, used = place_rows(np.asfortranarray(x), follow)
     with workers() as pool:
+        rows, follow, used = place_rows(np.asfortranarray(x), follow, pool)
         sums = RowSums(rows, pool)
         likelihood = PartialLikelihood(sums, rows.cells, fit.ties, sums.events())
         point = likelihood.at(fit.coef * rows.scale)
@@ -176,6 +186,15 @@ def evaluate(fit: CoxEstimate, x: Floats, follow: Follow) -> CoxEstimate:
         raise NotEstimableError("overflow_on_these_rows")
     optimum = replace(fit.optimum, point=point, theta=point.theta)
     return replace(fit, optimum=optimum, rows=rows, follow=follow, used=used)
+
+
+def _sandwich(bread: Floats, meat: Floats) -> Floats:
+    """Return bread meat bread, in which coefficients without variance (lassoed to 0, NaN in bread) keep none."""
+    unknown = np.isnan(np.diag(bread))
+    filled = np.where(np.isnan(bread), 0.0, bread)
+    product: Floats = filled @ meat @ filled
+    product[unknown] = product[:, unknown] = np.nan
+    return product
 
 
 def _positive(weight: Floats) -> NDArray[np.bool_]:

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from threading import Lock
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,7 @@ class RowSums:
         def one(first: int, last: int) -> Arrays:
             table = np.zeros(2 * (cells + 1))
             total = kernels().risk_sums(
-                rows.x, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, rows.cells.start,
+                rows.x.T, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, rows.cells.start,
                 first, last, self.risk_of_row, table,
             )  # fmt: skip
             return table, np.array([total])
@@ -114,12 +115,12 @@ class RowSums:
 
         def one(first: int, last: int) -> Arrays:
             table, square = np.zeros((p, 2 * (cells + 1))), np.zeros((p, p))
-            root, strip = np.empty(_STRIP), np.empty((p, _STRIP))
+            strip = np.empty((p, _STRIP))
             for low in range(first, last, _STRIP):
                 high = min(low + _STRIP, last)
                 kernels().moment_strip(
-                    rows.x, rows.centre, rows.scale, self.risk_of_row, rows.cells.slot, rows.cells.start,
-                    hazard, tied, low, high, root, strip, table,
+                    rows.x.T, rows.centre, rows.scale, self.risk_of_row, rows.cells.slot, rows.cells.start,
+                    hazard, tied, low, high, strip, table,
                 )  # fmt: skip
                 part = strip[:, : high - low]
                 square += part @ part.T
@@ -133,9 +134,8 @@ class RowSums:
 
         def one(first: int, last: int) -> Arrays:
             out = np.zeros(p)
-            kernels().event_strip(
-                rows.x, rows.centre, rows.scale, rows.weight, rows.cells.slot, cells, first, last, out
-            )
+            events = first + np.flatnonzero(rows.cells.slot[first:last] > cells)
+            kernels().event_strip(rows.x.T, rows.centre, rows.scale, rows.weight, events, out)
             return (out,)
 
         return self._each(one)
@@ -151,7 +151,7 @@ class RowSums:
         """
         rows, out = self.rows, np.empty((self.rows.shape[1], last - first))
         kernels().score_strip(
-            rows.x, rows.centre, rows.scale, self.risk_of_row, rows.weight, rows.cells.slot, rows.cells.start,
+            rows.x.T, rows.centre, rows.scale, self.risk_of_row, rows.weight, rows.cells.slot, rows.cells.start,
             tables, first, last, out,
         )  # fmt: skip
         return out
@@ -230,20 +230,47 @@ def chunk_bounds(rows: int, columns: int, cells: int) -> list[int]:
     return [rows * k // count for k in range(count + 1)]
 
 
-def centre_and_scale(x: Floats, weight: Floats | None = None) -> tuple[Floats, Floats]:
-    """Return each column's mean and largest distance from it (1 for a constant column), overflow-safe, shape (p,)."""
-    low = x.min(axis=0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        mean = np.array([low[j] + np.average(x[:, j] - low[j], weights=weight) for j in range(x.shape[1])])
-        reach = np.maximum(x.max(axis=0) - mean, mean - low)
-    constant = (low == x.max(axis=0)) | ~(reach >= np.finfo(np.float64).tiny)
+def centre_and_scale(x: Floats, weight: Floats, pool: ThreadPoolExecutor) -> tuple[Floats, Floats]:
+    """Return each column's (weighted) mean and the largest distance from it, 1 for a constant column, shape (p,)."""
+    spans = list(pool.map(lambda column: kernels().column_span(column, weight), x.T))
+    low, high, mean = np.array(spans, dtype=np.float64).reshape(-1, 3).T
+    return centre_of(low, high, mean)
+
+
+def centre_of(low: Floats, high: Floats, mean: Floats) -> tuple[Floats, Floats]:
+    """Return centre and scale of columns from their range and mean, each of shape (p,)."""
+    reach = np.maximum(high - mean, mean - low)
+    constant = (low == high) | ~(reach >= np.finfo(np.float64).tiny)
     return np.where(constant, low, mean), np.where(constant, 1.0, reach)
+
+
+@dataclass(slots=True)
+class _SingleThreadedBlas:
+    """Holds BLAS to one thread while any fit runs: the limit belongs to the process, and fits may run side by side."""
+
+    lock: Lock = field(default_factory=Lock)
+    running: int = 0
+    limit: Any = None
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.running:
+                self.limit = import_module("threadpoolctl").threadpool_limits(limits=1, user_api="blas")
+            self.running += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.running -= 1
+            if not self.running:
+                self.limit.restore_original_limits()
+
+
+_BLAS = _SingleThreadedBlas()
 
 
 @contextmanager
 def workers() -> Iterator[ThreadPoolExecutor]:
     """Give a pool of threads, one per available core (at most 8), with BLAS held to one thread each."""
     from_system = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limits = import_module("threadpoolctl").threadpool_limits
-    with limits(limits=1, user_api="blas"), ThreadPoolExecutor(min(8, from_system)) as pool:
+    with _BLAS, ThreadPoolExecutor(min(8, from_system)) as pool:
         yield pool

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import polars as pl
 
 from cohort.errors import StudyError
+from cohort.survival.contrasts import against_reference
 from cohort.survival.counts import DayCounts
 from cohort.survival.reading import curve_quantiles, read_off
 from cohort.survival.risk import RiskTable, risk_tables
@@ -44,7 +45,8 @@ class Curves:
     def at(self, times: Sequence[float]) -> pl.DataFrame:
         """Return the curves read off at ``times``; ``n_risk`` is who was under observation just before each.
 
-        Columns ``group, (cause,) time, n_risk, estimate, std_error, lower, upper``.
+        Columns ``group, (cause,) time, n_risk, estimate, std_error, lower, upper``. After a group's last exit its curve
+        stays level with nobody at risk.
         """
         return read_off(self.table, self.counts, 1.0 if self.estimand == "survival" else 0.0, times)
 
@@ -56,6 +58,15 @@ class Curves:
         if self.estimand not in ("survival", "cumulative_incidence"):
             raise StudyError("only probabilities have quantiles; take them from the Kaplan–Meier curve")
         return curve_quantiles(self.table, probabilities, self.start, falling=self.estimand == "survival")
+
+    def contrasts(self, times: Sequence[float], reference: str | None = None) -> pl.DataFrame:
+        """Return differences and ratios of the groups' curves at ``times`` against ``reference``.
+
+        Columns ``group, reference, (cause,) time, contrast, estimate, std_error, lower, upper, p_value``; missing where
+        one of the two groups has nobody left under observation.
+        """
+        read = self.at(times).with_columns(pl.when(pl.col("n_risk") > 0).then("estimate").alias("estimate"))
+        return against_reference(read, self.level, reference)
 
 
 class Estimate(NamedTuple):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cohort.errors import StudyError
+from cohort.survival.clusters import Persons, clustered_influence, spells_of
 from cohort.survival.counts import DayCounts, count_days
 from cohort.survival.curves import Curves, Estimate, Layout, is_robust, lay_out
 from cohort.survival.influence import hazard_influence, ratio
@@ -28,10 +29,12 @@ def nelson_aalen(
     *,
     variance: str | None = None,
     start: float | None = None,
+    id: str | None = None,
 ) -> Curves:
-    """Estimate the cumulative hazard; parameters are those of ``count_days`` and ``nelson_aalen_from``."""
+    """Estimate the cumulative hazard; parameters are those of ``kaplan_meier``."""
     counts = count_days(frame, time, event, by, entry, weights, causes=[1])
-    return nelson_aalen_from(counts, conf_type, level, variance=variance, start=start)
+    persons = spells_of(frame, id, entry, time, event, by, weights, start)
+    return nelson_aalen_from(counts, conf_type, level, variance=variance, start=start, persons=persons)
 
 
 def nelson_aalen_from(
@@ -41,6 +44,7 @@ def nelson_aalen_from(
     *,
     variance: str | None = None,
     start: float | None = None,
+    persons: Persons | None = None,
 ) -> Curves:
     """Estimate the cumulative hazard from counts, ties taken together: the sum of d/Y with variance d/Y².
 
@@ -50,6 +54,8 @@ def nelson_aalen_from(
         ``plain`` or ``log``.
     variance
         ``aalen`` (default) or ``robust`` (default with weights).
+    persons
+        Spells by person, for a variance robust to several rows of one person.
 
     References
     ----------
@@ -61,7 +67,11 @@ def nelson_aalen_from(
     def estimate(risk: RiskTable) -> list[Estimate]:
         hazard = ratio(risk.n_any, risk.n_risk)
         drift = ratio(hazard, risk.n_risk)
-        squared = hazard_influence(risk, drift, ratio(1.0, risk.n_risk)) if robust else np.cumsum(drift)
+        jump = ratio(1.0, risk.n_risk)
+        if persons is not None:
+            squared = clustered_influence(risk, persons[risk.group], drift, jump)
+        else:
+            squared = hazard_influence(risk, drift, jump) if robust else np.cumsum(drift)
         return [Estimate(1, risk.n_any, np.cumsum(hazard), np.sqrt(squared))]
 
     return lay_out(counts.any_cause(), estimate, Layout("cumulative_hazard", hazard_limits, conf_type, level, start))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-from scipy.special import expit, logit
-from scipy.stats import norm
+from scipy.special import expit, logit, ndtri
 
 from cohort.errors import StudyError
 from cohort.survival.types import Floats
@@ -18,7 +17,7 @@ def normal_quantile(level: float) -> float:
     """Return the two-sided normal quantile of a confidence level such as 0.95."""
     if not 0 < level < 1:
         raise StudyError(f"level = {level}; a confidence level lies between 0 and 1, such as 0.95")
-    return float(norm.ppf((1 + level) / 2))
+    return float(ndtri((1 + level) / 2))
 
 
 def probability_limits(estimate: Floats, std_error: Floats, conf_type: str, level: float) -> tuple[Floats, Floats]:

@@ -20,17 +20,15 @@ By = str | Sequence[str] | None
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """Checked rows: ``time, cause``, where asked for ``entry, weight``, and the columns of ``by`` and ``strata``."""
+    """Checked rows: ``time, cause``, where asked for ``entry, weight``, and the columns of ``by`` and ``strata``.
+
+    ``causes`` are the event codes that were declared, None where any are taken.
+    """
 
     rows: pl.DataFrame
     by: tuple[str, ...]
     strata: tuple[str, ...]
-    causes: tuple[int, ...]
-
-    @property
-    def delayed(self) -> bool:
-        """Whether persons join after day 0."""
-        return "entry" in self.rows.columns
+    causes: tuple[int, ...] | None
 
     @property
     def weighted(self) -> bool:
@@ -81,8 +79,8 @@ def observe(
     _require_types(rows, columns)
     _refuse(rows, columns, causes)
     rows = _whole_days(rows.with_columns(pl.col("cause").cast(pl.Int64) if rows["cause"].dtype.is_float() else []))
-    found = tuple(sorted(int(code) for code in causes)) if causes is not None else _codes(rows["cause"])
-    return Observations(rows, tuple(grouping), tuple(layers), found)
+    declared = None if causes is None else tuple(sorted(int(code) for code in causes))
+    return Observations(rows, tuple(grouping), tuple(layers), declared)
 
 
 def _names(columns: By) -> tuple[str, ...]:
@@ -97,11 +95,13 @@ def _require_types(rows: pl.DataFrame, columns: dict[str, str]) -> None:
 
 
 def _refuse(rows: pl.DataFrame, columns: dict[str, str], causes: Sequence[int] | None) -> None:
-    """Raise on the rows that cannot be counted; one scan for all rules."""
-    rules = {f"{role}: missing": pl.col(role).is_null() for role in rows.columns}
+    """Raise on the rows that cannot be counted; one scan for the rules that may be broken."""
+    rules = {f"{role}: missing": pl.col(role).is_null() for role in rows.columns if rows[role].null_count()}
     for role in [name for name in ("time", "entry", "weight") if name in columns]:
-        rules[f"{role}: negative"] = pl.col(role) < 0
-        if rows.schema[role].is_float() or rows.schema[role] in (pl.Int64, pl.UInt64):  # the others cannot hold so much
+        low, high = rows[role].min(), rows[role].max()  # without NaN, which the last rule finds
+        if low is not None and low < 0:  # type: ignore[operator]  # numbers: checked before
+            rules[f"{role}: negative"] = pl.col(role) < 0
+        if high is not None and high > LARGEST[role]:  # type: ignore[operator]
             rules[f"{role}: above {LARGEST[role]:.0e}"] = pl.col(role) > LARGEST[role]
         if rows.schema[role].is_float():
             rules[f"{role}: not finite"] = ~pl.col(role).is_finite()
@@ -109,31 +109,28 @@ def _refuse(rows: pl.DataFrame, columns: dict[str, str], causes: Sequence[int] |
         rules["entry: not before time"] = pl.col("entry") >= pl.col("time")
     if "weight" in columns:
         rules["weight: too small to square"] = (pl.col("weight") > 0) & (pl.col("weight") < SMALLEST_WEIGHT)
-    rules["cause: undeclared code"] = _undeclared(rows["cause"].dtype, causes)
-    found = rows.select([rule.sum().alias(name) for name, rule in rules.items()]).row(0, named=True)
-    faults = [
-        f"{columns.get(name.split(':')[0], name.split(':')[0])} ({name}): {n} rows" for name, n in found.items() if n
-    ]
+    if (undeclared := _undeclared(rows["cause"], causes)) is not None:
+        rules["cause: undeclared code"] = undeclared
+    found = rows.select(rule.sum().alias(name) for name, rule in rules.items()).rows(named=True)
+    faults = [(name, n) for row in found for name, n in row.items() if n]
     if faults:
-        raise InputRefusedError("follow-up rows refused: " + "; ".join(faults) + "; repair or exclude them first")
+        named = [f"{columns.get(name.split(':')[0], name.split(':')[0])} ({name}): {n} rows" for name, n in faults]
+        raise InputRefusedError("follow-up rows refused: " + "; ".join(named) + "; repair or exclude them first")
 
 
-def _undeclared(dtype: pl.DataType, causes: Sequence[int] | None) -> pl.Expr:
-    """Return the rule that finds codes other than 0 and the declared ones."""
-    code = pl.col("cause")
-    if dtype == pl.Boolean:
-        return pl.lit(causes is not None and 1 not in causes) & code
-    wrong = code != code.floor() if dtype.is_float() else pl.lit(False)
-    if causes is None:
-        return wrong | (code < 0)
-    declared = sorted({0, *causes})
-    if declared == list(range(len(declared))):  # the usual 0…k: two comparisons instead of a hash look-up
-        return wrong | (code < 0) | (code > declared[-1])
-    return wrong | ~code.is_in(declared)
-
-
-def _codes(cause: pl.Series) -> tuple[int, ...]:
-    return tuple(sorted(int(code) for code in cause.unique() if code))
+def _undeclared(cause: pl.Series, causes: Sequence[int] | None) -> pl.Expr | None:
+    """Return the rule that finds codes other than 0 and the declared ones; None where there are none."""
+    code, low, high = pl.col("cause"), cause.min(), cause.max()
+    if cause.dtype == pl.Boolean:
+        return code if causes is not None and 1 not in causes else None
+    declared = sorted({0, *causes}) if causes is not None else None
+    gapless = declared is None or declared == list(range(len(declared)))
+    inside = low is None or (low >= 0 and (declared is None or high <= declared[-1]))  # type: ignore[operator]
+    if cause.dtype.is_integer() and gapless and inside:
+        return None
+    if declared is not None:
+        return ~code.cast(pl.Float64).is_in([float(known) for known in declared])
+    return (code < 0) | (code.cast(pl.Float64) != code.cast(pl.Float64).floor())
 
 
 def _whole_days(rows: pl.DataFrame) -> pl.DataFrame:

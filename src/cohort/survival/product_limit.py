@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from cohort.survival.clusters import Persons, clustered_influence, spells_of
 from cohort.survival.counts import DayCounts, count_days
 from cohort.survival.curves import Curves, Estimate, Layout, is_robust, lay_out
 from cohort.survival.influence import hazard_influence, ratio
@@ -27,13 +28,16 @@ def kaplan_meier(
     *,
     variance: str | None = None,
     start: float | None = None,
+    id: str | None = None,
 ) -> Curves:
     """Estimate the probability of being event-free; ``event`` is 0/1 or boolean.
 
-    Parameters are those of ``count_days`` and ``kaplan_meier_from``.
+    Parameters are those of ``count_days`` and ``kaplan_meier_from``; ``id`` names the persons where they have several
+    rows, and makes the variance robust to what those rows have in common.
     """
     counts = count_days(frame, time, event, by, entry, weights, causes=[1])
-    return kaplan_meier_from(counts, conf_type, level, variance=variance, start=start)
+    persons = spells_of(frame, id, entry, time, event, by, weights, start)
+    return kaplan_meier_from(counts, conf_type, level, variance=variance, start=start, persons=persons)
 
 
 def kaplan_meier_from(
@@ -43,6 +47,7 @@ def kaplan_meier_from(
     *,
     variance: str | None = None,
     start: float | None = None,
+    persons: Persons | None = None,
 ) -> Curves:
     """Estimate the probability of being event-free from counts; several causes count as one event.
 
@@ -54,6 +59,8 @@ def kaplan_meier_from(
         ``greenwood`` (default; with weights it takes them for numbers of persons) or ``robust`` (default with weights).
     start
         Landmark day: the curve is conditional on being under observation then.
+    persons
+        Spells by person, for a variance robust to several rows of one person.
 
     References
     ----------
@@ -63,7 +70,7 @@ def kaplan_meier_from(
 
     def estimate(risk: RiskTable) -> list[Estimate]:
         survival = product_limit(risk)
-        log_variance = _log_survival_variance(risk, robust=robust)
+        log_variance = _log_survival_variance(risk, persons, robust=robust)
         with np.errstate(invalid="ignore"):
             std_error = np.where(survival > 0, survival * np.sqrt(log_variance), np.nan)
         return [Estimate(1, risk.n_any, survival, std_error)]
@@ -78,9 +85,8 @@ def product_limit(risk: RiskTable) -> Floats:
     return np.cumprod(kept, dtype=np.float64)
 
 
-def _log_survival_variance(risk: RiskTable, *, robust: bool) -> Floats:
-    events, survivors = risk.n_any, risk.n_survivors
-    hazard = ratio(events, risk.n_risk)
-    if robust:
-        return hazard_influence(risk, ratio(hazard, survivors), ratio(1.0, survivors))
-    return np.cumsum(ratio(hazard, survivors))
+def _log_survival_variance(risk: RiskTable, persons: Persons | None, *, robust: bool) -> Floats:
+    drift, jump = ratio(ratio(risk.n_any, risk.n_risk), risk.n_survivors), ratio(1.0, risk.n_survivors)
+    if persons is not None:
+        return clustered_influence(risk, persons[risk.group], drift, jump)
+    return hazard_influence(risk, drift, jump) if robust else np.cumsum(drift)

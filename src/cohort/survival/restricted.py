@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtr
 
 from cohort.errors import StudyError
+from cohort.survival.contrasts import against_reference
 from cohort.survival.counts import DayCounts, count_days
 from cohort.survival.curves import is_robust
 from cohort.survival.influence import ratio, total_influence
@@ -46,18 +46,7 @@ class RestrictedMeans:
         Columns ``group, reference, (cause,) contrast, estimate, std_error, lower, upper, p_value``. Groups are taken
         as independent; a ratio's limits come from the log scale, and its ``std_error`` is that of the log.
         """
-        groups = self.table["group"].unique().sort().to_list()
-        baseline = reference if reference is not None else next(iter(groups), None)
-        if baseline is not None and baseline not in groups:
-            raise StudyError(f"reference = {baseline!r} is not a group; the groups are {', '.join(groups)}")
-        keys = [name for name in ("cause",) if name in self.table.columns]
-        base = self.table.filter(pl.col("group") == baseline)
-        base = base.select(*keys, base=pl.col("estimate"), base_error=pl.col("std_error"), reference=pl.col("group"))
-        others = self.table.filter(pl.col("group") != baseline)
-        pairs = others.join(base, on=keys) if keys else others.join(base, how="cross")
-        columns = ["group", "reference", *keys, "contrast", "estimate", "std_error", "lower", "upper", "p_value"]
-        both = pl.concat([_contrast(pairs, self.level, "difference"), _contrast(pairs, self.level, "ratio")])
-        return both.select(columns).sort("contrast", "group", *keys)
+        return against_reference(self.table, self.level, reference)
 
 
 def rmst(
@@ -180,18 +169,3 @@ def _means(rows: list[dict[str, Any]], tau: float, level: float) -> RestrictedMe
     half = normal_quantile(level) * pl.col("std_error")
     table = table.with_columns(lower=pl.col("estimate") - half, upper=pl.col("estimate") + half)
     return RestrictedMeans(table, tau, level)
-
-
-def _contrast(pairs: pl.DataFrame, level: float, kind: str) -> pl.DataFrame:
-    """Return the difference or ratio of ``estimate`` and ``base``, with limits and the normal test of none."""
-    value, base = pairs["estimate"], pairs["base"]
-    error, base_error = pairs["std_error"], pairs["base_error"]
-    on_log = kind == "ratio"
-    effect = (value / base).log() if on_log else value - base
-    spread = ((error / value) ** 2 + (base_error / base) ** 2).sqrt() if on_log else (error**2 + base_error**2).sqrt()
-    half = normal_quantile(level) * spread
-    ends = [effect, effect - half, effect + half]
-    estimate, lower, upper = [end.exp() for end in ends] if on_log else ends
-    p_value = pl.Series(2 * ndtr(-np.abs((effect / spread).to_numpy())))
-    named = {"estimate": estimate, "std_error": spread, "lower": lower, "upper": upper, "p_value": p_value}
-    return pairs.with_columns(pl.lit(kind).alias("contrast"), *(v.fill_nan(None).alias(k) for k, v in named.items()))

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from cohort.errors import InputRefusedError
-from cohort.frames import as_lazy
+from cohort.frames import as_lazy, like, require_columns
 from cohort.survival.counts import DayCounts, count_days
 from cohort.survival.influence import ratio
 from cohort.survival.observations import By
@@ -116,6 +116,28 @@ def count_transitions(
     causes = range(1, len(states) + 1)
     coded = lazy.with_columns(entered.alias(_TO))
     return count_days(coded, stop, _TO, from_state, entry=start, causes=causes, strata=by), tuple(states)
+
+
+def transition_rows(
+    frame: Any,
+    origin: str,
+    target: str,
+    from_state: str = "from_state",
+    to_state: str = "to_state",
+    event: str = "event",
+) -> Any:
+    """Return the spells at risk of one transition with its 0/1 ``event``, for a Cox model of that transition.
+
+    Other transitions out of ``origin`` censor it (their hazards are modelled by their own calls); the frame stays lazy.
+
+    References
+    ----------
+    Putter H, Fiocco M, Geskus RB (2007), Stat Med 26:2389–2430, doi:10.1002/sim.2712.
+    """
+    lazy = as_lazy(frame)
+    require_columns(lazy, {"from_state": from_state, "to_state": to_state})
+    moved = (pl.col(to_state) == target).fill_null(False).cast(pl.Int64).alias(event)
+    return like(frame, lazy.filter(pl.col(from_state) == origin).with_columns(moved))
 
 
 def transitions(counts: DayCounts, states: Sequence[str]) -> list[Transitions]:
