@@ -118,7 +118,7 @@ def settle(pairs, censor, death):
 
 
 @pytest.mark.parametrize("kind", [*DIAGNOSES, *SUPPLIES, *TREATMENTS])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_claims_definitions_agree_with_their_oracle(kind, data):
     outcome = data.draw(definitions(kind))
@@ -164,7 +164,7 @@ def test_registry_pain_lies_between_two_visits(scored, followed, at_least, after
 
 
 @pytest.mark.parametrize("missing", ["observed", "non_response"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     scores,
     ends,
