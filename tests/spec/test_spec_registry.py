@@ -73,6 +73,7 @@ RESPONSES = """
     1 d-40 9 NRS
     1 d0   8 NRS
     1 d84  5.6 NRS
+    2 d-29 9 NRS
     2 d-5  8 NRS
     2 d84  5.7 NRS
     3 d0   6 NRS
@@ -99,7 +100,7 @@ def test_response_is_a_fall_of_30_percent_at_the_visit_nearest_to_12_weeks():
     found, lost = exits(tables, PEOPLE, make.registry_response("observed"))
     assert found == {
         1: (84, 1),  # 8 to 5.6 is 30 %
-        2: (365, 0),
+        2: (365, 0),  # 29 % from the last score before index, though 37 % from the one before that
         3: (42, 1),  # six weeks: the first day of the window
         5: (365, 0),  # days 80 and 88 are equally near: the earlier counts
         8: (60, 2),  # died within the window: that is known
@@ -124,6 +125,13 @@ def test_non_responder_imputation_keeps_at_risk_who_was_not_seen():
 def test_the_secondary_response_is_a_fall_of_half():
     tables = registry("1 d0 8 NRS\n1 d84 4 NRS\n2 d0 8 NRS\n2 d84 4.1 NRS", [1, 2])
     assert exits(tables, PEOPLE, make.registry_response("observed", fall_percent=50))[0] == {1: (84, 1), 2: (365, 0)}
+
+
+def test_a_fall_of_exactly_30_percent_counts_whatever_the_decimals():
+    """7 to 4.9; in binary 4.9 * 100 is a little more than 490."""
+    assert exits(registry("1 d0 7 NRS\n1 d84 4.9 NRS", [1]), PEOPLE, make.registry_response("observed"))[0] == {
+        1: (84, 1)
+    }
 
 
 def test_a_response_seen_after_follow_up_is_not_seen():

@@ -144,9 +144,9 @@ class TwoDiagnosesOfOneCategory(Event):
 class LastingEpisode(Event):
     """An episode of care for pain that lasts longer than ``longer_than_days`` days (ICD-11: more than 3 months).
 
-    Encounters on and after the index date belong to one episode while no gap is longer than ``gap_days`` days. The event is
-    the first day on which care is seen to have lasted that long: an encounter beyond it, or the day itself during an
-    admission that spans it. How long an episode is depends on the gap rule more than on anything else, so vary it.
+    Encounters on and after the index date belong to one episode while no gap is longer than ``gap_days`` days. The
+    event is the first day on which care is seen to have lasted that long: an encounter beyond it, or the day itself
+    during an admission that spans it. How long an episode is depends on the gap rule more than on anything else, so vary it.
 
     References
     ----------
