@@ -146,7 +146,8 @@ class LastingEpisode(Event):
 
     Encounters on and after the index date belong to one episode while no gap is longer than ``gap_days`` days. The
     event is the first day on which care is seen to have lasted that long: an encounter beyond it, or the day itself
-    during an admission that spans it. How long an episode is depends on the gap rule more than on anything else, so vary it.
+    during an admission that spans it. How long an episode is depends on the gap rule more than on anything else: vary
+    it.
 
     References
     ----------
