@@ -54,10 +54,12 @@ class _Flow:
         return self.entries.lazy()
 
 
-def codes_needed(cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> dict[str, Codelist]:
-    """Return, for each coded table, every code that the study asks for."""
+def codes_needed(cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> dict[str, Codelist | None]:
+    """Return, for each coded table, every code that the study asks for; none = every row."""
+    covariates = tuple(covariates)
     parts = (cohort.entry, *cohort.rules, cohort.end, outcome, *covariates)
-    return needed_codes(record for part in parts if part is not None for record in part.records)
+    records = (record for part in parts if part is not None for record in part.records)
+    return needed_codes(records, (table for covariate in covariates for table in covariate.whole))
 
 
 def run_bucket(
@@ -65,7 +67,7 @@ def run_bucket(
     cohort: Cohort,
     outcome: Outcome,
     covariates: Iterable[Covariate],
-    codes: Mapping[str, Codelist],
+    codes: Mapping[str, Codelist | None],
     data_end: dt.date,
 ) -> BucketPart:
     """Return one bucket's part of the analysis table and of the attrition; ``codes`` is what `codes_needed` gives."""
@@ -147,17 +149,16 @@ def _drop_lost_before_risk(flow: _Flow, outcome: Outcome) -> None:
     by = f"by day {landmark}" if landmark > 0 else "before the index date"
     still = f"Followed beyond day {landmark}, when risk starts" if landmark > 0 else "Followed on the index date"
     kept = {f"Without the outcome {by}": pl.col("cause") == OUTCOME, f"Not dead {by}": pl.col("exit_reason") == "death"}
-    if outcome.judged_later and landmark > 0:
-        kept["With what the outcome is judged by"] = pl.col("exit_reason") == UNJUDGED
+    if landmark > 0 and outcome.judged_later:
+        kept[f"Outcome can be judged {by}"] = pl.col("exit_reason") == UNJUDGED
     kept[still] = pl.lit(True)
     for reason, lost in kept.items():
         flow.keep(reason, flow.lazy.filter(~(over & lost)))
 
 
 def _with_covariates(tables: Tables, covariates: Iterable[Covariate], entries: pl.LazyFrame) -> pl.DataFrame:
-    """Add one column per covariate."""
+    """Add each covariate, and why it is null where it is."""
     table = entries
     for covariate in covariates:
-        column = covariate.column(tables, entries).select(*KEY, covariate.name)
-        table = table.join(column, on=KEY, how="left", validate="1:1")
+        table = table.join(covariate.column(tables, entries), on=KEY, how="left", validate="1:1")
     return table.sort(KEY).collect()

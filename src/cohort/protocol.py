@@ -40,7 +40,8 @@ def protocol(study: Study) -> tuple[Row, ...]:
 
 def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
     """Yield name, text and sources of every definition the study uses, from the docstrings that document the code."""
-    parts = {type(part): part for part in reversed([*_outcomes(study), *study.covariates, *study.analyses])}
+    outcomes = (study.outcome, *_components(study))
+    parts = {type(part): part for part in reversed([*outcomes, *study.covariates, *study.analyses])}
     for kind, part in reversed(parts.items()):
         text, _, sources = inspect.cleandoc(kind.__doc__ or "").partition("References\n----------\n")
         name = re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize()
@@ -80,13 +81,14 @@ def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
 
 
 def _outcome(study: Study) -> Iterator[tuple[str, str]]:
-    yield study.outcome.name.replace("_", " "), study.outcome.text
+    for outcome in (study.outcome, *_components(study)):
+        yield outcome.name.replace("_", " "), outcome.text
     yield "competes with it", ", ".join(study.outcome.competing) or "nothing"
 
 
-def _outcomes(study: Study) -> tuple[Outcome, ...]:
-    """Return the outcome and, of a composite, its components."""
-    return (study.outcome, *getattr(study.outcome, "components", ()))
+def _components(study: Study) -> tuple[Outcome, ...]:
+    """Return the outcomes that a composite outcome is made of."""
+    return getattr(study.outcome, "components", ())
 
 
 def _with_settings(text: str, part: BaseModel) -> str:

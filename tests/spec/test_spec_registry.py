@@ -108,7 +108,7 @@ def test_response_is_a_fall_of_30_percent_at_the_visit_nearest_to_12_weeks():
     }
     assert lost == {
         "NRS of 4 or more at baseline (day -30 to day 0)": 3,  # 6 too low; 7 more than 30 days before; 10 none
-        "With what the outcome is judged by": 1,  # 4 was seen too early and too late
+        "Outcome can be judged by day 41": 1,  # 4 was seen too early and too late
     }
 
 
@@ -139,7 +139,7 @@ def test_a_response_seen_after_follow_up_is_not_seen():
     cohort = PEOPLE.follow_up(max_days=83)
     assert exits(tables, cohort, make.registry_response("non_response"))[0] == {1: (83, 0)}
     lost = exits(tables, cohort, make.registry_response("observed"))[1]
-    assert lost == {"With what the outcome is judged by": 1}
+    assert lost == {"Outcome can be judged by day 41": 1}
 
 
 def test_what_cannot_be_is_refused():

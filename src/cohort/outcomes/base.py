@@ -30,11 +30,6 @@ class Event(Spec):
     competing: Annotated[Competing, Field(description="events after which the outcome cannot happen")] = ("death",)
 
     @property
-    def text(self) -> str:
-        """Return what the protocol table says."""
-        raise NotImplementedError
-
-    @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""
         raise NotImplementedError
@@ -58,6 +53,11 @@ class Event(Spec):
     def prevalent_text(self) -> str:
         """Return what the flow diagram says of the entries that `prevalent` removes."""
         return f"No {self.name.replace('_', ' ')} on the index date"
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says: the definition in one sentence, with its settings."""
+        raise NotImplementedError
 
     def __str__(self) -> str:
         """Name the outcome as protocol tables do."""

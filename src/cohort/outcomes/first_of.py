@@ -47,7 +47,7 @@ class FirstOf(Event):
     @property
     def text(self) -> str:
         """Return what the protocol table says."""
-        return "the first of " + "; ".join(f"{part.name.replace('_', ' ')}: {part.text}" for part in self.components)
+        return "the first of " + ", ".join(part.name.replace("_", " ") for part in self.components)
 
     @property
     def records(self) -> tuple[Record, ...]:
