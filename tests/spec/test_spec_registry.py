@@ -149,3 +149,5 @@ def test_what_cannot_be_is_refused():
         make.registry_response("observed", target_day=42)
     with pytest.raises(StudyError, match="'observed' or 'non_response'"):
         make.registry_response("weighted")
+    with pytest.raises(StudyError, match="at_least: input should be a valid number"):
+        co.chronification(definition="registry_pain", at_least="4")

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cohort.codes.records import KEY, Record, Tables, dispensing
 from cohort.features.opioids import daily_mme, taper, with_products
-from cohort.outcomes.base import Event
+from cohort.outcomes.base import Event, Number
 from cohort.outcomes.opioid_use import Opioids
 from cohort.spec import Whole
 
@@ -101,7 +101,7 @@ class Taper(_DoseEvent):
 
     kind: Literal["taper"] = "taper"
     fall_percent: Annotated[Whole, Field(ge=1, le=100, description="least fall in both windows, in percent")] = 15
-    minimum: Annotated[float, Field(gt=0, description="least mean daily dose before index, in mg")] = 50.0
+    minimum: Annotated[Number, Field(gt=0, description="least mean daily dose before index, in mg")] = 50.0
 
     @property
     def text(self) -> str:

@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from cohort.codes.records import KEY, Record, Tables
-from cohort.outcomes.base import Event, in_follow_up
+from cohort.outcomes.base import Event, Number, in_follow_up
 from cohort.spec import Whole
 from cohort.time import Window
 
@@ -47,7 +47,7 @@ class RegistryPain(_Score):
     """
 
     kind: Literal["registry_pain"] = "registry_pain"
-    at_least: Annotated[float, Field(description="score that is chronic pain")] = 4.0
+    at_least: Annotated[Number, Field(description="score that is chronic pain")] = 4.0
     after_days: Annotated[Whole, Field(ge=1, description="earliest day of the visit")] = 90
 
     @property
@@ -96,7 +96,7 @@ class RegistryResponse(_Score):
     kind: Literal["registry_response"] = "registry_response"
     missing: Annotated[Literal["observed", "non_response"], Field(description="what an entry without a visit is")]
     fall_percent: Annotated[Whole, Field(ge=1, le=100, description="least fall from baseline, in percent")] = 30
-    minimum_baseline: Annotated[float, Field(description="least score at baseline")] = 4.0
+    minimum_baseline: Annotated[Number, Field(description="least score at baseline")] = 4.0
     baseline: Annotated[Window, Field(description="days relative to index of the baseline score")] = Window(-30, 0)
     target_day: Annotated[Whole, Field(ge=1, description="day that the visit should be on")] = 84
     tolerance_days: Annotated[Whole, Field(ge=0, description="most days before or after it")] = 42
