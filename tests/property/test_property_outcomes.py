@@ -189,3 +189,32 @@ def test_registry_response_agrees_with_its_oracle(missing, scored, followed, fal
         assert eligible == (n not in gone)
         if eligible:
             assert found[n] == settle(pairs, censor, death)
+
+
+MORPHINE = "00002255002"
+"""Tablets of 15 mg in CDC's table of products; a milligram is a morphine milligram equivalent in every version."""
+DOSES = {
+    "dose_escalation": {"rise_percent": st.sampled_from([20, 50, 100]), "windows": st.integers(1, 3)},
+    "taper": {"fall_percent": st.sampled_from([15, 25, 50]), "minimum": st.sampled_from([7.5, 30.0])},
+}
+
+
+@pytest.mark.parametrize("kind", DOSES)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_doses_agree_with_their_oracle(kind, data):
+    codes = co.Codelist.from_rows("morphine", [{"system": "ndc", "code": MORPHINE}])
+    outcome = getattr(make, kind)(
+        codes=codes, window_days=data.draw(few), **data.draw(st.fixed_dictionaries(DOSES[kind]))
+    )
+    fill = st.tuples(person, st.integers(-12, 30), st.integers(1, 4), st.integers(1, 12))
+    fills, followed = data.draw(st.lists(fill, min_size=10, max_size=40)), data.draw(ends)
+    rows = [(n, date(a), "ndc", MORPHINE, float(tablets * supply), supply) for n, a, tablets, supply in fills]
+    tables = world() | {"dispensing": pl.LazyFrame(rows, schema=TABLES["dispensing"].schema, orient="row")}
+    found, gone = exits(outcome, tables, followed)
+    for n, (censor, death) in followed.items():
+        own = [(a, 15 * tablets, supply) for m, a, tablets, supply in fills if m == n]
+        eligible, pairs = getattr(oracles, kind)(outcome, own)
+        assert eligible == (n not in gone)
+        if eligible:
+            assert found[n] == settle(pairs, censor, death)
