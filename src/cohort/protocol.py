@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 
@@ -39,7 +39,8 @@ def protocol(study: Study) -> tuple[Row, ...]:
 
 def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
     """Yield name, text and sources of every definition the study uses, from the docstrings that document the code."""
-    parts = {type(part): part for part in reversed([study.outcome, *study.covariates, *study.analyses])}
+    outcomes = (study.outcome, *_components(study))
+    parts = {type(part): part for part in reversed([*outcomes, *study.covariates, *study.analyses])}
     for kind, part in reversed(parts.items()):
         text, _, sources = inspect.cleandoc(kind.__doc__ or "").partition("References\n----------\n")
         name = re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize()
@@ -79,8 +80,14 @@ def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
 
 
 def _outcome(study: Study) -> Iterator[tuple[str, str]]:
-    yield study.outcome.name.replace("_", " "), study.outcome.text
+    for outcome in (study.outcome, *_components(study)):
+        yield outcome.name.replace("_", " "), outcome.text
     yield "competes with it", ", ".join(study.outcome.competing) or "nothing"
+
+
+def _components(study: Study) -> tuple[Any, ...]:
+    """Return the outcomes that a composite outcome is made of."""
+    return getattr(study.outcome, "components", ())
 
 
 def _with_settings(text: str, part: BaseModel) -> str:
