@@ -124,6 +124,9 @@ def run(
     plan = Study.from_toml(study)
     make_folder(out)
     with locked(out, ".lock"), Reporter(as_json=log_format is LogFormat.JSON) as reporter:
+        for finding in plan.audit():
+            if finding.severity == "warning":  # errors stop the run, and are its message
+                reporter.warn(finding.code, finding.message)
         result = plan.run(Store.open(store, as_of=as_of), progress=reporter)
         page = result.report(out)
     typer.echo(f"report: {page}")
