@@ -17,6 +17,7 @@ from cohort.codes.codelist import Codelist
 from cohort.codes.records import KEY, Tables, needed_codes, needed_rows
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
+from cohort.outcomes.dating import UNJUDGED, bounded, dated
 from cohort.outcomes.outcome import Outcome
 from cohort.population.attrition import Attrition, Step
 from cohort.population.cohort import Cohort
@@ -74,10 +75,9 @@ class Qualified:
         return self.known[id(end)].lazy()
 
     def column(self, covariate: Covariate) -> pl.LazyFrame:
-        """Return the key and the covariate of every entry."""
+        """Return the key and the covariate of every entry, and why it is null where it is."""
         if id(covariate) not in self.known:
-            column = covariate.column(self.tables, self.flow.lazy).select(*KEY, covariate.name)
-            self.known[id(covariate)] = column.collect()
+            self.known[id(covariate)] = covariate.column(self.tables, self.flow.lazy).collect()
         return self.known[id(covariate)].lazy()
 
 
@@ -121,15 +121,16 @@ class BucketRows:
         return flow
 
 
-def codes_needed(cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> dict[str, Codelist]:
-    """Return, for each coded table, every code that the study asks for."""
+def codes_needed(cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> dict[str, Codelist | None]:
+    """Return, for each coded table, every code that the study asks for; none = every row."""
     return codes_of((cohort.entry, *cohort.rules, cohort.end, outcome, *covariates))
 
 
-def codes_of(parts: Iterable[Any]) -> dict[str, Codelist]:
-    """Return, for each coded table, every code that some parts of studies ask for."""
-    records = (record for part in parts if part is not None for record in part.records)
-    return needed_codes({(record.table, id(record.codes.codelist)): record for record in records}.values())
+def codes_of(parts: Iterable[Any]) -> dict[str, Codelist | None]:
+    """Return, for each coded table, every code that some parts of studies ask for; none = every row."""
+    parts = [part for part in parts if part is not None]
+    records = {(record.table, id(record.codes.codelist)): record for part in parts for record in part.records}
+    return needed_codes(records.values(), (table for part in parts for table in getattr(part, "whole", ())))
 
 
 def run_bucket(
@@ -137,7 +138,7 @@ def run_bucket(
     cohort: Cohort,
     outcome: Outcome,
     covariates: Iterable[Covariate],
-    codes: Mapping[str, Codelist],
+    codes: Mapping[str, Codelist | None],
     data_end: dt.date,
 ) -> BucketPart:
     """Return one bucket's part of the analysis table and of the attrition; ``codes`` is what `codes_needed` gives."""
@@ -153,11 +154,11 @@ def run_rows(
     prevalent = outcome.prevalent(shared.tables, flow.lazy)
     if prevalent is not None:
         free = flow.lazy.join(prevalent, on=KEY, how="anti")
-        flow.keep(f"No {outcome.name.replace('_', ' ')} on the index date", free)
+        flow.keep(outcome.prevalent_text, free)
     flow.keep("First such entry of each person", first_per_person(flow.lazy))
     ends = shared.ends(cohort.end, data_end).join(flow.lazy, on=KEY, how="semi")
     flow.entries = _followed(shared.tables, ends, outcome).collect()
-    _drop_lost_before_risk(flow, outcome.landmark)
+    _drop_lost_before_risk(flow, outcome)
     return BucketPart(_with_covariates(shared, covariates, flow.lazy), Attrition(tuple(flow.steps)))
 
 
@@ -172,49 +173,55 @@ def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFr
     """Add ``entry``, ``time`` (Int64 days after index), ``cause`` and ``exit_reason`` to each entry.
 
     The earliest of outcome, death and censoring decides; on one day the outcome precedes death, and death precedes
-    censoring.
+    censoring. An entry whose outcome can no longer be judged is censored (`cohort.outcomes.dating`). Outcomes that are
+    seen at visits add ``lower`` and ``upper``.
     """
-    event = outcome.days(tables, ends).group_by(KEY).agg(event_day=pl.col("day").min())
-    stop = pl.min_horizontal("event_day", "death_day", "censor_day")
+    ends = ends.with_columns(stop=pl.min_horizontal("censor_day", "death_day")).collect().lazy()
+    met = dated(outcome.days(tables, ends), ends)
+    followed = _exits(ends.join(met, on=KEY, how="left"), outcome)
+    free = outcome.seen_free(tables, ends)
+    return (followed if free is None else bounded(followed, free)).sort(KEY)
+
+
+def _exits(ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:
+    """Return the key and the exit of each entry from the days of outcome, death and censoring."""
+    stop = pl.min_horizontal("event_day", "death_day", "censor_day", "unjudged_day")
     happened, died = pl.col("event_day") == stop, pl.col("death_day") == stop
     dead = COMPETING if "death" in outcome.competing else CENSORED
-    return (
-        ends.join(event, on=KEY, how="left")
-        .select(
-            *KEY,
-            entry=pl.lit(outcome.landmark, dtype=pl.Int64),
-            time=stop,
-            cause=pl.when(happened).then(OUTCOME).when(died).then(dead).otherwise(CENSORED).cast(pl.Int8),
-            exit_reason=pl.when(happened)
-            .then(pl.lit(outcome.name))
-            .when(died)
-            .then(pl.lit("death"))
-            .otherwise("censor_reason"),
-        )
-        .sort(KEY)
+    return ends.select(
+        *KEY,
+        entry=pl.lit(outcome.landmark, dtype=pl.Int64),
+        time=stop,
+        cause=pl.when(happened).then(OUTCOME).when(died).then(dead).otherwise(CENSORED).cast(pl.Int8),
+        exit_reason=pl.when(happened)
+        .then(pl.col("event_reason").fill_null(outcome.name))
+        .when(died)
+        .then(pl.lit("death"))
+        .when(pl.col("unjudged_day") < pl.col("censor_day"))
+        .then(pl.lit(UNJUDGED))
+        .otherwise("censor_reason"),
     )
 
 
-def _drop_lost_before_risk(flow: _Flow, landmark: int) -> None:
+def _drop_lost_before_risk(flow: _Flow, outcome: Outcome) -> None:
     """Remove, cause by cause, the entries whose follow-up is over before risk starts.
 
     Without a landmark a follow-up of 0 days stays: it counts in n and has no person-time.
     """
-    time = pl.col("time")
+    time, landmark = pl.col("time"), outcome.landmark
     over = time <= landmark if landmark > 0 else time < 0
     by = f"by day {landmark}" if landmark > 0 else "before the index date"
     still = f"Followed beyond day {landmark}, when risk starts" if landmark > 0 else "Followed on the index date"
-    kept = {
-        f"Without the outcome {by}": pl.col("cause") == OUTCOME,
-        f"Not dead {by}": pl.col("exit_reason") == "death",
-        still: pl.lit(True),
-    }
+    kept = {f"Without the outcome {by}": pl.col("cause") == OUTCOME, f"Not dead {by}": pl.col("exit_reason") == "death"}
+    if landmark > 0 and outcome.judged_later:
+        kept[f"Outcome can be judged {by}"] = pl.col("exit_reason") == UNJUDGED
+    kept[still] = pl.lit(True)
     for reason, lost in kept.items():
         flow.keep(reason, flow.entries.filter(~(over & lost)))
 
 
 def _with_covariates(shared: Qualified, covariates: Iterable[Covariate], entries: pl.LazyFrame) -> pl.DataFrame:
-    """Add one column per covariate."""
+    """Add each covariate, and why it is null where it is."""
     table = entries
     for covariate in covariates:
         table = table.join(shared.column(covariate), on=KEY, how="left", validate="1:1")

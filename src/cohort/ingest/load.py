@@ -21,10 +21,11 @@ from cohort.ingest.parquet import inspect_parquet, is_parquet
 from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
 from cohort.ingest.tables import TableWriter
 from cohort.store import manifest as manifests
-from cohort.store.files import locked, make_folder, private_umask, publish
+from cohort.store.files import exhaustion, locked, make_folder, private_umask, publish
 from cohort.store.manifest import FORMAT, InputFile, Manifest, StoredFile, TableCount
 from cohort.store.store import Store
 from cohort.store.tables import LANES, TABLES
+from cohort.store.verify import sweep
 
 Progress = Callable[[str, int, int], None]
 
@@ -108,7 +109,7 @@ def ingest(
     report = progress or (lambda step, done, total: None)
     chosen = Layout.read(layout)
     deliveries, not_used = _inspect(folder, chosen, report)
-    with private_umask(), _opened(store) as work:
+    with exhaustion(), private_umask(), _opened(store) as work:
         newest = manifests.newest(store)
         plan = _Plan(
             layout=chosen,
@@ -129,6 +130,7 @@ def ingest(
             shutil.rmtree(store / plan.snapshot)  # written by this run and in no manifest
             return Store(store, newest)
         manifests.commit(store, manifest)
+        sweep(store)
         return Store(store, manifest)
 
 
@@ -201,7 +203,7 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     connection.execute("create schema extract")
     _create_code_tables(connection, plan.layout)
     collect_identifiers(connection, plan.deliveries, plan.layout)
-    pseudonyms.make_pseudonyms(connection, plan.key)
+    pseudonyms.make_pseudonyms(connection, plan.key, plan.buckets)
     inputs, staged = _stage(connection, plan, work)
     _refuse_many_rejects(connection, plan, inputs, work)
     tables, counts, data_end = _write_tables(connection, plan, staged, work)
@@ -241,9 +243,11 @@ def _stage(connection: Connection, plan: _Plan, work: Path) -> tuple[list[InputF
     staged: dict[str, list[Path]] = {name: [] for name in plan.layout.sources}
     for number, delivery in enumerate(plan.deliveries):
         plan.progress("read", done, total)
-        target = work / f"staged-{number:06d}.parquet"
-        inputs.append(stage(connection, delivery, plan.layout, plan.buckets, target))
-        staged[delivery.source].append(target)
+        folder = work / f"staged-{number:06d}"
+        folder.mkdir()
+        account, files = stage(connection, delivery, plan.layout, folder)
+        inputs.append(account)
+        staged[delivery.source] += files
         done += delivery.inspection.bytes
     plan.progress("read", total, total)
     return inputs, staged
@@ -307,8 +311,9 @@ def _write_tables(
         for bucket in range(plan.buckets):
             plan.progress("write", phase * plan.buckets + bucket, steps)
             create_views(connection, staged, plan.layout, bucket)
+            persons = pseudonyms.Persons.of_bucket(connection, bucket)
             for writer in writers:
-                file, count, last = writer.write(bucket)
+                file, count, last = writer.write(bucket, persons)
                 files[writer.table.name] += [file] if file else []
                 counts[writer.table.name] += count
                 latest += [last] if last else []
