@@ -8,9 +8,9 @@ import hashlib
 import json
 import operator
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
@@ -27,11 +27,14 @@ from cohort.population.cohort import Cohort
 from cohort.result import Result, trace
 from cohort.results.analyses import Analysis
 from cohort.results.analysis_table import AnalysisTable
-from cohort.results.disclosure import DisclosureRule, release
+from cohort.results.disclosure import DisclosureRule, Released, release
 from cohort.results.estimates import Estimates
 from cohort.results.table_one import count_table_one
 from cohort.spec import STUDY_FILE, Spec, describe, nearest
 from cohort.store.store import Store
+
+if TYPE_CHECKING:
+    from cohort.multiverse import Multiverse
 
 
 class Study(Spec):
@@ -134,16 +137,47 @@ class Study(Spec):
         self._stop_on_design_errors()
         store = store if isinstance(store, Store) else Store.open(store)
         parts = tuple(map_buckets(store, self._bucket_function(store), "cohort", progress))
+        table, released = self.conclude(parts, progress)
+        return Result(self, table, released, trace(self, store, started))
+
+    def conclude(
+        self, parts: tuple[BucketPart, ...], progress: Progress | None = None
+    ) -> tuple[AnalysisTable, Released]:
+        """Put the buckets' parts together, estimate, and pass the release gate."""
         table = self._analysis_table(parts)
         attrition = functools.reduce(operator.add, (part.attrition for part in parts))
         estimates = Estimates.concat([self._table_one(table), *self._estimate(table, progress)])
-        released = release(estimates, attrition, self.disclosure)
-        return Result(self, table, released, trace(self, store, started))
+        return table, release(estimates, attrition, self.disclosure)
 
     def _stop_on_design_errors(self) -> None:
         errors = [finding.message for finding in self.audit() if finding.severity == "error"]
         if errors:
             raise StudyError("\n".join(errors))
+
+    def over(
+        self,
+        axes: Mapping[str, Sequence[Any]] | None = None,
+        /,
+        *,
+        analysis: int = 1,
+        pick: Mapping[str, str | int] | None = None,
+        **named: Sequence[Any],
+    ) -> Multiverse:
+        """Return the multiverse of this study: every combination of alternative values; see `Multiverse`.
+
+        Parameters
+        ----------
+        axes
+            Key of the study file → values: ``{"cohort.entry.washout_days": [90, 180, 365]}``. A key may be shortened to
+            its end while that is unambiguous, and then be given by name: ``washout_days=[90, 180, 365]``.
+        analysis
+            Position of the analysis whose estimate is compared, counted from 1.
+        pick
+            Which of its estimates: group, term, category, or the day (``time``) of a curve.
+        """
+        from cohort.multiverse import Multiverse
+
+        return Multiverse.of(self, dict(axes or {}) | named, analysis, dict(pick or {}))
 
     def _bucket_function(self, store: Store) -> Callable[[Tables], BucketPart]:
         return functools.partial(

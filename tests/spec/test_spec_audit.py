@@ -128,8 +128,17 @@ def test_without_any_enrolment_requirement_one_warning_names_all_that_depends_on
     ("window", "expected"),
     [((-365, -1), []), ((-366, -1), ["covariate_unobserved"]), ((None, 0), ["covariate_unobserved"])],
 )
-def test_a_covariate_that_takes_absence_of_the_person_for_absence_of_a_record(window, expected):
+def test_a_covariate_of_days_on_which_nobody_had_to_be_enrolled(window, expected):
     assert codes(covariates=opioid(*window)) == expected
+
+
+@pytest.mark.parametrize(
+    ("observed", "effect"), [("throughout", "has no value and is left out of models"), ("assumed", "looks healthier")]
+)
+def test_what_such_a_covariate_does(observed, effect):
+    covariate = co.charlson(co.Window(-400, -1)).model_copy(update={"observed": observed})
+    (finding,) = found(covariates=[covariate])
+    assert f"who was enrolled for less {effect}" in finding.message
 
 
 def codelist(*codes, system="icd10cm"):

@@ -57,29 +57,28 @@ def enrolment_not_required(study: Study) -> Iterator[Finding]:
 
 
 def covariates_unobserved(study: Study) -> Iterator[Finding]:
-    """Find covariates that take what nobody could have recorded for absent."""
+    """Find covariates of days on which nobody had to be enrolled: what was not recorded is absent, or missing."""
     observed = observed_before(study)
     for number, covariate in enumerate(study.covariates, start=1):
         back = _looks_back(covariate)
         if observed is None or (back is not None and back <= observed):
             continue
+        known = getattr(covariate, "observed", "assumed") == "throughout"
+        effect = "has no value and is left out of models" if known else "looks healthier"
         yield Finding(
             "warning",
             "covariate_unobserved",
             f"covariates[{number}].window: {covariate.name!r} looks back "
             f"{'without limit' if back is None else f'{back} days'}, but enrolment is required for {observed} days "
-            "before index only: who was enrolled for less looks healthier. Require enrolment over the window, or "
-            f"start it on day -{observed}.",
+            f"before index only: who was enrolled for less {effect}. Require enrolment over the window, or start it on "
+            f"day -{observed}.",
         )
 
 
 def _looks_back(covariate: Any) -> int | None:
-    """Return how many days before index a covariate takes absence of a record for absence; none = without limit.
-
-    A covariate that is itself null where the person was not observed takes nothing for granted.
-    """
-    window = getattr(covariate, "window", None)
-    if window is None or getattr(covariate, "observed", "assumed") == "throughout":
+    """Return how many days before index a covariate must see; none = without limit."""
+    window = getattr(covariate, "must_observe", getattr(covariate, "window", None))
+    if window is None:
         return 0
     return None if window.first is None else max(0, -window.first)
 

@@ -1,0 +1,235 @@
+"""The multiverse: one study under every combination of alternative definitions, from one reading of the store."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from cohort.codes.records import needed_rows
+from cohort.engines.local import Progress, map_buckets
+from cohort.errors import StudyError
+from cohort.plan import BucketPart, BucketRows, codes_of, run_rows
+from cohort.results.analysis_table import AnalysisTable
+from cohort.results.disclosure import DisclosureRule, Released
+from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates, write_csv
+from cohort.spec import nearest
+from cohort.store.store import Store
+from cohort.study import Study
+from cohort.variants import Key, Made, find_key, replaced, shown, spell
+
+PICKABLE = ("outcome", "group", "term", "category", "time")
+"""The columns of the estimates by which one of an analysis can be picked."""
+
+_EVENT = pl.col("outcome").alias("event")  # ``outcome`` may be a key that varies
+
+MOST = 10_000
+"""More combinations are a slip of the pen."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Specifications:
+    """The specification curve of a multiverse that has run.
+
+    ``table`` has one row per combination, in the order asked: its number, one text column per key, persons at risk
+    (``n``) and outcomes (``events``), and the picked estimate. ``released`` holds, in the same order, what each
+    combination's own run releases; side by side they could be subtracted, so it is the table that may leave.
+    """
+
+    table: pl.DataFrame
+    released: tuple[Released, ...]
+
+    def write(self, path: str | Path) -> Path:
+        """Write the table as CSV."""
+        path = Path(path)
+        write_csv(self.table, path)
+        return path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Multiverse:
+    """Every combination of alternative values of a study; each is a study of its own, audited and hashed.
+
+    Compared is one estimate of one analysis, so the variants have no other analysis, and only its covariates.
+
+    References
+    ----------
+    Steegen S et al. Increasing transparency through a multiverse analysis. Perspect Psychol Sci 2016;11:702-712.
+    doi:10.1177/1745691616658637.
+    Simonsohn U et al. Specification curve analysis. Nat Hum Behav 2020;4:1208-1214. doi:10.1038/s41562-020-0912-z.
+    """
+
+    axes: tuple[tuple[Key, tuple[Any, ...]], ...]
+    studies: tuple[Study, ...]
+    pick: Mapping[str, str | int]
+
+    @classmethod
+    def of(
+        cls, study: Study, axes: Mapping[str, Sequence[Any]], analysis: int, pick: Mapping[str, str | int]
+    ) -> Multiverse:
+        """Make and check every combination; see `Study.over`.
+
+        Raises
+        ------
+        StudyError
+            If a key is unknown or ambiguous, a value impossible, a combination incoherent, or the design of one
+            faulty: the message names the combination.
+        """
+        paths = tuple((find_key(study, name), _values(name, values)) for name, values in axes.items())
+        if len({key for key, _ in paths}) < len(paths):
+            raise StudyError("two axes of the multiverse vary the same key; put all its values into one")
+        if (count := math.prod(len(values) for _, values in paths)) > MOST:
+            raise StudyError(f"{count} combinations; the most is {MOST}. Vary fewer keys, or fewer values of each")
+        _check_pick(study, analysis, pick)
+        made: Made = {}
+        combinations = itertools.product(*(values for _, values in paths))
+        studies = tuple(_variant(study, analysis, [key for key, _ in paths], values, made) for values in combinations)
+        return cls(paths, studies, dict(pick))
+
+    @property
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Yield key → value of every combination, in the order of `studies`."""
+        names = [spell(key) for key, _ in self.axes]
+        for values in itertools.product(*(values for _, values in self.axes)):
+            yield dict(zip(names, values, strict=True))
+
+    def run(self, store: Store | str | Path, progress: Progress | None = None) -> Specifications:
+        """Run all combinations: each bucket is read once, and what combinations share is computed once.
+
+        What is released of a combination is, bit for bit, what its own run releases.
+        """
+        store = store if isinstance(store, Store) else Store.open(store)
+        codes = codes_of({id(part): part for study in self.studies for part in _parts(study)}.values())
+
+        def every_study(tables: Mapping[str, pl.LazyFrame]) -> list[BucketPart]:
+            rows = BucketRows(needed_rows(tables, codes))
+            return [run_rows(rows, s.cohort, s.outcome, s.covariates, store.data_end) for s in self.studies]
+
+        buckets = list(map_buckets(store, every_study, "cohort", progress))
+        released, lines = [], []
+        for number, (study, values) in enumerate(zip(self.studies, self.combinations, strict=True)):
+            table, out = study.conclude(tuple(bucket[number] for bucket in buckets))
+            released.append(out)
+            lines.append(self._line(number + 1, values, table, out))
+            if progress is not None:
+                progress("combinations", number + 1, len(self.studies))
+        return Specifications(pl.concat(lines, how="vertical"), tuple(released))
+
+    def _line(self, number: int, values: Mapping[str, Any], table: AnalysisTable, out: Released) -> pl.DataFrame:
+        """Return one row of the specification curve."""
+        study = self.studies[number - 1]
+        named = [pl.lit(shown(value)).alias(name) for name, value in values.items()]
+        row = _picked(study, out, self.pick).select(
+            _EVENT, *PICKABLE[1:], "estimand", "value", "lower", "upper", "level", "status"
+        )
+        counts = _counts(table, out.rule)
+        return _rounded(row, out.rule).select(pl.lit(number, pl.Int64).alias("combination"), *named, *counts, pl.all())
+
+
+def _values(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+        raise StudyError(f"{name}: give a list of at least one alternative value")
+    return tuple(values)
+
+
+def _check_pick(study: Study, analysis: int, pick: Mapping[str, str | int]) -> None:
+    """Refuse what cannot pick one estimate, before anything is read."""
+    if not 1 <= analysis <= len(study.analyses):
+        raise StudyError(f"analysis {analysis}: the study has {len(study.analyses)}, counted from 1; add or name one")
+    if unknown := sorted(set(pick) - set(PICKABLE)):
+        raise StudyError(f"pick: {unknown[0]!r} is no column of the estimates; {nearest(unknown[0], PICKABLE)}")
+    by = study.analyses[analysis - 1].by
+    if by is not None and "group" not in pick:
+        raise StudyError(
+            f"analyses[{analysis}] has one estimate per level of {by!r}; pick = {{'group': …}} one of them"
+        )
+
+
+def _narrowed(study: Study, analysis: int) -> dict[str, Any]:
+    """Return the analysis that is compared, and the covariates it needs."""
+    chosen = study.analyses[analysis - 1]
+    return {
+        "analyses": (chosen,),
+        "covariates": tuple(covariate for covariate in study.covariates if covariate.name in chosen.uses),
+    }
+
+
+def _variant(study: Study, analysis: int, keys: list[Key], values: tuple[Any, ...], made: Made) -> Study:
+    """Return the study with one combination of values, narrowed to what is compared."""
+    said = ", ".join(f"{spell(key)} = {shown(value)}" for key, value in zip(keys, values, strict=True))
+    parts = {name: getattr(study, name) for name in type(study).model_fields}
+    try:
+        for key, value in zip(keys, values, strict=True):
+            parts[str(key[0])] = replaced(parts[str(key[0])], key[1:], value, made)
+        whole = Study(**parts)
+        variant = Study(**parts | _narrowed(whole, analysis))
+    except StudyError as error:
+        raise StudyError(f"{said}: {error}") from None
+    if errors := [finding.message for finding in whole.audit() if finding.severity == "error"]:
+        raise StudyError("\n".join(f"{said}: {message}" for message in errors))
+    return variant
+
+
+def _parts(study: Study) -> tuple[Any, ...]:
+    cohort = study.cohort
+    return (cohort.entry, *cohort.rules, cohort.end, study.outcome, *study.covariates)
+
+
+def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.DataFrame:
+    """Return the picked estimate, one row: of a curve the last released point by the day, of a model a contrast.
+
+    What is not picked is the study's own outcome, and of a model its first covariate. Few persons leave few points on
+    a curve, so the last one may lie well before the day that was asked for; ``time`` says where.
+    """
+    rows = out.estimates.select(analysis=1)
+    reference = (pl.col("value") == 1) & pl.col("std_error").is_null() & pl.col("estimand").is_in(RATIOS)
+    rows = rows.filter(~reference.fill_null(value=False))
+    defaults = {"outcome": study.outcome.name, "term": study.analyses[0].contrast}
+    for name, default in defaults.items():
+        if name not in pick and default in rows[name].to_list():
+            rows = rows.filter(pl.col(name) == default)
+    for name, value in pick.items():
+        rows = rows.filter(pl.col("time") <= value if name == "time" else pl.col(name) == str(value))
+    points = rows.filter(pl.col("time").is_not_null(), pl.col("value").is_not_null()).sort("time")
+    if points.height:
+        return points.tail(1)
+    return rows.head(1) if rows.height else _none(out.rule)
+
+
+def _none(rule: DisclosureRule) -> pl.DataFrame:
+    """Return the row of a combination of which nothing was released: withheld or nobody there, the rule tells not."""
+    status = f"{NOT_ESTIMABLE}: nobody at risk" if rule.off else SUPPRESSED
+    return Estimates.from_rows(pl.DataFrame({"analysis": [1], "estimand": ["none"], "status": [status]})).frame
+
+
+def _counts(table: AnalysisTable, rule: DisclosureRule) -> list[pl.Expr]:
+    """Return persons at risk and outcomes, to the nearest multiple of the smallest count that may be shown.
+
+    Combinations differ by a few persons, and exact counts beside each other would count those few.
+    """
+    cause = table.lazy().select("cause").collect()["cause"]
+    n, events = cause.len(), int((cause == 1).sum())
+    shown_n = _shown([n], rule)
+    return [
+        pl.lit(shown_n, pl.Int64).alias("n"),
+        pl.lit(None if shown_n is None else _shown([events, n - events], rule), pl.Int64).alias("events"),
+    ]
+
+
+def _shown(counts: list[int], rule: DisclosureRule) -> int | None:
+    """Return the first of some counts rounded, unless one of them is too small to be shown or told by the others."""
+    base = max(rule.minimum, 1)
+    small = any(count < rule.minimum and (count > 0 or not rule.show_zero) for count in counts)
+    return None if small else base * round(counts[0] / base)
+
+
+def _rounded(row: pl.DataFrame, rule: DisclosureRule) -> pl.DataFrame:
+    """Return the row with the digits of a model: an exact rate is a fraction that gives its counts back."""
+    if rule.off:
+        return row
+    return row.with_columns(pl.col("value", "lower", "upper").round_sig_figs(rule.significant_digits))
