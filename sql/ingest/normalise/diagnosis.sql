@@ -1,4 +1,4 @@
--- what:   diagnoses with codes normalised (upper case, no dots, no blanks) and settings in the dictionary's
+-- what:   diagnoses with codes normalised (`spelled_code`, in ../spelled_code.sql) and settings in the dictionary's
 --         vocabulary; an encounter that ends before it starts is taken as one day; `repaired` marks both
 -- grain:  one row per supplied row
 -- reads:  supplied (person_id, date, end_date, system, code, setting, position)
@@ -9,7 +9,7 @@ select
     date,
     greatest(date, end_date) as end_date,
     case when list_contains($systems, system) then system end as system,
-    nullif(upper(regexp_replace(code, '[.\s]', '', 'g')), '') as code,
+    spelled_code(code, system) as code,
     case when list_contains($settings, setting) then setting else 'unknown' end as setting,
     position,
     coalesce(end_date < date, false)

@@ -1,4 +1,4 @@
--- what:   dispensings with codes normalised (upper case, no dots, no blanks)
+-- what:   dispensings with codes normalised (`spelled_code`, in ../spelled_code.sql)
 -- grain:  one row per supplied row
 -- reads:  supplied (person_id, date, system, code, quantity, days_supply)
 -- params: $systems = the dictionary's words
@@ -7,7 +7,7 @@ select
     person_id,
     date,
     case when list_contains($systems, system) then system end as system,
-    nullif(upper(regexp_replace(code, '[.\s]', '', 'g')), '') as code,
+    spelled_code(code, system) as code,
     quantity,
     days_supply,
     false as repaired

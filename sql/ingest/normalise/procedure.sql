@@ -1,4 +1,4 @@
--- what:   procedures with codes normalised (upper case, no dots, no blanks) and settings in the dictionary's
+-- what:   procedures with codes normalised (`spelled_code`, in ../spelled_code.sql) and settings in the dictionary's
 --         vocabulary; `repaired` marks a setting outside it
 -- grain:  one row per supplied row
 -- reads:  supplied (person_id, date, system, code, setting)
@@ -8,7 +8,7 @@ select
     person_id,
     date,
     case when list_contains($systems, system) then system end as system,
-    nullif(upper(regexp_replace(code, '[.\s]', '', 'g')), '') as code,
+    spelled_code(code, system) as code,
     case when list_contains($settings, setting) then setting else 'unknown' end as setting,
     setting is not null and not list_contains($settings, setting) as repaired
 from supplied

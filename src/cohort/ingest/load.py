@@ -16,7 +16,7 @@ from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest import pseudonyms
 from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
 from cohort.ingest.guard import inspect
-from cohort.ingest.layouts import Layout
+from cohort.ingest.layouts import Layout, shipped_sql
 from cohort.ingest.parquet import inspect_parquet, is_parquet
 from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
 from cohort.ingest.tables import TableWriter
@@ -199,6 +199,7 @@ def _bucket_count(asked: int | None, newest: Manifest | None, deliveries: list[D
 
 def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     connection.execute("create schema extract")
+    connection.execute(shipped_sql("ingest/spelled_code.sql"))
     _create_code_tables(connection, plan.layout)
     collect_identifiers(connection, plan.deliveries, plan.layout)
     pseudonyms.make_pseudonyms(connection, plan.key)
