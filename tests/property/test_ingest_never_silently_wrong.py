@@ -16,7 +16,7 @@ from cohort.ingest.sources import Source, SourceColumn
 from cohort.ingest.staging import Delivery
 
 SOURCE = Source(files=["t.csv"], columns={name: SourceColumn(type="text") for name in "abc"})
-LAYOUT = Layout("t", None, Dialect(), (), {"t": SOURCE}, {}, {}, {}, "")
+LAYOUT = Layout("t", None, Dialect(), (), (), {"t": SOURCE}, {}, {}, {}, "")
 
 bodies = st.text(alphabet='a1 ,,""\n\n\r-', max_size=40).map(lambda body: "a,b,c\n" + body)
 cells = st.text(alphabet='ab1 ,"\n\r\t;é', max_size=6)

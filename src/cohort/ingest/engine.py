@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
-from cohort.errors import InputRefusedError, ResourceError, StudyError
+from cohort.errors import CohortError, InputRefusedError, ResourceError, StudyError
 
 Connection = duckdb.DuckDBPyConnection
 
 _SQL_ONLY = (duckdb.BinderException, duckdb.ParserException, duckdb.CatalogException)
 """Errors raised before a row is read: their text quotes SQL, never data."""
+
+_OUT_OF_MEMORY = "{where}: out of memory; allow more with --memory, or use more buckets"
 
 
 def quoted(identifier: str) -> str:
@@ -34,17 +38,27 @@ def translated(where: str) -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException:
-        raise ResourceError(f"{where}: out of memory; allow more with --memory, or use more buckets") from None
+        raise ResourceError(_OUT_OF_MEMORY.format(where=where)) from None
     except _SQL_ONLY as error:
         raise StudyError(f"{where}: {str(error).splitlines()[0]}") from None
-    except duckdb.Error as error:
-        if "No space left" in str(error):
-            raise ResourceError(f"{where}: the disk is full; the store is as it was") from None
-        line = re.search(r"CSV Error on Line: (\d+)", str(error))
-        at = f", line {line[1]}" if line else ""
-        raise InputRefusedError(
-            f"{where}{at}: DuckDB cannot take it in ({type(error).__name__}); check the file against its layout"
-        ) from None
+    except (duckdb.Error, pa.ArrowException, OSError) as error:  # a streamed result raises Arrow's and the system's
+        if isinstance(error, OSError) and error.errno not in (None, errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise _refusal(where, error) from None
+
+
+def _refusal(where: str, error: Exception) -> CohortError:
+    """Return what may be said of an error whose text quotes a cell."""
+    text = str(error)
+    if "No space left" in text or "Disk quota exceeded" in text:
+        return ResourceError(f"{where}: the disk is full; the store is as it was")
+    if "Out of Memory" in text:
+        return ResourceError(_OUT_OF_MEMORY.format(where=where))
+    line = re.search(r"CSV Error on Line: (\d+)", text)
+    at = f", line {line[1]}" if line else ""
+    return InputRefusedError(
+        f"{where}{at}: DuckDB cannot take it in ({type(error).__name__}); check the file against its layout"
+    )
 
 
 @contextmanager
@@ -77,8 +91,13 @@ def sandbox(
     try:
         folders = ", ".join(literal(folder) for folder in (*readable, work))
         for statement in (
-            # try_cast pushed into read_csv throws, or drops the row (DuckDB 2.0.0, issue 23818)
-            "set disabled_optimizers = 'type_pushdown'",
+            # type_pushdown: try_cast pushed into read_csv throws, or drops the row (DuckDB 2.0.0, issue 23818).
+            # build_side_probe_side: it takes a CSV for small and builds hash tables of whole files; as written, the
+            # table on the right of a join is the one that is held in memory
+            "set disabled_optimizers = 'type_pushdown,build_side_probe_side'",
+            "set arrow_output_version = '1.4'",  # with string views: text reaches polars without a copy
+            "set produce_arrow_string_view = true",
+            "set parquet_metadata_cache = true",  # staged files are opened once per bucket
             "set enable_progress_bar = false",  # the caller reports progress; a bar would spoil a batch job's log
             f"set temp_directory = {literal(work / 'spill')}",
             f"set allowed_directories = [{folders}]",

@@ -90,6 +90,10 @@ class _Scan:
     def feed(self, block: bytes) -> npt.NDArray[np.int64]:
         """Check one block of whole lines; return which of them (0 = its first) start a record."""
         self._check_characters(block)
+        if self._is_plain(block):
+            lines = block.count(b"\n") + (not block.endswith(b"\n"))
+            self.lines, self.crlf = self.lines + lines, False
+            return np.arange(lines)
         data = np.frombuffer(block, np.uint8)
         ends = np.flatnonzero(data == _NEWLINE)
         if not block.endswith(b"\n"):
@@ -108,6 +112,18 @@ class _Scan:
         self.continuation += int(starts_inside.sum())
         self.blank += int((empty & ~starts_inside).sum())
         return np.flatnonzero(record)
+
+    def _is_plain(self, block: bytes) -> bool:
+        """Return whether every line is a record and nothing is left to check: most blocks, and many times faster."""
+        if self.inside or self.crlf or b'"' in block or b"\r" in block or b"\n\n" in block or block[0] == _NEWLINE:
+            return False
+        reached = 0
+        while len(block) - reached > MAX_LINE:
+            ended = block.rfind(b"\n", reached, reached + MAX_LINE) + 1
+            if not ended:
+                return False
+            reached = ended
+        return True
 
     def _check_characters(self, block: bytes) -> None:
         if (position := block.find(b"\0")) >= 0:

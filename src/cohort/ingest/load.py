@@ -202,7 +202,7 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     connection.execute(shipped_sql("ingest/spelled_code.sql"))
     _create_code_tables(connection, plan.layout)
     collect_identifiers(connection, plan.deliveries, plan.layout)
-    pseudonyms.make_pseudonyms(connection, plan.key)
+    pseudonyms.make_pseudonyms(connection, plan.key, plan.buckets)
     inputs, staged = _stage(connection, plan, work)
     _refuse_many_rejects(connection, plan, inputs, work)
     tables, counts, data_end = _write_tables(connection, plan, staged, work)
@@ -242,9 +242,11 @@ def _stage(connection: Connection, plan: _Plan, work: Path) -> tuple[list[InputF
     staged: dict[str, list[Path]] = {name: [] for name in plan.layout.sources}
     for number, delivery in enumerate(plan.deliveries):
         plan.progress("read", done, total)
-        target = work / f"staged-{number:06d}.parquet"
-        inputs.append(stage(connection, delivery, plan.layout, plan.buckets, target))
-        staged[delivery.source].append(target)
+        folder = work / f"staged-{number:06d}"
+        folder.mkdir()
+        account, files = stage(connection, delivery, plan.layout, folder)
+        inputs.append(account)
+        staged[delivery.source] += files
         done += delivery.inspection.bytes
     plan.progress("read", total, total)
     return inputs, staged
@@ -308,8 +310,9 @@ def _write_tables(
         for bucket in range(plan.buckets):
             plan.progress("write", phase * plan.buckets + bucket, steps)
             create_views(connection, staged, plan.layout, bucket)
+            persons = pseudonyms.Persons.of_bucket(connection, bucket)
             for writer in writers:
-                file, count, last = writer.write(bucket)
+                file, count, last = writer.write(bucket, persons)
                 files[writer.table.name] += [file] if file else []
                 counts[writer.table.name] += count
                 latest += [last] if last else []

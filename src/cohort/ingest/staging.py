@@ -1,12 +1,13 @@
-"""From files to typed, keyed rows: every record becomes a staged row, good or with the reason why it is rejected.
+"""From files to typed, keyed rows: every record becomes a staged row, or is counted with the reason why it is rejected.
 
-Staged rows lie in Parquet below the private work folder, sorted by bucket, so that a bucket is a slice; a rejected
-one keeps its place with a reason code and is never dropped, so the count of rows can be held against the count of
-lines that the guard took from the raw bytes.
+Staged rows lie in Parquet below the private work folder, in chunks sorted by bucket, so that a bucket is a slice of
+every chunk and memory does not grow with the file. The count of records is held against the count of lines that the
+guard took from the raw bytes.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,6 @@ from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import read_parquet
 from cohort.ingest.sources import Source, SourceColumn
 from cohort.store.manifest import InputFile
-from cohort.store.tables import LANES
 
 _SQL_TYPES = {
     "person": "bigint",
@@ -32,6 +32,10 @@ _SQL_TYPES = {
     "integer": "bigint",
     "number": "double",
 }
+CHUNK = 1_000_000
+"""Records that are sorted by bucket and written at a time: about 300 MB."""
+
+STAGED_ROWS = 32_768  # rows of a group: what is read for a bucket beside its own rows
 _NOT_IN_THE_HEADER = ("file_name", "record")
 _INTEGER, _NUMBER = r"[+-]?\d{1,18}", r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)"
 
@@ -119,24 +123,28 @@ def collect_identifiers(connection: Connection, deliveries: Sequence[Delivery], 
         connection.execute(f"insert into identifier select distinct person from ({union}) where person <> ''")
 
 
-def stage(connection: Connection, delivery: Delivery, layout: Layout, buckets: int, target: Path) -> InputFile:
-    """Write one file's records to ``target``, typed and keyed, and return where its lines went.
+def stage(connection: Connection, delivery: Delivery, layout: Layout, folder: Path) -> tuple[InputFile, list[Path]]:
+    """Write one file's good records, typed and keyed, into ``folder``; return where its lines went, and the files.
 
     Raises
     ------
     InputRefusedError
         If the parser and the guard disagree about the number of records, or the file changed meanwhile.
     """
-    order = "order by bucket" if buckets > 1 else ""
-    query = f"select *, {_bucket(delivery.declared.person, buckets)} as bucket from ({typed(delivery, layout)}) {order}"
+    fates: Counter[str | None] = Counter()
+    staged: list[Path] = []
     with translated(delivery.name):
-        connection.execute(f"copy ({query}) to {literal(target)} (format parquet, compression snappy)")
-        reasons = connection.execute(
-            f"select reason, count(*) from read_parquet({literal(target)}) group by reason order by reason"
-        ).fetchall()
+        for batch in connection.sql(f"from ({typed(delivery, layout)})").to_arrow_reader(CHUNK):
+            chunk = pl.DataFrame(batch)
+            fates.update(dict(chunk["reason"].value_counts(sort=False).rows()))
+            good = chunk.filter(pl.col("reason").is_null()).drop("reason")
+            path = folder / f"{len(staged):06d}.parquet"
+            dealt = good[np.argsort(good["bucket"].fill_null(0).to_numpy(), kind="stable")]
+            dealt.write_parquet(path, compression="uncompressed", row_group_size=STAGED_ROWS)
+            staged.append(path)
     if file_state(delivery.inspection.path) != delivery.inspection.state:
         raise InputRefusedError(f"{delivery.name} changed while it was read; wait until its delivery has ended")
-    return _account(delivery, dict(reasons))
+    return _account(delivery, dict(fates)), staged
 
 
 def _account(delivery: Delivery, reasons: dict[str | None, int]) -> InputFile:
@@ -185,23 +193,31 @@ def typed(delivery: Delivery, layout: Layout, keep_cells: bool = False) -> str:
     """Return the query for a file's typed columns and ``reason``: null, or why the record is rejected.
 
     A cell is typed by ``try_cast`` and must say the same thing when written back, so that `` 2020-1-5``, ``12E3`` and
-    ``20200101.0`` are not taken for what they are not. The identifier is replaced by its pseudonym.
+    ``20200101.0`` are not taken for what they are not. The identifier is replaced by the person's number
+    (see `cohort.ingest.pseudonyms.Persons`), beside which stands the bucket. With ``keep_cells`` the raw cells stay
+    beside ``record``, the record's number in the file (0 = first after the header).
     """
     columns, person = delivery.declared.expanded, delivery.declared.person
     typing = [_typed_column(name, column, layout.date_formats) for name, column in columns.items()]
-    missing = ", ".join(literal(word) for word in ("", *layout.missing))
-    trimmed = [
-        f"case when trim({quoted(name)}) not in ({missing}) then trim({quoted(name)}) end as {quoted(name)}"
-        for name in columns
-    ]
+    trimmed = [f"{_trimmed(quoted(name), layout.missing)} as {quoted(name)}" for name in columns]
     join = f"left join pseudonym on pseudonym.person = cell.{quoted(person)}" if person else ""
-    cells = f", [{', '.join(f'cell.{quoted(name)}' for name in columns)}] as cells, record" if keep_cells else ""
-    # counted below the join, which keeps no order
-    record = ", row_number() over () - 1 as record" if keep_cells else ""
+    bucket = "pseudonym.bucket" if person else "null::smallint"
+    cells = f", record, [{', '.join(f'cell.{quoted(name)}' for name in columns)}] as cells" if keep_cells else ""
+    # numbered below the join with the pseudonyms, which returns records in any order
+    number = ", row_number() over () - 1 as record" if keep_cells else ""
     return (
-        f"select {', '.join(typing)}, {_reason(columns, person, layout.date_formats)} as reason{cells} "
-        f"from (select {', '.join(trimmed)}, short_row, long_row{record} from ({delivery.cells(layout)})) cell {join}"
+        f"select {', '.join(typing)}, {_reason(columns, person, layout.date_formats)} as reason, {bucket} as bucket"
+        f"{cells} "
+        f"from (select {', '.join(trimmed)}, short_row, long_row{number} from ({delivery.cells(layout)})) cell {join}"
     )
+
+
+def _trimmed(cell: str, missing: Sequence[str]) -> str:
+    """Return the expression for a cell without blanks around it, null if nothing or a word for nothing is left."""
+    nothing = ", ".join(literal(word) for word in ("", *missing))
+    # trim costs more than parsing the cell, and few cells need it
+    bare = f"case when contains({cell}, ' ') then trim({cell}) else {cell} end"
+    return f"case when {bare} not in ({nothing}) then {bare} end"
 
 
 def _typed_column(name: str, column: SourceColumn, date_formats: Sequence[str]) -> str:
@@ -212,7 +228,7 @@ def _typed_cell(name: str, column: SourceColumn, date_formats: Sequence[str]) ->
     cell = f"cell.{quoted(name)}"
     match column.type:
         case "person" | "record":
-            return "pseudonym.person_id"
+            return "pseudonym.number"
         case "text" | "file_name":
             if column.allowed:
                 return f"case when {cell} in ({', '.join(literal(word) for word in column.allowed)}) then {cell} end"
@@ -256,18 +272,13 @@ def _reason(columns: dict[str, SourceColumn], person: str | None, date_formats: 
     return "case " + " ".join(f"when {test} then {literal(reason)}" for test, reason in tests) + " end"
 
 
-def _bucket(person: str | None, buckets: int) -> str:
-    """Return the expression for the bucket, as `cohort.store.tables.bucket` deals them; null = every bucket's."""
-    return f"({quoted(person)} % {LANES} % {buckets})::smallint" if person else "null::smallint"
-
-
 def create_views(connection: Connection, staged: dict[str, list[Path]], layout: Layout, bucket: int) -> None:
     """Let ``extract.<source>`` show the accepted rows of one bucket, and the layout's own views rest on them."""
     for name, source in layout.sources.items():
         files = ", ".join(literal(path) for path in staged[name])
         columns = ", ".join(quoted(column) for column in source.expanded)
-        mine = f"and bucket = {bucket}" if source.person else ""
-        rows = f"select {columns} from read_parquet([{files}]) where reason is null {mine}" if files else _empty(source)
+        mine = f"where bucket = {bucket}" if source.person else ""
+        rows = f"select {columns} from read_parquet([{files}]) {mine}" if files else _empty(source)
         connection.execute(f"create or replace view extract.{quoted(name)} as {rows}")
     for name, sql in layout.views.items():
         with translated(f"layout {layout.name}, {name}.sql"):

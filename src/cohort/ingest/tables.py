@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,10 +11,13 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow.parquet as pq
 
 from cohort.errors import InputRefusedError, ResourceError, StudyError
 from cohort.ingest.engine import Connection, literal, quoted, translated
 from cohort.ingest.layouts import Layout, shipped_sql, sql_root
+from cohort.ingest.packing import settle
+from cohort.ingest.pseudonyms import Persons
 from cohort.store.files import make_folder, publish, sha256_of
 from cohort.store.manifest import StoredFile, TableCount
 from cohort.store.tables import SETTINGS, SEXES, SYSTEMS, Table
@@ -27,7 +31,9 @@ _SQL_TYPES: dict[type[pl.DataType], str] = {
     pl.String: "varchar",
     pl.Date: "date",
 }
+_LONGEST = {"diagnosis": "end_date"}  # of encounters that differ only in their end the longest is kept
 _SPEAKS_FROM = {"as_of": "date"}  # a layout's person rows may say from which day they speak; the grain step reads it
+_ENUMS = {"setting": SETTINGS, "system": SYSTEMS}  # few words, many rows: they travel as numbers
 _WORDS = {"sexes": list(SEXES), "settings": list(SETTINGS), "systems": list(SYSTEMS)}
 
 
@@ -47,24 +53,25 @@ class TableWriter:
     def _where(self) -> str:
         return f"layout {self.layout.name}, {self.table.name}.sql"
 
-    def write(self, bucket: int) -> tuple[StoredFile | None, TableCount, dt.date | None]:
+    def write(self, bucket: int, persons: Persons) -> tuple[StoredFile | None, TableCount, dt.date | None]:
         """Write one bucket; return the file (None if it has no rows), the count of rows and the latest date."""
         with translated(self._where):
-            self._normalise()
+            normalised = self._normalised()
+        required = pl.all_horizontal(pl.col(self.table.required).is_not_null())
+        complete = normalised.filter(pl.col("reason").is_null() & required)
         with translated(f"table {self.table.name}"):
-            self._settle()
-            count, latest = self._count()
-            if not count.adds_up:
-                raise InputRefusedError(f"{self._where}: rows do not add up ({count})")
-            if count.rejected:
-                self._write_rejected(bucket)
-            file = self._file(bucket, count.stored) if count.stored else None
-            for table in ("normalised", "complete", "final"):
-                self.connection.execute(f"drop table {table}")
-            return file, count, latest
+            final, distinct = self._settled(complete.drop("reason", "repaired"))
+        count = _count(normalised, complete.height, distinct, final.height)
+        if not count.adds_up:
+            raise InputRefusedError(f"{self._where}: rows do not add up ({count})")
+        if count.rejected:
+            self._write_rejected(bucket, persons.identify(normalised.filter(pl.col("reason").is_not_null())))
+        latest = final["date"].max() if "date" in final.columns else None
+        file = self._file(bucket, persons.identify(final)) if final.height else None
+        return file, count, latest  # type: ignore[return-value] # a date column's maximum is a date
 
-    def _normalise(self) -> None:
-        """Create ``normalised``: a row for every row of the layout's SQL, cast, columns that it leaves out null."""
+    def _normalised(self) -> pl.DataFrame:
+        """Return a row for every row of the layout's SQL, cast and normalised, columns that it leaves out null."""
         sql = self.layout.tables[self.table.name]
         wanted_parameters = used_parameters(sql)
         if unknown := wanted_parameters - set(self.parameters):
@@ -80,11 +87,14 @@ class TableWriter:
         )
         normalise = shipped_sql(f"ingest/normalise/{self.table.name}.sql")
         words = {name: value for name, value in _WORDS.items() if name in used_parameters(normalise)}
-        self.connection.execute(
-            f"create temp table normalised as with supplied as (select {columns} from ({sql}\n)) {normalise}",
-            chosen | words,
-        )
-        self.connection.execute("alter table normalised add column if not exists reason varchar")  # null = not rejected
+        enums = ", ".join(f"{name}::{_enum(values)} as {name}" for name, values in _ENUMS.items() if name in types)
+        normalised: pl.DataFrame = self.connection.sql(
+            f"with supplied as (select {columns} from ({sql}\n)), normalised as ({normalise}) "
+            f"select *{f' replace ({enums})' if enums else ''} from normalised",
+            params=chosen | words,
+        ).pl()
+        # only some tables have reasons to reject a row
+        return normalised if "reason" in normalised.columns else normalised.with_columns(reason=pl.lit(None, pl.String))
 
     def _check_columns(self, offered: set[str], wanted: set[str]) -> None:
         unknown = offered - wanted - {"person"}
@@ -99,68 +109,55 @@ class TableWriter:
                 )
             )
 
-    def _settle(self) -> None:
-        """Create ``complete`` (no repeats, no rejects, nothing required missing) and ``final``, the stored rows."""
-        self.connection.execute(
-            "create temp table complete as "
-            f"select distinct * exclude (repaired, reason) from normalised where reason is null and {self._present}"
-        )
+    def _settled(self, complete: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+        """Return the stored rows, sorted, and how many of the complete rows were distinct."""
         grain = f"ingest/grain/{self.table.name}.sql"
-        stored = shipped_sql(grain) if (sql_root() / grain).is_file() else "from complete"
-        self.connection.execute(f"create temp table final as {stored}")
+        if not (sql_root() / grain).is_file():
+            return settle(complete, self.table.sort, _LONGEST.get(self.table.name))
+        distinct, rows = settle(complete, complete.columns)
+        self.connection.register("complete", distinct)
+        final = self.connection.sql(f"from ({shipped_sql(grain)})").pl().select(list(self.table.columns))
+        self.connection.unregister("complete")
+        return final.sort(self.table.sort), rows
 
-    @property
-    def _present(self) -> str:
-        """Return the test that no required column is empty."""
-        return " and ".join(f"{quoted(name)} is not null" for name in self.table.required)
-
-    def _count(self) -> tuple[TableCount, dt.date | None]:
-        latest = "max(date)" if "date" in self.table.columns else "max(null::date)"
-        row = self.connection.execute(
-            "select (select count(*) from normalised), "
-            f"(select count(*) from normalised where reason is null and not ({self._present})), "
-            "(select count(*) from complete), (select count(*) from final), "
-            f"(select count(*) filter (where repaired) from normalised), (select {latest} from final)"
-        ).fetchone()
-        supplied, incomplete, complete, stored, repaired, last = row or (0, 0, 0, 0, 0, None)
-        reasons = self.connection.execute(
-            "select reason, count(*) from normalised where reason is not null group by reason order by reason"
-        ).fetchall()
-        count = TableCount(
-            supplied=supplied,
-            stored=stored,
-            duplicates=supplied - incomplete - complete - sum(rows for _, rows in reasons),
-            superseded=complete - stored,
-            incomplete=incomplete,
-            rejected=dict(reasons),
-            repaired=repaired,
-        )
-        return count, last
-
-    def _write_rejected(self, bucket: int) -> None:
+    def _write_rejected(self, bucket: int, rejected: pl.DataFrame) -> None:
         """Leave the rejected rows in the work folder, for the custodian's eyes only."""
-        target = self.work / f"rejected-{self.table.name}-{bucket:04d}.parquet"
-        rows = "select * exclude (repaired) from normalised where reason is not null order by all"
-        self.connection.execute(f"copy ({rows}) to {literal(target)} (format parquet, compression zstd)")
+        rows = rejected.drop("repaired")
+        rows.sort(rows.columns).write_parquet(self.work / f"rejected-{self.table.name}-{bucket:04d}.parquet")
 
-    def _file(self, bucket: int, rows: int) -> StoredFile:
-        """Write ``final`` sorted, check the footer, and only then give the file its name."""
+    def _file(self, bucket: int, final: pl.DataFrame) -> StoredFile:
+        """Write the rows, check the footer, and only then give the file its name."""
         relative = f"{self.snapshot}/{self.table.name}/{bucket:04d}.parquet"
         path = self.store / relative
         make_folder(path.parent)
         temporary = path.with_name(f".{path.name}.writing")
-        columns = ", ".join(quoted(name) for name in self.table.columns)
-        order = ", ".join(quoted(name) for name in self.table.sort)
-        self.connection.execute(
-            f"copy (select {columns} from final order by {order}) to {literal(temporary)} "
-            f"(format parquet, compression zstd, row_group_size {ROW_GROUP})"
+        pq.write_table(
+            final.with_columns(pl.col(pl.String).cast(pl.Categorical)).to_arrow(),
+            temporary,
+            row_group_size=ROW_GROUP,
+            compression="zstd",
+            store_schema=False,  # text is written from its dictionary and reads back as text
         )
-        check_footer(temporary, self.table, rows)
+        check_footer(temporary, self.table, final.height)
         stored = StoredFile(
-            path=relative, bucket=bucket, rows=rows, bytes=temporary.stat().st_size, sha256=sha256_of(temporary)
+            path=relative, bucket=bucket, rows=final.height, bytes=temporary.stat().st_size, sha256=sha256_of(temporary)
         )
         publish(temporary, path)
         return stored
+
+
+def _count(normalised: pl.DataFrame, complete: int, distinct: int, stored: int) -> TableCount:
+    reasons = normalised["reason"].drop_nulls().value_counts(sort=False).sort("reason").rows()
+    rejected = sum(rows for _, rows in reasons)
+    return TableCount(
+        supplied=normalised.height,
+        stored=stored,
+        duplicates=complete - distinct,
+        superseded=distinct - stored,
+        incomplete=normalised.height - rejected - complete,
+        rejected=dict(reasons),
+        repaired=int(normalised["repaired"].sum()),
+    )
 
 
 def check_footer(path: Path, table: Table, rows: int) -> None:
@@ -178,6 +175,11 @@ def check_footer(path: Path, table: Table, rows: int) -> None:
 def used_parameters(sql: str) -> frozenset[str]:
     """Return the names of the parameters of a select statement."""
     return frozenset(duckdb.extract_statements(sql)[0].named_parameters)
+
+
+def _enum(words: Sequence[str]) -> str:
+    """Return the SQL type of a text that is one of a few words and sorts as they do."""
+    return f"enum({', '.join(literal(word) for word in sorted(words))})"
 
 
 def _source_of(column: str, offered: set[str]) -> str:
