@@ -15,7 +15,7 @@ from cohort.store.tables import SYSTEMS
 # what suppliers put into code cells: digits, letters, separators, blanks of every kind, dagger and asterisk, é
 ALPHABET = "0123456789" * 4 + "abcxyzABCXYZ" + "..---" + " \t\n\x0b\r\x85\xa0\u1680\u2003\u2028\u202f\u3000" + "†*&/_é"
 NDC = ("{0:05}{1:04}{2:02}", "{0:05}-{1:04}-{2:02}", "{0:04}-{1:04}-{2:02}", "{0:05}-{1:03}-{2:02}",
-       "{0:05}-{1:04}-{2}", "{0:05}-{1:04}", "{0}{1:04}{2:02}", "NDC {0:05}-{1:04}-{2:02}", "{0}-{1}-{2}-7")  # fmt: skip
+       "{0:05}-{1:04}-{2}", "{0:05}-{1:04}", "{0}{1:04}{2:02}", "NDC {0:05}-{1:04}-{2}", "{0}-{1}-{2}-7")  # fmt: skip
 HAND = [None, "", "-", " . ", "0", "97110-GP", "97110 - GP", "97110-G\nP", "M54.5", " m54-5", "E10.3†", "00100"]
 
 

@@ -60,3 +60,27 @@ def test_claims_of_persons_who_are_in_no_eligibility_line_are_counted(store, ext
     strangers = (persons["medical_claim"] | persons["pharmacy_claim"]) - persons["eligibility"]
     assert sum(person.startswith("X") for person in strangers) > 0
     assert store.manifest.unlisted_persons == len(strangers)
+
+
+def test_every_planted_reversal_takes_back_its_line_and_no_other(store, extract, ledger):
+    reversals = ledger.filter(defect="reversal")
+    for source, view in (("medical_claim", "medical_line"), ("pharmacy_claim", "pharmacy_line")):
+        planted = reversals.filter(file=f"{source}.csv").height
+        loaded = next(account.loaded for account in store.account.files if account.source == source)
+        assert planted > 0
+        count = store.account.claims[view]
+        assert count.superseded == {"void": planted, "voided": planted}
+        assert (count.lines, count.standing) == (loaded, loaded - 2 * planted)
+    kept = kept_dispensings(extract, ledger)
+    assert store.scan("dispensing").collect().height == len(kept)
+
+
+def kept_dispensings(extract, ledger):
+    """Return the distinct dispensings that neither a reject nor a reversal took away, read without the loader."""
+    planted = ledger.filter(file="pharmacy_claim.csv")
+    reversed_lines = planted.filter(defect="reversal").select("line", "original_line").rows()
+    gone = {number for pair in reversed_lines for number in pair} | set(planted.filter(expected="rejected")["line"])
+    with (extract / "pharmacy_claim.csv").open(encoding="ascii") as file:
+        rows = [row for number, row in enumerate(csv.DictReader(file), 2) if number not in gone]
+    columns = ("person_id", "dispensing_date", "ndc_code", "quantity", "days_supply")
+    return {tuple(row[column] for column in columns) for row in rows}

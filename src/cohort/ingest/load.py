@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from cohort.errors import InputRefusedError, StudyError
-from cohort.ingest import pseudonyms
+from cohort.ingest import claims, pseudonyms
 from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
 from cohort.ingest.guard import inspect
 from cohort.ingest.layouts import Layout, shipped_sql
@@ -22,7 +22,7 @@ from cohort.ingest.staging import Delivery, collect_identifiers, create_views, s
 from cohort.ingest.tables import TableWriter
 from cohort.store import manifest as manifests
 from cohort.store.files import locked, make_folder, private_umask, publish
-from cohort.store.manifest import FORMAT, InputFile, Manifest, StoredFile, TableCount
+from cohort.store.manifest import FORMAT, ClaimCount, InputFile, Manifest, StoredFile, TableCount
 from cohort.store.store import Store
 from cohort.store.tables import LANES, TABLES
 
@@ -205,6 +205,7 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     pseudonyms.make_pseudonyms(connection, plan.key, plan.buckets)
     inputs, staged = _stage(connection, plan, work)
     _refuse_many_rejects(connection, plan, inputs, work)
+    claim_counts = _count_claims(connection, plan, staged)
     tables, counts, data_end = _write_tables(connection, plan, staged, work)
     _refuse_many_rejected_rows(plan, counts, work)
     return Manifest(
@@ -222,6 +223,7 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
         inputs=tuple(inputs),
         not_used=tuple(plan.not_used),
         counts=counts,
+        claims=claim_counts,
     )
 
 
@@ -290,6 +292,15 @@ def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount], work:
                 f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. Check the unit and the "
                 f"plausible range of the instrument. The rows are in {plan.rejects}"
             )
+
+
+def _count_claims(connection: Connection, plan: _Plan, staged: dict[str, list[Path]]) -> dict[str, ClaimCount]:
+    """Return what became of the lines of every claim view, over all buckets."""
+    counts = {name: ClaimCount() for name in plan.layout.claims}
+    for bucket in range(plan.buckets if counts else 0):
+        create_views(connection, staged, plan.layout, bucket)
+        counts = {name: counts[name] + more for name, more in claims.count_lines(connection, plan.layout).items()}
+    return counts
 
 
 def _write_tables(
