@@ -1,6 +1,7 @@
 -- what:   medical claim lines with what each does to its claim. Institutional claims say it in the third digit of the
---         type of bill (7 replaces the claim, 8 voids it). A negative amount takes its line back, except on an institutional
---         bill with no positive amount for that line: Medicare pays negative amounts where the deductible exceeds the payment
+--         type of bill (7 replaces the claim, 8 voids it). A negative amount takes its line back, except on an
+--         institutional bill with no positive amount for that line: Medicare pays negative amounts where the
+--         deductible exceeds the payment
 -- grain:  one row per line of medical_claim
 -- reads:  extract.medical_claim, codes.claim_action
 -- params: none
