@@ -1,4 +1,4 @@
-"""The command line: demo, simulate, ingest, check, run.
+"""The command line: demo, simulate, ingest, check, verify, run.
 
 Every command shows a bar per step on a terminal and one log line per step elsewhere, and ends with the exit code of
 `cohort.errors`. Imports are inside the commands, so that ``--help`` answers at once.
@@ -16,7 +16,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from cohort.checks import command as checks
-from cohort.errors import CohortError, ResourceError
+from cohort.errors import CohortError, InputRefusedError, ResourceError
 from cohort.progress import LogFormat, Reporter
 from cohort.shipped import shipped
 
@@ -106,6 +106,18 @@ def ingest(
 
 
 app.command()(checks.check)
+
+
+@app.command()
+def verify(store: Annotated[Path, typer.Argument(help="Folder of the store.")]) -> None:
+    """Hold every file of a store against what was committed; name each file that has changed."""
+    from cohort.store.verify import verify as hold_against_manifests
+
+    seen = hold_against_manifests(store)
+    counted = f"{seen.snapshots} snapshots, {seen.files:,} files, {seen.bytes:,} bytes"
+    if seen.problems:
+        raise InputRefusedError(f"{counted}: {len(seen.problems)} damaged\n" + "\n".join(seen.problems))
+    typer.echo(f"{counted}: all as committed")
 
 
 @app.command()

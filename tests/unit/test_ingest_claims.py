@@ -1,5 +1,7 @@
 """Claim views of a layout: what stands reaches the tables, the rest is counted, a faulty view is named."""
 
+import json
+
 import pytest
 from ingest_helpers import LAYOUT, write_extract, write_layout
 
@@ -59,5 +61,5 @@ def test_a_manifest_of_a_version_without_claims_is_whole(tmp_path):
     body = old.model_dump_json(exclude={"claims"})
     # as the version before wrote it: the sum over its own text
     path = manifests.path_of(tmp_path / "store", 2)
-    path.write_text(f'{{"checksum": "{manifests._checksum(body)}", "manifest": {body}}}')
+    path.write_text(f'{{"checksum": "{manifests._checksum(json.loads(body))}", "manifest": {body}}}')
     assert manifests.read(tmp_path / "store", 2).claims == {}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
-import errno
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 
 from cohort.errors import CohortError, InputRefusedError, ResourceError, StudyError
+from cohort.store.files import FULL
 
 Connection = duckdb.DuckDBPyConnection
 
@@ -41,8 +43,8 @@ def translated(where: str) -> Iterator[None]:
         raise ResourceError(_OUT_OF_MEMORY.format(where=where)) from None
     except _SQL_ONLY as error:
         raise StudyError(f"{where}: {str(error).splitlines()[0]}") from None
-    except (duckdb.Error, pa.ArrowException, OSError) as error:  # a streamed result raises Arrow's and the system's
-        if isinstance(error, OSError) and error.errno not in (None, errno.ENOSPC, errno.EDQUOT):
+    except (duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's own; Arrow raises some without number
             raise
         raise _refusal(where, error) from None
 
@@ -50,9 +52,9 @@ def translated(where: str) -> Iterator[None]:
 def _refusal(where: str, error: Exception) -> CohortError:
     """Return what may be said of an error whose text quotes a cell."""
     text = str(error)
-    if "No space left" in text or "Disk quota exceeded" in text:
+    if any(os.strerror(number) in text for number in FULL):
         return ResourceError(f"{where}: the disk is full; the store is as it was")
-    if "Out of Memory" in text:
+    if "Out of Memory" in text or "could not allocate" in text:
         return ResourceError(_OUT_OF_MEMORY.format(where=where))
     line = re.search(r"CSV Error on Line: (\d+)", text)
     at = f", line {line[1]}" if line else ""
@@ -107,6 +109,8 @@ def sandbox(
             connection.execute(statement)
         check_casts(connection, work)
         yield connection
+    except duckdb.Error as error:  # from statements of our own, such as a commit for which there is no memory
+        raise _refusal("ingestion", error) from None
     finally:
         connection.close()
 
@@ -119,6 +123,8 @@ def check_casts(connection: Connection, work: Path) -> None:
     query = f"select try_cast(c0 as date) from ({read_csv(probe, 1, ',', 'utf-8', parallel=True)})"
     try:
         seen = connection.execute(query).fetchall()
+    except duckdb.OutOfMemoryException:
+        raise
     except duckdb.Error:
         seen = []
     probe.unlink()

@@ -21,10 +21,11 @@ from cohort.ingest.parquet import inspect_parquet, is_parquet
 from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
 from cohort.ingest.tables import TableWriter
 from cohort.store import manifest as manifests
-from cohort.store.files import locked, make_folder, private_umask, publish
+from cohort.store.files import exhaustion, locked, make_folder, private_umask, publish
 from cohort.store.manifest import FORMAT, ClaimCount, InputFile, Manifest, StoredFile, TableCount
 from cohort.store.store import Store
 from cohort.store.tables import LANES, TABLES
+from cohort.store.verify import sweep
 
 Progress = Callable[[str, int, int], None]
 
@@ -108,7 +109,7 @@ def ingest(
     report = progress or (lambda step, done, total: None)
     chosen = Layout.read(layout)
     deliveries, not_used = _inspect(folder, chosen, report)
-    with private_umask(), _opened(store) as work:
+    with exhaustion(), private_umask(), _opened(store) as work:
         newest = manifests.newest(store)
         plan = _Plan(
             layout=chosen,
@@ -129,6 +130,7 @@ def ingest(
             shutil.rmtree(store / plan.snapshot)  # written by this run and in no manifest
             return Store(store, newest)
         manifests.commit(store, manifest)
+        sweep(store)
         return Store(store, manifest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -9,7 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cohort.errors import LockedError
+from cohort.errors import LockedError, ResourceError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says when a file cannot grow: no space, no quota, or beyond the size that a process may write."""
 
 _CHUNK = 1 << 20
 
@@ -22,6 +26,25 @@ def private_umask() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
+
+
+@contextmanager
+def exhaustion() -> Iterator[None]:
+    """Say that disk or memory ran out, whichever call noticed it.
+
+    Raises
+    ------
+    ResourceError
+        In place of the system's or Python's own error.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise ResourceError("out of memory; the store is as it was. Allow more, or use more buckets") from None
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise ResourceError("the disk is full; the store is as it was. Free space and run again") from None
 
 
 @contextmanager

@@ -191,8 +191,8 @@ def commit(store: Path, manifest: Manifest) -> None:
     LockedError
         If another writer has committed this number first.
     """
-    body = manifest.model_dump_json()
-    content = json.dumps({"checksum": _checksum(body), "manifest": json.loads(body)}, indent=1)
+    body = manifest.model_dump(mode="json")
+    content = json.dumps({"checksum": _checksum(body), "manifest": body}, indent=1)
     path = path_of(store, manifest.number)
     make_folder(path.parent)
     try:
@@ -218,8 +218,7 @@ def read(store: Path, number: int) -> Manifest:
                 f"{path} has store format {body['format']}, this version reads {FORMAT}; upgrade cohort or ingest again"
             )
         manifest = Manifest.model_validate(body)
-        # what an older version did not write was not in the text that it summed
-        whole = document["checksum"] == _checksum(manifest.model_dump_json(exclude_unset=True))
+        whole = document["checksum"] == _checksum(body)
     except FileNotFoundError:
         raise InputRefusedError(f"{store} has no snapshot {number}; it has {numbers(store)}") from None
     except (OSError, ValueError, KeyError, TypeError, ValidationError):
@@ -239,5 +238,6 @@ def newest(store: Path) -> Manifest | None:
     return None
 
 
-def _checksum(body: str) -> str:
-    return hashlib.sha256(body.encode()).hexdigest()
+def _checksum(body: dict[str, object]) -> str:
+    """Return the SHA-256 of a manifest as it was written, so that a field added later does not change it."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
