@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import traceback
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -86,6 +87,10 @@ def ingest(
     max_reject_rate: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="More rejected lines refuse the load.")
     ] = 0.001,
+    extracted_on: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Day of the extract, default today; no event is later."),
+    ] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Load extract files into a store, with an account of every line."""
@@ -100,6 +105,7 @@ def ingest(
             key_file=key_file,
             keep_ids=keep_ids,
             max_reject_rate=max_reject_rate,
+            extracted_on=extracted_on.date() if extracted_on else None,
             progress=reporter,
         )
     typer.echo(str(loaded.account))

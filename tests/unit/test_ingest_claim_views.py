@@ -1,6 +1,7 @@
 """What the claims of Tuva and Medicare say of themselves, in the words of the claims logic."""
 
 import csv
+import datetime as dt
 
 import duckdb
 import pytest
@@ -82,3 +83,17 @@ def test_medicare_lines(connection, final_action, frequency, entry, expected):
         connection.execute(f"create table extract.{name} as from extract.inpatient limit 0")
     sql = (sql_root() / "layouts" / "cms_rif" / "billed_line.sql").read_text()
     assert connection.sql(sql).project("claim_action, claim_line").fetchall() == [expected]
+
+
+def test_tuva_knows_of_deaths_from_claims(connection):
+    connection.execute("""create table extract.eligibility as select 1 as person_id, date '1950-01-01' as birth_date,
+        'female' as gender, null::date as death_date, 'NJ' as state, date '2019-01-01' as enrollment_start_date""")
+    connection.execute("""create table extract.claim_line as select 1 as person_id, date '2020-03-01' as discharge_date,
+        date '2020-03-02' as claim_end_date, date '2020-02-01' as claim_start_date, '20' as discharge_disposition_code
+        union all select 1, null, date '2020-02-03', date '2020-02-01', '1'""")
+    connection.execute("create table codes.gender as select 'F' as code, 'female' as sex")
+    connection.execute("create table codes.discharge_status as select '20' as code, 'yes' as died")
+    sql = (sql_root() / "layouts" / "tuva" / "person.sql").read_text()
+    rows = connection.sql(sql).order("as_of nulls last").project("birth_date, death_date, as_of").fetchall()
+    day = dt.date
+    assert rows == [(day(1950, 1, 1), None, day(2019, 1, 1)), (None, day(2020, 3, 1), None)]

@@ -48,6 +48,8 @@ class _Plan:
     key: bytes
     number: int
     max_reject_rate: float
+    last_day: dt.date
+    last_day_declared: bool
     progress: Progress
 
     @property
@@ -57,7 +59,8 @@ class _Plan:
             f"{delivery.source} {delivery.inspection.sha256}{delivery.name if delivery.declared.names_matter else ''}"
             for delivery in self.deliveries
         )
-        parts = [self.layout.sha256, pseudonyms.key_id(self.key), str(self.buckets), *contents]
+        cut = [str(self.last_day)] if self.last_day_declared else []  # the same files tomorrow are the same content
+        parts = [*cut, self.layout.sha256, pseudonyms.key_id(self.key), str(self.buckets), *contents]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -80,6 +83,7 @@ def ingest(
     key_file: str | Path | None = None,
     keep_ids: bool = False,
     max_reject_rate: float = 0.001,
+    extracted_on: dt.date | None = None,
     memory_limit: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -96,6 +100,8 @@ def ingest(
         Secret for the pseudonyms (0600, at least 32 bytes), by default the store's own; or the published key.
     max_reject_rate, memory_limit, threads
         Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2.
+    extracted_on
+        Day on which the supplier made the extract, by default today; no event can be later.
     progress
         Called as ``progress(step, done, total)``, in bytes or buckets.
 
@@ -120,18 +126,25 @@ def ingest(
             key=pseudonyms.read_key(store, key_file, keep_ids),
             number=max(manifests.numbers(store), default=0) + 1,
             max_reject_rate=max_reject_rate,
+            last_day=extracted_on or dt.datetime.now(dt.UTC).date(),
+            last_day_declared=extracted_on is not None,
             progress=report,
         )
         if newest and newest.fingerprint == plan.fingerprint:
             return Store(store, newest)
         with sandbox([folder.resolve(), (store / "data").resolve()], work, memory_limit, threads) as connection:
             manifest = _load(connection, plan, work)
-        if newest and manifest.holds_same_rows(newest):
-            shutil.rmtree(store / plan.snapshot)  # written by this run and in no manifest
-            return Store(store, newest)
-        manifests.commit(store, manifest)
-        sweep(store)
-        return Store(store, manifest)
+        return _commit(plan, manifest, newest)
+
+
+def _commit(plan: _Plan, manifest: Manifest, newest: Manifest | None) -> Store:
+    """Make the new snapshot the store's, unless it holds what the newest one holds."""
+    if newest and manifest.holds_same_rows(newest):
+        shutil.rmtree(plan.into / plan.snapshot)  # written by this run and in no manifest
+        return Store(plan.into, newest)
+    manifests.commit(plan.into, manifest)
+    sweep(plan.into)
+    return Store(plan.into, manifest)
 
 
 def _check_arguments(folder: Path, store: Path, buckets: int | None, max_reject_rate: float) -> None:
@@ -220,6 +233,7 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
         buckets=plan.buckets,
         key_id=pseudonyms.key_id(plan.key),
         data_end=data_end,
+        last_day=plan.last_day,
         unlisted_persons=_unlisted_persons(connection, plan, tables),
         tables=tables,
         inputs=tuple(inputs),
@@ -291,8 +305,9 @@ def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount], work:
             reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in count.rejected.items())
             raise InputRefusedError(
                 f"{table}: {rejected:,} of {count.supplied:,} rows rejected ({reasons}), more than the share of "
-                f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. Check the unit and the "
-                f"plausible range of the instrument. The rows are in {plan.rejects}"
+                f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. future_date means later "
+                f"than {plan.last_day} (--extracted-on); implausible, outside the range of its instrument. The rows "
+                f"are in {plan.rejects}"
             )
 
 
@@ -314,7 +329,7 @@ def _write_tables(
     latest: list[dt.date] = []
     steps = 2 * plan.buckets
     for phase, names in enumerate((_EVENTS, _LATER)):
-        parameters = {"data_end": max(latest, default=None)}
+        parameters = {"data_end": max(latest, default=None), "last_day": plan.last_day}
         writers = [
             TableWriter(connection, plan.layout, TABLES[name], plan.into.resolve(), plan.snapshot, work, parameters)
             for name in names

@@ -158,6 +158,7 @@ class Manifest(_Record):
     not_used: tuple[str, ...]
     counts: dict[str, TableCount]
     claims: dict[str, ClaimCount] = {}
+    last_day: dt.date | None = None  # of the extract; absent in manifests of the version before
 
     @property
     def account(self) -> Account:
