@@ -14,7 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
-from cohort.codes.codelist import Codelist
+from cohort.codes.codelist import EXCLUDED, Codelist
 from cohort.codes.files import COLUMNS
 
 VERSION = "1"
@@ -84,12 +84,20 @@ INDICES = {
 }
 """The facts' indices → ours."""
 
+AHRQ, AHRQ_TABLE = "elixhauser_ahrq2025", "ndc_and_codes/medicalcoder_elixhauser_codes.csv.gz"
+EARLIER = ("2022", "2023", "2024")
+"""Earlier releases of AHRQ's map: that of 2025 without the codes it gained since, and with those it lost."""
+
 SCORES = {
     "charlson1987": "score_1987",
     "quan2011": "score_2011",
     "vanwalraven2009": "score_van_walraven",
     "ahrq_refined_2023.1-2025.1_mortality": "score_ahrq_mortality",
     "ahrq_refined_2023.1-2025.1_readmission": "score_ahrq_readmission",
+}
+SCORES_2022 = {
+    "ahrq_refined_2022.1_mortality": "score_ahrq_mortality",
+    "ahrq_refined_2022.1_readmission": "score_ahrq_readmission",
 }
 """The facts' weight sets → the names of the scores."""
 
@@ -185,7 +193,25 @@ def treatments(facts: Path) -> list[Codelist]:
         make("treatment_modalities", rows.with_columns(category="modality")),
         make("treatment_classes", rows.with_columns(category="treatment_class")),
         make("opioid", pl.concat([opioid_agents(opioids), opioid_products(), opioid_ndcs(facts)])),
+        make("benzodiazepine", pl.concat([of_class(rows, "benzodiazepine_comedication"), benzodiazepine_ndcs(facts)])),
+        make("gabapentinoid", of_class(rows, "gabapentinoid")),
     ]
+
+
+def of_class(rows: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return the treatments of one class, labelled with the agent."""
+    return rows.filter(pl.col("treatment_class") == name).with_columns(category="term").select(COLUMNS)
+
+
+def benzodiazepine_ndcs(facts: Path) -> pl.DataFrame:
+    """Return the NDCs of CDC's 2016 table of benzodiazepines; numbers and ingredients only."""
+    return read(facts / "ndc_and_codes/cdc_mme_2016_benzos.csv.gz").select(
+        system=pl.lit("ndc"),
+        code="NDC",
+        term=pl.col("Master_Form").str.to_lowercase(),
+        category=pl.col("Drug").str.to_lowercase(),
+        source=pl.lit("CDC benzodiazepine NDC table 2016"),
+    )
 
 
 def opioid_agents(rows: pl.DataFrame) -> pl.DataFrame:
@@ -216,7 +242,34 @@ def comorbidity(facts: Path) -> list[Codelist]:
     """Return the maps of Quan 2005 exactly as published (no ICD-10-CM additions), and AHRQ's refined map of 2025."""
     facts_rows = pl.concat([read(facts / "charlson_icd10.csv"), read(facts / "elixhauser_icd10.csv")])
     rows = facts_rows.with_columns(system(pl.col("code_system")), code="code_prefix")
-    return [make(ours, rows.filter(pl.col("index") == theirs)) for theirs, ours in INDICES.items()]
+    maps = [make(ours, rows.filter(pl.col("index") == theirs)) for theirs, ours in INDICES.items()]
+    newest = next(codelist for codelist in maps if codelist.name == AHRQ)
+    return [*maps, *(make(f"elixhauser_ahrq{year}", earlier(facts, newest, year)) for year in EARLIER)]
+
+
+def earlier(facts: Path, newest: Codelist, year: str) -> pl.DataFrame:
+    """Return an earlier release: codes whose labels differ get rows of their own, `EXCLUDED` where there were none."""
+    table = read(facts / AHRQ_TABLE).filter(pl.col("icdv") == "10", pl.col("dx") == "1")
+    labels, now = (_labels(table, column) for column in (f"elixhauser_ahrq{year}", "elixhauser_ahrq2025"))
+    both = labels.join(now, on="code", how="full", coalesce=True, suffix="_now")
+    differing = both.filter(pl.col("category").ne_missing(pl.col("category_now")))
+    if partly := differing.drop_nulls().height:
+        raise SystemExit(f"{partly} codes changed some labels and kept others; a row cannot say that")
+    rows = differing.select(
+        system=pl.lit("icd10cm"),
+        code="code",
+        term=pl.lit(""),
+        category=pl.col("category").fill_null(pl.lit([EXCLUDED], dtype=pl.List(pl.String))),
+        source=pl.lit(f"AHRQ CMR v{year}.1, as tabulated in medicalcoder"),
+    )
+    kept = newest.rows.join(rows, on=["system", "code"], how="anti")
+    return pl.concat([kept, rows.explode("category").select(COLUMNS)])
+
+
+def _labels(table: pl.DataFrame, column: str) -> pl.DataFrame:
+    """Return each code of one release with its labels, sorted."""
+    own = table.filter(pl.col(column) == "1").select("code", category="condition").unique().sort("code", "category")
+    return own.group_by("code", maintain_order=True).agg("category")
 
 
 def weights(facts: Path) -> pl.DataFrame:
@@ -227,7 +280,18 @@ def weights(facts: Path) -> pl.DataFrame:
     weight = weight.with_columns(kind=pl.lit("weight"), score=pl.col("weight_set").replace(SCORES))
     drops = rows.filter(pl.col("row_type") == "hierarchy").with_columns(kind=pl.lit("drops"), value="drops_category")
     columns = ["index", "kind", "score", "category", "value", "source"]
-    return pl.concat([weight.select(columns), drops.select(columns), on_admission(facts).select(columns)])
+    newest = pl.concat([weight.select(columns), drops.select(columns), on_admission(facts).select(columns)])
+    changed = rows.filter(pl.col("weight_set").is_in(list(SCORES_2022)))
+    changed = changed.with_columns(kind=pl.lit("weight"), score=pl.col("weight_set").replace(SCORES_2022))
+    return pl.concat([newest, *(earlier_weights(newest, changed.select(columns), year) for year in EARLIER)])
+
+
+def earlier_weights(newest: pl.DataFrame, changed: pl.DataFrame, year: str) -> pl.DataFrame:
+    """Return weights and rules of an earlier release of AHRQ's index: its weights changed from 2022.1 to 2023.1."""
+    own = newest.filter(pl.col("index") == AHRQ)
+    if year == "2022":
+        own = pl.concat([changed, own.filter(pl.col("kind") != "weight")])
+    return own.with_columns(index=pl.lit(f"elixhauser_ahrq{year}"))
 
 
 def on_admission(facts: Path) -> pl.DataFrame:

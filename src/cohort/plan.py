@@ -16,6 +16,7 @@ from cohort.codes.codelist import Codelist
 from cohort.codes.records import KEY, Tables, needed_codes, needed_rows
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
+from cohort.outcomes.dating import UNJUDGED, bounded, dated
 from cohort.outcomes.outcome import Outcome
 from cohort.population.attrition import Attrition, Step
 from cohort.population.cohort import Cohort
@@ -53,10 +54,12 @@ class _Flow:
         return self.entries.lazy()
 
 
-def codes_needed(cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> dict[str, Codelist]:
-    """Return, for each coded table, every code that the study asks for."""
+def codes_needed(cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> dict[str, Codelist | None]:
+    """Return, for each coded table, every code that the study asks for; none = every row."""
+    covariates = tuple(covariates)
     parts = (cohort.entry, *cohort.rules, cohort.end, outcome, *covariates)
-    return needed_codes(record for part in parts if part is not None for record in part.records)
+    records = (record for part in parts if part is not None for record in part.records)
+    return needed_codes(records, (table for covariate in covariates for table in covariate.whole))
 
 
 def run_bucket(
@@ -64,7 +67,7 @@ def run_bucket(
     cohort: Cohort,
     outcome: Outcome,
     covariates: Iterable[Covariate],
-    codes: Mapping[str, Codelist],
+    codes: Mapping[str, Codelist | None],
     data_end: dt.date,
 ) -> BucketPart:
     """Return one bucket's part of the analysis table and of the attrition; ``codes`` is what `codes_needed` gives."""
@@ -75,11 +78,11 @@ def run_bucket(
     prevalent = outcome.prevalent(tables, flow.lazy)
     if prevalent is not None:
         free = flow.lazy.join(prevalent, on=KEY, how="anti")
-        flow.keep(f"No {outcome.name.replace('_', ' ')} on the index date", free)
+        flow.keep(outcome.prevalent_text, free)
     flow.keep("First such entry of each person", first_per_person(flow.lazy))
     followed = _followed(tables, cohort, outcome, flow.lazy, data_end)
     flow.entries = followed.collect()
-    _drop_lost_before_risk(flow, outcome.landmark)
+    _drop_lost_before_risk(flow, outcome)
     return BucketPart(_with_covariates(tables, covariates, flow.lazy), Attrition(tuple(flow.steps)))
 
 
@@ -105,52 +108,59 @@ def _followed(
     """Add ``entry``, ``time`` (Int64 days after index), ``cause`` and ``exit_reason`` to each entry.
 
     The earliest of outcome, death and censoring decides; on one day the outcome precedes death, and death precedes
-    censoring.
+    censoring. An entry whose outcome can no longer be judged is censored (`cohort.outcomes.dating`). Outcomes that are
+    seen at visits add ``lower`` and ``upper``.
     """
     ends = cohort.end.ends(tables, entries, data_end)
-    event = outcome.days(tables, entries).group_by(KEY).agg(event_day=pl.col("day").min())
-    stop = pl.min_horizontal("event_day", "death_day", "censor_day")
+    ends = ends.with_columns(stop=pl.min_horizontal("censor_day", "death_day")).collect().lazy()
+    stop = pl.min_horizontal("event_day", "death_day", "censor_day", "unjudged_day")
     happened, died = pl.col("event_day") == stop, pl.col("death_day") == stop
     dead = COMPETING if "death" in outcome.competing else CENSORED
-    return (
-        ends.join(event, on=KEY, how="left")
+    followed = (
+        ends.join(dated(outcome.days(tables, ends), ends), on=KEY, how="left")
         .select(
             *KEY,
             entry=pl.lit(outcome.landmark, dtype=pl.Int64),
             time=stop,
             cause=pl.when(happened).then(OUTCOME).when(died).then(dead).otherwise(CENSORED).cast(pl.Int8),
             exit_reason=pl.when(happened)
-            .then(pl.lit(outcome.name))
+            .then(pl.col("event_reason").fill_null(outcome.name))
             .when(died)
             .then(pl.lit("death"))
+            .when(pl.col("unjudged_day") < pl.col("censor_day"))
+            .then(pl.lit(UNJUDGED))
             .otherwise("censor_reason"),
         )
         .sort(KEY)
     )
+    free = outcome.seen_free(tables, ends)
+    return followed if free is None else bounded(followed, free).sort(KEY)
 
 
-def _drop_lost_before_risk(flow: _Flow, landmark: int) -> None:
+def _drop_lost_before_risk(flow: _Flow, outcome: Outcome) -> None:
     """Remove, cause by cause, the entries whose follow-up is over before risk starts.
 
     Without a landmark a follow-up of 0 days stays: it counts in n and has no person-time.
     """
-    time = pl.col("time")
+    time, landmark = pl.col("time"), outcome.landmark
     over = time <= landmark if landmark > 0 else time < 0
     by = f"by day {landmark}" if landmark > 0 else "before the index date"
     still = f"Followed beyond day {landmark}, when risk starts" if landmark > 0 else "Followed on the index date"
     kept = {
         f"Without the outcome {by}": pl.col("cause") == OUTCOME,
         f"Not dead {by}": pl.col("exit_reason") == "death",
+        f"Outcome can be judged {by}": pl.col("exit_reason") == UNJUDGED,
         still: pl.lit(True),
     }
+    if not (landmark > 0 and outcome.judged_later):
+        del kept[f"Outcome can be judged {by}"]
     for reason, lost in kept.items():
         flow.keep(reason, flow.lazy.filter(~(over & lost)))
 
 
 def _with_covariates(tables: Tables, covariates: Iterable[Covariate], entries: pl.LazyFrame) -> pl.DataFrame:
-    """Add one column per covariate."""
+    """Add each covariate, and why it is null where it is."""
     table = entries
     for covariate in covariates:
-        column = covariate.column(tables, entries).select(*KEY, covariate.name)
-        table = table.join(column, on=KEY, how="left", validate="1:1")
+        table = table.join(covariate.column(tables, entries), on=KEY, how="left", validate="1:1")
     return table.sort(KEY).collect()

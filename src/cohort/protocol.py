@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from cohort.codes.codelist import Codelist
-from cohort.codes.reference import Codes
 
 if TYPE_CHECKING:
     from cohort.study import Study
@@ -40,16 +39,20 @@ def protocol(study: Study) -> tuple[Row, ...]:
 
 def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
     """Yield name, text and sources of every definition the study uses, from the docstrings that document the code."""
-    parts = [study.outcome, *study.covariates, *study.analyses]
-    for kind in dict.fromkeys(type(part) for part in parts):
+    outcomes = (study.outcome, *_components(study))
+    parts = {type(part): part for part in reversed([*outcomes, *study.covariates, *study.analyses])}
+    for kind, part in reversed(parts.items()):
         text, _, sources = inspect.cleandoc(kind.__doc__ or "").partition("References\n----------\n")
-        yield re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize(), _plain(text), _plain(sources)
+        name = re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize()
+        yield name, _plain(_with_settings(text, part)), _plain(sources)
 
 
 def codelists(study: Study) -> tuple[Codelist, ...]:
-    """Return every codelist the study names, each once, by name."""
-    found = {codes.codelist.sha256 + codes.name: codes.codelist for codes in _codes(study)}
-    return tuple(sorted(found.values(), key=lambda codelist: codelist.name))
+    """Return every codelist that the study reads, each once, by name."""
+    cohort = study.cohort
+    parts = (cohort.entry, *cohort.rules, cohort.end, study.outcome, *study.covariates)
+    lists = {record.codes.codelist for part in parts if part is not None for record in part.records}
+    return tuple(sorted(lists, key=lambda codelist: (codelist.name, codelist.sha256)))
 
 
 def _population(study: Study) -> Iterator[Row]:
@@ -77,22 +80,26 @@ def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
 
 
 def _outcome(study: Study) -> Iterator[tuple[str, str]]:
-    yield study.outcome.name.replace("_", " "), study.outcome.text
+    for outcome in (study.outcome, *_components(study)):
+        yield outcome.name.replace("_", " "), outcome.text
     yield "competes with it", ", ".join(study.outcome.competing) or "nothing"
 
 
+def _components(study: Study) -> tuple[Any, ...]:
+    """Return the outcomes that a composite outcome is made of."""
+    return getattr(study.outcome, "components", ())
+
+
+def _with_settings(text: str, part: BaseModel) -> str:
+    """Return a docstring with the names of settings replaced by what this study sets them to."""
+
+    def setting(match: re.Match[str]) -> str:
+        value = getattr(part, match[1], None)
+        return str(value) if isinstance(value, int | str) else match[1]
+
+    return re.sub(r"``(\w+)``", setting, text)
+
+
 def _plain(text: str) -> str:
-    """Return a docstring's prose without line breaks and code marks."""
-    return " ".join(text.replace("``", "").replace("`", "").split())
-
-
-def _codes(part: Any) -> Iterator[Codes]:
-    """Yield the codelist references anywhere in a study."""
-    if isinstance(part, Codes):
-        yield part
-    elif isinstance(part, BaseModel):
-        for _, value in part:
-            yield from _codes(value)
-    elif isinstance(part, tuple):
-        for value in part:
-            yield from _codes(value)
+    """Return a docstring's prose without line breaks and marks."""
+    return " ".join(re.sub(r"[`*]", "", text).split())

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from cohort.errors import NotEstimableError
+from cohort.features.covariate import MISSING
 from cohort.population.attrition import Attrition
 from cohort.protocol import codelists, definitions, protocol
 from cohort.results.analysis_table import AnalysisTable
@@ -60,7 +61,7 @@ class Result:
             provenance=self.provenance,
             definitions=tuple(Definition(*row) for row in definitions(self.study)),
             warnings=tuple(finding.message for finding in self.study.audit()),
-            labels={covariate.name: covariate.label for covariate in self.study.covariates},
+            labels=_labels(self.study),
             analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
         )
         return write_report(content, Path(folder))
@@ -77,6 +78,12 @@ class Result:
         for number, status in rows.select("analysis", "status").unique().sort("analysis", "status").iter_rows():
             if status.startswith(NOT_ESTIMABLE):
                 raise NotEstimableError(f"analysis {number}: {status.removeprefix(NOT_ESTIMABLE).lstrip(': ')}")
+
+
+def _labels(study: Study) -> dict[str, str]:
+    """Return what the page calls each covariate, and the reasons for which it is missing."""
+    names = {covariate.name: covariate.label for covariate in study.covariates}
+    return names | {f"{name}{MISSING}": f"{label}: why missing" for name, label in names.items()}
 
 
 def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:

@@ -160,9 +160,9 @@ class Study(Spec):
         return AnalysisTable(tuple(part.rows for part in parts), causes, self.outcome.landmark, variables)
 
     def _table_one(self, table: AnalysisTable) -> Estimates:
-        """Describe the persons at risk, by the study's grouping."""
-        described = {name: kind for name, kind in table.variables.items() if name != self.grouping}
-        counts = (count_table_one(part.lazy(), described, self.grouping) for part in table.parts)
+        """Describe the persons at risk, by the study's grouping; where values are missing, by the reason too."""
+        described = table.described(self.grouping)
+        counts = (count_table_one(table.with_reasons(part), described, self.grouping) for part in table.parts)
         return functools.reduce(operator.add, counts).finish()
 
     def _estimate(self, table: AnalysisTable, progress: Progress | None) -> Iterator[Estimates]:

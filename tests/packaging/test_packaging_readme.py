@@ -45,7 +45,7 @@ def test_the_study_runs_as_printed(after_the_study):
 def test_the_commands_run_as_printed(readme, root, tmp_path):
     (tmp_path / "examples").symlink_to(root / "examples")
     commands = re.findall(r"^    cohort (.*)$", readme, flags=re.MULTILINE)
-    assert [command.split()[0] for command in commands] == ["simulate", "ingest", "run"]
+    assert [command.split()[0] for command in commands] == ["simulate", "ingest", "check", "run"]
     for command in commands:
         call = [sys.executable, "-m", "cohort.cli", *shlex.split(command)]
         done = subprocess.run(call, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
+from threadpoolctl import threadpool_info
 
 from cohort.survival.cox import CoxFit, fit_cox
 
@@ -49,6 +51,7 @@ def test_row_order_changes_no_bit(entry: str | None, ties: Any) -> None:
     assert bits(fits[0]) == bits(fits[1])
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot hold a process to one core")
 def test_threads_change_no_bit() -> None:
     # 200,000 rows are four chunks; the child process may use one core only
     code = (
@@ -59,6 +62,15 @@ def test_threads_change_no_bit() -> None:
     here = os.path.dirname(__file__)  # noqa: PTH120 -- handed to another interpreter as text
     alone = subprocess.run([sys.executable, "-c", code, here], capture_output=True, text=True, check=True)
     assert alone.stdout.strip() == fit_cox(population(200_000, 2), terms=TERMS).coef.tobytes().hex()
+
+
+def test_fits_side_by_side_leave_blas_as_it_was() -> None:
+    frame = population(3000, 2)
+    before = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    with ThreadPoolExecutor(4) as pool:
+        fits = list(pool.map(lambda _: bits(fit_cox(frame, terms=TERMS)), range(12)))
+    assert set(fits) == {bits(fit_cox(frame, terms=TERMS))}
+    assert [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"] == before
 
 
 def test_the_unit_of_time_changes_nothing_beyond_rounding() -> None:

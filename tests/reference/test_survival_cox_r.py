@@ -227,11 +227,14 @@ PLAIN = [case for case in CASES if not (case.strata or case.weights or case.clus
 def test_fit_cox_is_the_same_model(case: Case, shared: Path, records: dict[str, Any]) -> None:
     ties = records[case.record]["ties"]
     frame = read(shared, case)
-    by_name = fit_cox(frame, case.time, case.event, case.entry, terms=case.terms, ties=ties, missing="leave_out")
+    options = {"terms": case.terms, "ties": ties, "missing": "leave_out", "with_concordance": True}
+    by_name = fit_cox(frame, case.time, case.event, case.entry, **options)
     fit = fitted(shared, case.record, ties)
     assert by_name.terms == fit.names
     assert by_name.n_missing == frame.height - by_name.n
     np.testing.assert_allclose(by_name.coef, fit.coef, rtol=1e-9)
+    if case.record != "veteran_cox_tt":  # R has none there
+        np.testing.assert_allclose(by_name.concordance, records[case.record]["concordance"]["C"], rtol=1e-6)
     np.testing.assert_allclose(by_name.likelihood_ratio_test[0], records[case.record]["lrt"]["test"], rtol=1e-9)
 
 

@@ -16,6 +16,11 @@ TABLES = world(
         1         1960-02-29 female
         2         -          -
     """,
+    enrolment="""
+        person_id start_date end_date
+        1         2015-01-01 2022-12-31
+        2         2015-01-01 2022-12-31
+    """,
     diagnosis="""
         person_id date       code
         1  2020-02-28 I21

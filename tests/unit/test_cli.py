@@ -45,11 +45,11 @@ def study(root):
 
 def test_help_names_every_command_and_exit_code():
     shown = cohort("--help").stdout
-    for word in ("demo", "simulate", "ingest", "run", "Exit codes", "3 input refused"):
+    for word in ("demo", "simulate", "ingest", "check", "run", "Exit codes", "3 input refused"):
         assert word in shown
 
 
-@pytest.mark.parametrize("command", ["demo", "simulate", "ingest", "run"])
+@pytest.mark.parametrize("command", ["demo", "simulate", "ingest", "check", "run"])
 def test_every_command_explains_itself(command):
     done = cohort(command, "--help")
     assert done.returncode == 0

@@ -3,6 +3,7 @@
 import gzip
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from cohort.errors import InputRefusedError
@@ -101,6 +102,17 @@ def test_gzip_is_seen_by_content_and_refused_when_truncated(tmp_path):
     for damaged in (packed[:-20], packed + b"garbage"):
         with pytest.raises(InputRefusedError, match="damaged or truncated gzip"):
             looked_at(tmp_path, damaged, name="t.csv.gz")
+
+
+def test_zstd_is_seen_by_content_and_refused_when_truncated(tmp_path):
+    plain = b"a,b\n" + b"".join(b"%d,%d\n" % (number, number * 7919) for number in range(5000))
+    packed = pa.compress(plain, codec="zstd", asbytes=True)
+    seen = looked_at(tmp_path, packed, name="t.csv.zst")
+    assert seen.records == 5000
+    assert seen.sha256 == looked_at(tmp_path, plain).sha256
+    for damaged in (packed[:-1], packed[: len(packed) // 2], packed + b"garbage"):
+        with pytest.raises(InputRefusedError, match="damaged or truncated zstd"):
+            looked_at(tmp_path, damaged, name="t.csv")
 
 
 def test_record_numbers_lead_back_to_physical_lines(tmp_path):

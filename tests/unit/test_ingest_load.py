@@ -3,8 +3,10 @@
 import datetime as dt
 import gzip
 import stat
+from functools import partial
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from ingest_helpers import ENROLMENT, LAYOUT, write_extract, write_layout
 
@@ -212,12 +214,23 @@ def test_of_stays_that_differ_only_in_their_end_the_longest_is_kept(tmp_path):
     assert (count.superseded, count.repaired) == (1, 1)
 
 
-def test_gzip_gives_the_same_store_and_is_no_new_snapshot(tmp_path):
-    first = load(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("people.csv.gz", gzip.compress),
+        ("people.csv.zst", partial(pa.compress, codec="zstd", asbytes=True)),
+        ("people.csv", gzip.compress),  # known by its first bytes, whatever its name says
+    ],
+)
+def test_a_packed_file_gives_the_same_store_and_is_no_new_snapshot(tmp_path, name, pack):
+    layout = write_layout(tmp_path / "tiny", LAYOUT.replace('"people.csv.gz"', '"people.csv.gz", "people.csv.zst"'))
+    first = load(tmp_path, layout=layout)
     (tmp_path / "extract" / "people.csv").unlink()
-    (tmp_path / "extract" / "people.csv.gz").write_bytes(gzip.compress(PEOPLE))
-    again = ingest(tmp_path / "extract", tmp_path / "tiny", tmp_path / "store")
+    (tmp_path / "extract" / name).write_bytes(pack(PEOPLE))
+    again = ingest(tmp_path / "extract", layout, tmp_path / "store")
     assert again.manifest == first.manifest
+    other = ingest(tmp_path / "extract", layout, tmp_path / "other")
+    assert other.scan("person").collect().height == 2
 
 
 def test_shuffled_rows_are_no_new_snapshot_and_leave_no_file_behind(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import hashlib
 from pathlib import Path
 
@@ -58,6 +59,37 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(extract, t
     simulate(persons=3000, seed=8, out=tmp_path / "other")
     assert digest(tmp_path / "again") == digest(extract)
     assert digest(tmp_path / "other") != digest(extract)
+
+
+def test_bytes_do_not_depend_on_the_workers(tmp_path):
+    # 13,000 persons are four blocks, of which up to three are made side by side
+    for workers in (1, 3):
+        simulate(persons=13_000, out=tmp_path / str(workers), dirt=0.5, workers=workers)
+    for file in (tmp_path / "1").rglob("*.*"):
+        assert file.read_bytes() == (tmp_path / "3" / file.relative_to(tmp_path / "1")).read_bytes()
+
+
+def test_gzip_and_parquet_hold_what_the_csv_holds(extract, tmp_path):
+    simulate(persons=3000, seed=7, out=tmp_path / "gzip", format="csv.gz")
+    simulate(persons=3000, seed=7, out=tmp_path / "parquet", format="parquet")
+    for name in COLUMNS:
+        assert (
+            gzip.decompress((tmp_path / f"gzip/{name}.csv.gz").read_bytes()) == (extract / f"{name}.csv").read_bytes()
+        )
+        frame = pl.read_parquet(tmp_path / f"parquet/{name}.parquet")
+        assert frame.cast(pl.String).equals(table(extract, name))
+    assert pl.read_parquet_schema(tmp_path / "parquet/medical_claim.parquet")["claim_start_date"] == pl.Date
+
+
+def test_dirty_gzip_members_add_up_to_the_dirty_csv(tmp_path):
+    # 5000 persons are two blocks, hence two members behind the header
+    simulate(persons=5000, out=tmp_path / "csv", dirt=1.0)
+    simulate(persons=5000, out=tmp_path / "gzip", dirt=1.0, format="csv.gz")
+    for name in COLUMNS:
+        content = gzip.decompress((tmp_path / f"gzip/{name}.csv.gz").read_bytes())
+        assert content == (tmp_path / f"csv/{name}.csv").read_bytes()
+    ledgers = [(tmp_path / f"{kind}/truth/ledger.csv").read_text() for kind in ("csv", "gzip")]
+    assert ledgers[1].replace(".csv.gz", ".csv") == ledgers[0]
 
 
 def test_a_person_does_not_depend_on_how_many_others_are_simulated(tmp_path):
@@ -198,7 +230,15 @@ def test_progress_counts_blocks(tmp_path):
 
 @pytest.mark.parametrize(
     ("argument", "value"),
-    [("persons", 0), ("persons", 10_000_001), ("seed", -1), ("layout", "unknown"), ("dirt", 1.5)],
+    [
+        ("persons", 0),
+        ("persons", 10_000_001),
+        ("seed", -1),
+        ("layout", "unknown"),
+        ("dirt", 1.5),
+        ("format", "xls"),
+        ("workers", 0),
+    ],
 )
 def test_an_impossible_argument_is_named(tmp_path, argument, value):
     with pytest.raises(StudyError, match=argument):
@@ -209,3 +249,8 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="cannot write"):
         simulate(persons=1, out=tmp_path / "file")
+
+
+def test_a_typed_format_refuses_dirt(tmp_path):
+    with pytest.raises(StudyError, match="dirt needs a text format"):
+        simulate(persons=10, out=tmp_path, dirt=0.1, format="parquet")

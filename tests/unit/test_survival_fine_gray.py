@@ -130,12 +130,13 @@ def test_without_censoring_a_competing_event_lasts_for_ever() -> None:
     np.testing.assert_allclose(fit.coef, cox.coef, rtol=1e-10)
 
 
-def test_neither_row_order_nor_other_causes_names_matter() -> None:
+def test_row_order_changes_no_bit_and_names_of_other_causes_nothing() -> None:
     frame = people(300, 11)
     fit = fit_fine_gray(frame, terms="x + y")
-    other = frame.sample(fraction=1, shuffle=True, seed=1).with_columns(cause=pl.col("cause").replace(2, 7))
-    again = fit_fine_gray(other, terms="x + y")
-    assert fit.covariance.tobytes() == again.covariance.tobytes()
+    mixed = frame.sample(fraction=1, shuffle=True, seed=1)
+    assert fit_fine_gray(mixed, terms="x + y").covariance.tobytes() == fit.covariance.tobytes()
+    renamed = fit_fine_gray(mixed.with_columns(cause=pl.col("cause").replace(2, 7)), terms="x + y")
+    np.testing.assert_allclose(renamed.covariance, fit.covariance, rtol=1e-10)
 
 
 def test_predicted_incidence_of_a_person_at_the_means_is_the_baseline() -> None:

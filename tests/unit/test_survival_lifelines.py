@@ -6,6 +6,8 @@ variances are compared on data without ties, which lifelines' formulas assume.
 
 from __future__ import annotations
 
+import copy
+import pickle
 import warnings
 from typing import Any
 
@@ -16,6 +18,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from lifelines.statistics import proportional_hazard_test
+from lifelines.utils import k_fold_cross_validation
 
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.survival.cox import CoxPHFitter, CoxTimeVaryingFitter
@@ -196,6 +199,8 @@ def test_a_lasso_maximum_satisfies_its_conditions() -> None:
     fit = CoxPHFitter(penalizer=0.05, l1_ratio=1.0).fit(frame, "time", "event")
     score = fit.compute_residuals(frame, "score").sum().to_numpy() / (1 / frame[BASE[2:]].std().to_numpy()) ** -1
     bound = len(frame) * 0.05
+    robust = CoxPHFitter(penalizer=0.05, l1_ratio=1.0).fit(frame, "time", "event", robust=True).standard_errors_
+    assert (robust.isna() == (fit.params_ == 0)).all()
     nonzero = fit.params_.to_numpy() != 0
     assert nonzero.any()
     assert not nonzero.all()
@@ -273,6 +278,21 @@ def test_follow_up_hazard_ratios_keep_the_handling_of_ties() -> None:
     early = frame.assign(event=frame["event"].where(frame["time"] <= 20, 0), time=frame["time"].clip(upper=20))
     expected = CoxPHFitter(ties="breslow").fit(early, "time", "event").hazard_ratios_
     np.testing.assert_allclose(ratios.loc[20], expected, rtol=1e-9)
+
+
+def test_copies_pickles_cross_validation_and_numbered_columns() -> None:
+    frame = people()[BASE].reset_index(drop=True)
+    fit = CoxPHFitter(ties="breslow").fit(frame, "time", "event")
+    for other in (copy.deepcopy(fit), pickle.loads(pickle.dumps(fit))):  # noqa: S301 -- our own
+        pd.testing.assert_frame_equal(other.summary, fit.summary)
+    scores = k_fold_cross_validation(CoxPHFitter(), frame, "time", "event", k=3, seed=1)
+    expected = k_fold_cross_validation(lifelines.CoxPHFitter(), frame, "time", "event", k=3, seed=1)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+    numbered = frame.set_axis(range(5), axis=1)
+    np.testing.assert_array_equal(CoxPHFitter(ties="breslow").fit(numbered, 0, 1).params_, fit.params_)
+    with pytest.raises(NotEstimableError, match=r"constant\(2\)"):
+        numbered[2] = 1.0
+        CoxPHFitter().fit(numbered, 0, 1)
 
 
 def test_other_baselines_are_still_lifelines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -382,5 +402,6 @@ def test_robust_time_varying_errors_do_not_see_how_a_person_is_split() -> None:
 def test_overlapping_intervals_of_a_person_are_refused_by_count() -> None:
     frame = episodes().drop(columns=["site", "weight"])
     frame.loc[frame["person"] == frame["person"].iloc[-1], "start"] = 0.0
-    with pytest.raises(InputRefusedError, match="overlap for 1 persons"):
-        CoxTimeVaryingFitter().fit(frame, "event", id_col="person")
+    for rows in (frame, frame.sort_values(["person", "start"]), frame.assign(person=frame["person"].astype(str))):
+        with pytest.raises(InputRefusedError, match="overlap for 1 persons"):
+            CoxTimeVaryingFitter().fit(rows, "event", id_col="person")

@@ -103,20 +103,34 @@ def dispensing(codes: Any) -> Record:
     return Record.of(table="dispensing", codes=codes)
 
 
-def needed_codes(records: Iterable[Record]) -> dict[str, Codelist]:
-    """Return, for each coded table that some record reads, one list of all codes that can qualify."""
+def needed_codes(records: Iterable[Record], whole: Iterable[Coded] = ()) -> dict[str, Codelist | None]:
+    """Return, for each coded table that is read, one list of all codes that can qualify; none = every row does.
+
+    Parameters
+    ----------
+    whole
+        Tables of which some covariate reads every row, whatever its code.
+    """
     lists: dict[str, list[pl.DataFrame]] = {}
     for record in records:
         lists.setdefault(record.table, []).append(record.codes.codelist.rows.filter(pl.col("category") != EXCLUDED))
-    return {table: Codelist.from_rows("needed", pl.concat(rows)) for table, rows in lists.items()}
+    codes = {table: Codelist.from_rows("needed", pl.concat(rows)) for table, rows in lists.items()}
+    return codes | dict.fromkeys(whole, None)
 
 
-def needed_rows(tables: Tables, codes: Mapping[str, Codelist]) -> dict[str, pl.LazyFrame]:
+def needed_rows(tables: Tables, codes: Mapping[str, Codelist | None]) -> dict[str, pl.LazyFrame]:
     """Return one bucket's tables with only the rows that some record can qualify, so that each is read once."""
-    rows = [matches(tables[name], codes[name]) if name in codes else tables[name].clear() for name in get_args(Coded)]
+    rows = [_needed(tables[name], name, codes) for name in get_args(Coded)]
     return dict(tables) | {
         name: frame.lazy() for name, frame in zip(get_args(Coded), pl.collect_all(rows), strict=True)
     }
+
+
+def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
+    if name not in codes:
+        return table.clear()
+    codelist = codes[name]
+    return table if codelist is None else matches(table, codelist)
 
 
 def relative_days(days: pl.LazyFrame, entries: pl.LazyFrame) -> pl.LazyFrame:

@@ -80,7 +80,7 @@ def comorbidity(
         A coding system (``icd9cm``, ``icd10``, ``icd10cm``), or the column that names each row's system; rows of
         other systems count for nothing.
     index, version
-        ``charlson`` in version ``quan2005``; ``elixhauser`` in version ``quan2005`` or ``ahrq2025``.
+        ``charlson`` in version ``quan2005``; ``elixhauser`` in ``quan2005`` or ``ahrq2022`` … ``ahrq2025``.
     on_admission
         For AHRQ: Boolean column, true where the diagnosis was present on admission or is exempt from reporting; null
         counts as not present. Without it every row counts as present.
@@ -129,7 +129,7 @@ def flags(
     rows = diagnoses.drop_nulls(person)
     masks = _confirmed(rows, index, person, days_apart) if days_apart is not None else _any_code(rows, index, person)
     bits = _bits(index)
-    present = [((pl.col("mask") // bit) % 2 == 1).alias(name) for name, bit in bits.items()]
+    present = [((pl.col("mask") & bit) != 0).alias(name) for name, bit in bits.items()]
     flagged = _merge_stroke(masks.select(person, *present), index)
     severe = {mild: [one for one, other in index.drops if other == mild] for _, mild in index.drops}
     return flagged.select(
@@ -220,7 +220,10 @@ def _any_code(rows: pl.LazyFrame, index: Index, person: str) -> pl.LazyFrame:
     own = pl.col("bit")
     if index.on_admission and "present" in rows.collect_schema().names():
         own = pl.when("present").then("bit").otherwise("bit_absent")
-    return rows.join(masks, on=["system", "code"], how="left").group_by(person).agg(mask=own.fill_null(0).bitwise_or())
+    # one text to hash per row instead of two: hardly any code stands in two systems of one extract
+    coded = rows.join(masks, on="code", suffix="_map").filter(pl.col("system") == pl.col("system_map"))
+    found = coded.group_by(person).agg(mask=own.bitwise_or())
+    return _everybody(rows, found, person)
 
 
 def _confirmed(rows: pl.LazyFrame, index: Index, person: str, days_apart: int) -> pl.LazyFrame:
@@ -237,8 +240,13 @@ def _confirmed(rows: pl.LazyFrame, index: Index, person: str, days_apart: int) -
         .group_by(person)
         .agg(mask=pl.col("bit").bitwise_or())
     )
+    return _everybody(rows, confirmed, person)
+
+
+def _everybody(rows: pl.LazyFrame, found: pl.LazyFrame, person: str) -> pl.LazyFrame:
+    """Return a mask for every person of the rows, 0 for those without any category."""
     everybody = rows.select(person).unique()
-    return everybody.join(confirmed, on=person, how="left").with_columns(pl.col("mask").fill_null(0))
+    return everybody.join(found, on=person, how="left").with_columns(pl.col("mask").fill_null(0))
 
 
 def _merge_stroke(flagged: pl.LazyFrame, index: Index) -> pl.LazyFrame:

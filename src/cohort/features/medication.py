@@ -17,6 +17,8 @@ from cohort.time import days_between
 AGENT = ("person_id", "agent")
 """The key of an era: a person and what is taken."""
 
+_CHANGE = ("person_id", "kind", "from_agent", "to_agent", "date", "met_on")
+
 _ONE_DAY = pl.duration(days=1)
 
 
@@ -122,11 +124,19 @@ def concurrent_days(one: pl.LazyFrame, other: pl.LazyFrame, within: pl.LazyFrame
 def agent_changes(
     dispensings: pl.LazyFrame, *, gap_days: int = 60, within_days: int = 60, overlap_days: int = 30
 ) -> pl.LazyFrame:
-    """Return switches and add-ons between agents of one person.
+    """Return the `switches` and `add_ons` between agents of one person, sorted."""
+    changes = [
+        switches(dispensings, gap_days=gap_days, within_days=within_days),
+        add_ons(dispensings, gap_days=gap_days, overlap_days=overlap_days),
+    ]
+    return pl.concat(changes).sort(_CHANGE)
 
-    Switch: another agent's era starts after the last dispensing of the old one and at most ``within_days`` days after
-    its supply ends (and the old one is not refilled within ``gap_days``). Add-on: another agent's era starts during
-    the old one's, the old one is dispensed again, and both last ``overlap_days`` days together.
+
+def switches(dispensings: pl.LazyFrame, *, gap_days: int = 60, within_days: int = 60) -> pl.LazyFrame:
+    """Return the switches between agents of one person.
+
+    Another agent's era starts after the last dispensing of the old one and at most ``within_days`` days after its
+    supply ends, and the old one is not refilled within ``gap_days``.
 
     Parameters
     ----------
@@ -136,38 +146,51 @@ def agent_changes(
     Returns
     -------
     LazyFrame
-        ``person_id, kind`` (switch or add_on), ``from_agent, to_agent, date`` (the new agent's start) and ``met_on``,
-        the day on which the rule could first be seen to be met: an outcome is dated there. Sorted.
+        ``person_id, kind`` (switch), ``from_agent, to_agent, date`` (the new agent's start) and ``met_on``, the day on
+        which the rule could first be seen to be met: an outcome is dated there. Sorted.
     """
+    in_time = pl.col("date") <= pl.col("end_date") + pl.duration(days=within_days)
+    pairs = _pairs(dispensings, gap_days).filter((pl.col("date") > pl.col("last_date")) & in_time)
+    met = pl.max_horizontal("date", pl.col("end_date") + pl.duration(days=gap_days + 1))
+    return pairs.with_columns(kind=pl.lit("switch"), met_on=met).select(_CHANGE).sort(_CHANGE)
+
+
+def add_ons(dispensings: pl.LazyFrame, *, gap_days: int = 60, overlap_days: int = 30) -> pl.LazyFrame:
+    """Return the add-ons of one agent to another of one person.
+
+    Another agent's era starts during the old one's, the old one is dispensed again, and both last ``overlap_days`` days
+    together. An era goes on over short gaps, so that both last that long may be known only from a later refill.
+
+    Parameters
+    ----------
+    dispensings
+        ``person_id, agent, date, days_supply``.
+
+    Returns
+    -------
+    LazyFrame
+        As from `switches`, with kind add_on.
+    """
+    together = days_between(pl.col("date"), pl.min_horizontal("end_date", "_new_end")) + 1
+    pairs = _pairs(dispensings, gap_days).filter((pl.col("date") <= pl.col("last_date")) & (together >= overlap_days))
+    lasted = pl.col("date") + pl.duration(days=overlap_days - 1)
+    supplies = carry_over(dispensings, by=AGENT).select("person_id", "agent", _filled="date", _until="end_date")
+    reaches = pl.col("_filled").filter(pl.col("_until") >= lasted).min()
+    key = ["person_id", "from_agent", "start_date", "to_agent", "date"]
+    known = {
+        "from_agent": [reaches.alias("_old"), pl.col("_filled").filter(pl.col("_filled") >= pl.col("date")).min()],
+        "to_agent": [reaches.alias("_new")],
+    }
+    for agent, days in known.items():
+        joined = pairs.select(key).join(supplies, left_on=["person_id", agent], right_on=["person_id", "agent"])
+        pairs = pairs.join(joined.group_by(key).agg(days), on=key)
+    met = pl.max_horizontal(lasted, "_old", "_new", "_filled")
+    return pairs.with_columns(kind=pl.lit("add_on"), met_on=met).select(_CHANGE).sort(_CHANGE)
+
+
+def _pairs(dispensings: pl.LazyFrame, gap_days: int) -> pl.LazyFrame:
+    """Return each agent's eras with those of other agents that start later, at ``date``."""
     old = treatment_eras(dispensings, gap_days=gap_days).rename({"agent": "from_agent"})
     new = old.select("person_id", to_agent="from_agent", date="start_date", _new_end="end_date")
-    pairs = old.join(new, on="person_id").filter(
-        (pl.col("from_agent") != pl.col("to_agent")) & (pl.col("date") > pl.col("start_date"))
-    )
-    switched = (pl.col("date") > pl.col("last_date")) & (
-        pl.col("date") <= pl.col("end_date") + pl.duration(days=within_days)
-    )
-    together = days_between(pl.col("date"), pl.min_horizontal("end_date", "_new_end")) + 1
-    added = (pl.col("date") <= pl.col("last_date")) & (together >= overlap_days)
-    columns = ["person_id", "kind", "from_agent", "to_agent", "date", "met_on"]
-    switches = pairs.filter(switched).with_columns(
-        kind=pl.lit("switch"), met_on=pl.col("end_date") + pl.duration(days=gap_days + 1)
-    )
-    add_ons = _refilled(pairs.filter(added), dispensings).with_columns(
-        kind=pl.lit("add_on"),
-        met_on=pl.max_horizontal("_refill", pl.col("date") + pl.duration(days=overlap_days - 1)),
-    )
-    return pl.concat([switches.select(columns), add_ons.select(columns)]).sort(columns)
-
-
-def _refilled(pairs: pl.LazyFrame, dispensings: pl.LazyFrame) -> pl.LazyFrame:
-    """Add the first dispensing of the old agent on or after the new agent's start."""
-    refills = dispensings.filter(pl.col("days_supply") > 0).select("person_id", from_agent="agent", _refill="date")
-    key = ["person_id", "from_agent", "start_date", "to_agent", "date"]
-    first = (
-        pairs.join(refills, on=["person_id", "from_agent"])
-        .filter(pl.col("_refill") >= pl.col("date"))
-        .group_by(key)
-        .agg(pl.col("_refill").min())
-    )
-    return pairs.join(first, on=key)
+    another = (pl.col("from_agent") != pl.col("to_agent")) & (pl.col("date") > pl.col("start_date"))
+    return old.join(new, on="person_id").filter(another)

@@ -248,6 +248,63 @@ def taper(
     )
 
 
+def rapid_taper(
+    daily: pl.LazyFrame,
+    index: pl.LazyFrame,
+    *,
+    window_days: int = 30,
+    fall_percent: int = 30,
+    minimum: float = 50.0,
+) -> pl.LazyFrame:
+    """Return whether the mean daily MME falls by more than ``fall_percent`` in a month: a sign of harm.
+
+    The ``window_days`` days before the index date are compared with those from it, once: a rule "any month of many"
+    fires on noise alone. For a course over months give one index row per month.
+
+    Parameters
+    ----------
+    daily
+        As from `daily_mme`, with ``person_id`` for ``person``. Days without supply count as 0.
+    index
+        ``person_id, index_date``: one row per person.
+
+    Returns
+    -------
+    LazyFrame
+        ``person_id``, ``baseline`` (mean daily MME), ``fall`` (percent of it, negative for a rise; null without a
+        baseline) and ``rapid_taper`` (Boolean; null where the baseline is below ``minimum``); sorted. Known on the last
+        day of the second window, ``window_days`` - 1 days after index.
+
+    References
+    ----------
+    Fenton JJ, et al. (2019). Trends and rapidity of dose tapering among patients prescribed long-term opioid therapy,
+    2008-2017. JAMA Netw Open 2(11):e1916271. doi:10.1001/jamanetworkopen.2019.16271.
+    """
+    offset = days_between(pl.col("index_date"), pl.col("date"))
+    before, after = pl.col("before"), pl.col("after")
+    totals = (
+        daily.join(index, on="person_id")
+        .group_by("person_id")
+        .agg(
+            before=_units("mme").filter(offset.is_between(-window_days, -1)).sum(),
+            after=_units("mme").filter(offset.is_between(0, window_days - 1)).sum(),
+        )
+    )
+    high = before >= minimum * window_days * _UNITS
+    return (
+        index.select("person_id")
+        .join(totals, on="person_id", how="left")
+        .with_columns(pl.col("before", "after").fill_null(0))
+        .select(
+            "person_id",
+            baseline=before / (_UNITS * window_days),
+            fall=pl.when(before > 0).then((before - after) * 100 / before),
+            rapid_taper=pl.when(high).then(after * 100 < before * (100 - fall_percent)),
+        )
+        .sort("person_id")
+    )
+
+
 def _units(column: str) -> pl.Expr:
     """Return a dose in whole units, so that sums are exact in any order."""
     return (pl.col(column) * _UNITS).round().cast(pl.Int64)

@@ -134,7 +134,7 @@ def check_casts(connection: Connection, work: Path) -> None:
         )
 
 
-def read_csv(path: Path, columns: int, delimiter: str, encoding: str, parallel: bool) -> str:
+def read_csv(path: Path, columns: int, delimiter: str, encoding: str, parallel: bool, compression: str = "none") -> str:
     """Return the query that reads every cell as text: columns ``c0 … cN-1`` and the sentinels ``beyond0 …``.
 
     A short row leaves the last declared column null, a long row fills the first sentinel, and an empty cell is an
@@ -146,7 +146,7 @@ def read_csv(path: Path, columns: int, delimiter: str, encoding: str, parallel: 
         f"select * from read_csv({literal(path)}, auto_detect = false, header = false, skip = 1, "
         f"delim = {literal(delimiter)}, quote = '\"', escape = '\"', encoding = {literal(encoding)}, "
         f"null_padding = true, strict_mode = true, parallel = {str(parallel).lower()}, "
-        f"nullstr = '\x01never', columns = {{{types}}})"
+        f"compression = {literal(compression)}, nullstr = '\x01never', columns = {{{types}}})"
     )
 
 

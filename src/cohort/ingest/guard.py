@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from cohort.errors import InputRefusedError
 
@@ -190,7 +191,7 @@ def inspect(path: Path, dialect: Dialect, progress: Callable[[int], None] | None
     Parameters
     ----------
     path
-        A regular file, plain or gzip (by its first two bytes).
+        A regular file, plain, gzip or zstd (by its first bytes).
     dialect
         Delimiter and encoding that the layout declares.
     progress
@@ -248,10 +249,13 @@ def file_state(path: Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def is_gzip(path: Path) -> bool:
-    """Return whether a file starts as gzip does, whatever its name says."""
+def packed_as(path: Path) -> Literal["none", "gzip", "zstd"]:
+    """Return how a file is packed, by its first bytes, whatever its name says."""
     with path.open("rb") as handle:
-        return handle.read(2) == b"\x1f\x8b"
+        start = handle.read(4)
+    if start.startswith(b"\x1f\x8b"):
+        return "gzip"
+    return "zstd" if start == b"\x28\xb5\x2f\xfd" else "none"
 
 
 def _blocks(path: Path, progress: Callable[[int], None] | None) -> Iterator[bytes]:
@@ -259,9 +263,12 @@ def _blocks(path: Path, progress: Callable[[int], None] | None) -> Iterator[byte
     rest = b""
     with ExitStack() as stack:
         raw = stack.enter_context(path.open("rb"))
-        stream: IO[bytes] | gzip.GzipFile = raw
-        if is_gzip(path):
+        stream: IO[bytes] | gzip.GzipFile | pa.CompressedInputStream = raw
+        packed = packed_as(path)
+        if packed == "gzip":
             stream = stack.enter_context(gzip.GzipFile(fileobj=raw))
+        elif packed == "zstd":
+            stream = stack.enter_context(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"))
         try:
             while chunk := stream.read(BLOCK):
                 rest += chunk
@@ -273,8 +280,10 @@ def _blocks(path: Path, progress: Callable[[int], None] | None) -> Iterator[byte
                 rest = rest[cut:]
                 if progress:
                     progress(raw.tell())
-        except (EOFError, gzip.BadGzipFile, zlib.error):
-            raise InputRefusedError(f"{path.name} is a damaged or truncated gzip file; fetch it again") from None
+        except (EOFError, gzip.BadGzipFile, zlib.error, OSError):
+            if packed == "none":
+                raise
+            raise InputRefusedError(f"{path.name} is a damaged or truncated {packed} file; fetch it again") from None
     if rest:
         yield rest
 

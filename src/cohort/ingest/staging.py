@@ -18,7 +18,7 @@ import polars as pl
 from cohort.errors import InputRefusedError
 from cohort.ingest import claims
 from cohort.ingest.engine import Connection, literal, quoted, read_csv, translated
-from cohort.ingest.guard import Inspection, file_state, record_lines
+from cohort.ingest.guard import Inspection, file_state, packed_as, record_lines
 from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import read_parquet
 from cohort.ingest.sources import Source, SourceColumn
@@ -95,6 +95,7 @@ class Delivery:
             layout.dialect.delimiter,
             layout.dialect.encoding,
             parallel=self.inspection.continuation == 0,
+            compression=packed_as(self.inspection.path),
         )
         chosen += [f"c{width - 1} is null as short_row", "beyond0 is not null as long_row"]
         return f"select {', '.join(chosen)} from ({reader})"

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import polars as pl
 
 from cohort.codes.records import KEY
-from cohort.features.covariates import VariableType
+from cohort.features.covariate import KNOWN, MISSING, VariableType
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisTable:
     """Rows of every bucket: person_id, index_date, entry, time, cause, exit_reason and the covariates.
+
+    Beside a covariate that may be missing, ``<name>_missing`` says why it is null.
 
     Risk sets are ``(entry, time]`` in days after index. ``cause`` is 0 for censored, else the position in ``causes``,
     counted from 1: the outcome, then what competes with it. Rows are persons: for the data holder only, never part of
@@ -28,6 +30,21 @@ class AnalysisTable:
     def lazy(self) -> pl.LazyFrame:
         """Return all rows in person order."""
         return pl.concat(self.parts, how="vertical").lazy().sort(KEY)
+
+    def described(self, grouping: str | None) -> dict[str, VariableType]:
+        """Return the variables of Table 1: each covariate and, where some value is missing, the reason beside it."""
+        described: dict[str, VariableType] = {}
+        for name, kind in self.variables.items():
+            if name != grouping:
+                described[name] = kind
+                if any(part[f"{name}{MISSING}"].count() for part in self.parts if f"{name}{MISSING}" in part.columns):
+                    described[f"{name}{MISSING}"] = "categorical"
+        return described
+
+    def with_reasons(self, part: pl.DataFrame) -> pl.LazyFrame:
+        """Return rows in which a value that is not missing gives ``known`` as its reason: a level like the others."""
+        reasons = [f"{name}{MISSING}" for name in self.variables if f"{name}{MISSING}" in part.columns]
+        return part.lazy().with_columns(pl.col(reasons).fill_null(KNOWN))
 
     @property
     def outcome(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from cohort.features.covariate import KNOWN, MISSING
 from cohort.results.cells import Ledger
 from cohort.results.coarsen import CURVES
 from cohort.results.estimates import ALL, RATIOS
@@ -50,29 +51,44 @@ def _enter_table_one(ledger: Ledger, table: pl.DataFrame) -> None:
     for group, part in _by(columns, "group").items():
         if group in keys:  # no row of a column stands when its size is withheld
             ledger.cell(keys[group], sizes[group], shown=part[ROW])
-    for term, part in _by(table.filter(pl.col("term").is_not_null()), "term").items():
-        _enter_variable(ledger, term, part, sizes, keys)
+    variables = _by(table.filter(pl.col("term").is_not_null()), "term").items()
+    cells = {term: _enter_variable(ledger, term, part, sizes, keys) for term, part in variables}
+    for term, columns_of_term in cells.items():
+        _enter_reasons(ledger, columns_of_term, cells.get(f"{term}{MISSING}", {}))
 
 
 def _enter_variable(
     ledger: Ledger, term: str, part: pl.DataFrame, sizes: Mapping[str, int], keys: Mapping[str, str]
-) -> None:
-    """Enter one variable of Table 1: its levels, or known values of a number, and its missing values, by group."""
+) -> dict[str, dict[str, str]]:
+    """Enter one variable of Table 1: its levels, or known values of a number, and its missing values, by group.
+
+    Returns the keys of its cells by group and level.
+    """
     counts = {group: _level_counts(rows, sizes[group]) for group, rows in _by(part, "group").items() if group in sizes}
     overall = counts.get(ALL, {})
     whole = ledger.partition("persons", {name: n for name, (n, _, _) in overall.items()}) if overall else {}
     cells: dict[str, list[str]] = {}
+    keys_of_group: dict[str, dict[str, str]] = {group: {} for group in counts}
     for group, levels in sorted(counts.items(), key=lambda item: item[0] != ALL):  # all persons first: the total
         for name, (n, shown, needed) in levels.items():
             key = whole.get(name) if group == ALL else None
-            cells.setdefault(name, []).append(
-                ledger.cell(key or f"{term}|{name}|{group}", n, shown, [*needed, *_contrasts(part, group, sizes)])
-            )
+            cell = ledger.cell(key or f"{term}|{name}|{group}", n, shown, [*needed, *_contrasts(part, group, sizes)])
+            cells.setdefault(name, []).append(cell)
+            keys_of_group[group][name] = cell
         if group != ALL:
             ledger.add_up(keys[group], [keys_of[-1] for keys_of in cells.values()])
     for name in overall:  # without a column of all persons there is nothing to add up to
         if len(cells[name]) > 1:
             ledger.add_up(cells[name][0], cells[name][1:])
+    return keys_of_group
+
+
+def _enter_reasons(ledger: Ledger, cells: dict[str, dict[str, str]], reasons: dict[str, dict[str, str]]) -> None:
+    """Enter that a variable's missing values are those of the reasons shown beside it, group by group."""
+    for group, of_reason in reasons.items():
+        if group in cells:
+            why = [key for name, key in of_reason.items() if name not in {KNOWN, _MISSING}]
+            ledger.add_up(cells[group][_MISSING], why)
 
 
 def _level_counts(rows: pl.DataFrame, size: int) -> dict[str, tuple[int, list[int], list[int]]]:

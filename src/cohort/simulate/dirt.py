@@ -6,14 +6,13 @@ superseded, rejected, or loaded although it is wrong. The rates are free choices
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-
-from cohort.simulate.streams import Block
 
 LEDGER = {
     "file": pl.String,
@@ -29,19 +28,22 @@ that it copies or reverses, and what a loader owes it: duplicate, superseded, re
 Ints = npt.NDArray[np.int64]
 Fields = list[str]
 Edit = Callable[[Fields, int, int], Fields]
+Role = Literal["line", "date", "person", "amount", "quantity"]
+Roles = Mapping[Role, str]
+"""Which column of a file carries which kind of defect; the roles that a file lacks are not soiled in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Defect:
     """One kind of defect.
 
-    ``columns`` maps each file to the column that carries the defect (None = the line as a whole), ``rate`` is the share
-    of lines at dirt 1, ``edit`` takes the fields, the place of the column and a random number; ``copies`` adds a line
-    behind the original and ``moves`` sends the line behind all others of its block.
+    ``role`` says which column of a file carries it (``line`` = the line as a whole, in every file), ``rate`` is the
+    share of lines at dirt 1, ``edit`` takes the fields, the place of the column and a random number; ``copies`` adds
+    a line behind the original and ``moves`` sends the line behind all others of its block.
     """
 
     name: str
-    columns: dict[str, str | None]
+    role: Role
     rate: float
     expected: str
     edit: Edit
@@ -89,97 +91,100 @@ def _reverse(fields: Fields, place: int, _pick: int) -> Fields:
     return fields
 
 
-_LINE: dict[str, str | None] = {"eligibility.csv": None, "medical_claim.csv": None, "pharmacy_claim.csv": None}
-_DATE: dict[str, str | None] = {
-    "eligibility.csv": "enrollment_start_date",
-    "medical_claim.csv": "claim_start_date",
-    "pharmacy_claim.csv": "dispensing_date",
-}
-_PERSON: dict[str, str | None] = {"medical_claim.csv": "person_id", "pharmacy_claim.csv": "person_id"}
-_AMOUNT: dict[str, str | None] = {"medical_claim.csv": "paid_amount", "pharmacy_claim.csv": "paid_amount"}
-_QUANTITY: dict[str, str | None] = {"pharmacy_claim.csv": "quantity"}
-
 DEFECTS = (
-    Defect("duplicate", _LINE, 0.02, "duplicate", _same, copies=True),
-    Defect("reversal", _AMOUNT, 0.01, "superseded", _reverse, copies=True),
-    Defect("late_line", _LINE, 0.02, "loaded", _same, moves=True),
-    Defect("mistyped_date", _DATE, 0.002, "rejected", _mistype),
-    Defect("missing_separator", _DATE, 0.001, "rejected", _drop_separator),
-    Defect("extra_separator", _DATE, 0.001, "rejected", _add_separator),
-    Defect("orphan_claim", _PERSON, 0.002, "orphan", _orphan),
-    Defect("impossible_date", _DATE, 0.002, "suspect", _impossible),
-    Defect("unit_change", _QUANTITY, 0.01, "suspect", _thousandfold),
+    Defect("duplicate", "line", 0.02, "duplicate", _same, copies=True),
+    Defect("reversal", "amount", 0.01, "superseded", _reverse, copies=True),
+    Defect("late_line", "line", 0.02, "loaded", _same, moves=True),
+    Defect("mistyped_date", "date", 0.002, "rejected", _mistype),
+    Defect("missing_separator", "date", 0.001, "rejected", _drop_separator),
+    Defect("extra_separator", "date", 0.001, "rejected", _add_separator),
+    Defect("orphan_claim", "person", 0.002, "orphan", _orphan),
+    Defect("impossible_date", "date", 0.002, "suspect", _impossible),
+    Defect("unit_change", "quantity", 0.01, "suspect", _thousandfold),
 )
 
 
-def soil(file: str, frame: pl.DataFrame, lines_before: int, block: Block, dirt: float) -> tuple[bytes, pl.DataFrame]:
-    """Return the lines of one block of one file with defects planted, and their ledger.
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The lines that get a defect: rows (ascending), places of their defects in ``kinds``, random numbers; Int64."""
+
+    kinds: tuple[Defect, ...]
+    rows: Ints
+    kind: Ints
+    picks: Ints
+
+    def has(self, name: str) -> Ints:
+        """Return 1 where the defect copies or moves its line."""
+        return np.array([getattr(defect, name) for defect in self.kinds], dtype=np.int64)[self.kind]
+
+    def texts(self, values: Sequence[str | None]) -> pl.Series:
+        """Return the value of each line's kind."""
+        return pl.Series(values, dtype=pl.String).gather(pl.Series(self.kind))
+
+
+def soil(
+    content: bytes, columns: Sequence[str], roles: Roles, dirt: float, random: np.random.Generator
+) -> tuple[bytes, pl.DataFrame]:
+    """Return the lines of one block of one file with defects planted, and their ledger without the file's name.
 
     Parameters
     ----------
-    file, frame
-        File name, and its rows without defects.
-    lines_before
-        Physical lines of the file before these, the header included.
-    block, dirt
-        Where the random numbers come from, and 0 (nothing) to 1 (the rates of ``DEFECTS``).
+    content
+        Lines without header, fields without quotes.
+    columns, roles
+        Names of the columns, and those that carry defects.
+    dirt
+        0 (nothing) to 1 (the rates of ``DEFECTS``).
     """
-    lines = frame.write_csv(include_header=False).splitlines()
-    random = block.stream(f"dirt_{file.removesuffix('.csv')}")
-    kinds = [defect for defect in DEFECTS if file in defect.columns]
-    chosen = _choose(kinds, len(lines), dirt, random)
-    picks = random.integers(0, 6, len(lines))
-    keys, planted = [float(row) for row in range(len(lines))], []
-    for row in np.flatnonzero(chosen >= 0).tolist():
-        defect = kinds[chosen[row]]
-        changed = _edited(defect, lines[row], frame.columns, file, int(picks[row]))
-        if defect.copies:
-            planted.append(_Planted(defect, len(lines), row))
-            lines.append(changed)
-            keys.append(row + 0.5)  # right behind its original
-        else:
-            planted.append(_Planted(defect, row, None))
-            lines[row] = changed
-            keys[row] += frame.height if defect.moves else 0  # behind all others of the block
-    order = np.argsort(np.array(keys), kind="stable")
-    number = np.empty(len(order), dtype=np.int64)
-    number[order] = lines_before + 1 + np.arange(len(order))
-    content = "".join(f"{lines[row]}\n" for row in order.tolist()).encode()
-    return content, _ledger(file, planted, number)
+    ends = np.flatnonzero(np.frombuffer(content, dtype=np.uint8) == ord("\n")) + 1
+    chosen = _choose(roles, len(ends), dirt, random)
+    starts = np.r_[0, ends[:-1]][: len(ends)]
+    soiled = _spliced(content, chosen, starts[chosen.rows].tolist(), ends[chosen.rows].tolist(), (columns, roles))
+    return soiled, _ledger(chosen, roles, len(ends))
 
 
-@dataclass(frozen=True, slots=True)
-class _Planted:
-    """A defect, the place of its line among the block's lines, and of the line that it copies."""
-
-    defect: Defect
-    row: int
-    original: int | None
-
-
-def _edited(defect: Defect, line: str, columns: Sequence[str], file: str, pick: int) -> str:
-    column = defect.columns[file]
-    place = columns.index(column) if column else 0
-    return ",".join(defect.edit(line.split(","), place, pick))
-
-
-def _choose(kinds: Sequence[Defect], rows: int, dirt: float, random: np.random.Generator) -> Ints:
-    """Return the kind of defect of each row, −1 for none."""
+def _choose(roles: Roles, rows: int, dirt: float, random: np.random.Generator) -> _Chosen:
+    kinds = tuple(defect for defect in DEFECTS if defect.role in roles or defect.role == "line")
     bounds = np.cumsum([defect.rate * dirt for defect in kinds])
     place = np.searchsorted(bounds, random.random(rows), side="right")
-    return np.where(place < len(kinds), place, -1)
+    picks = random.integers(0, 6, rows)
+    chosen = np.flatnonzero(place < len(kinds))
+    return _Chosen(kinds, chosen, place[chosen], picks[chosen])
 
 
-def _ledger(file: str, planted: Sequence[_Planted], number: Ints) -> pl.DataFrame:
-    rows = [
-        (
-            file,
-            int(number[entry.row]),
-            entry.defect.name,
-            entry.defect.columns[file],
-            None if entry.original is None else int(number[entry.original]),
-            entry.defect.expected,
-        )
-        for entry in planted
-    ]
-    return pl.DataFrame(rows, schema=LEDGER, orient="row").sort("line")
+def _spliced(
+    content: bytes, chosen: _Chosen, starts: list[int], ends: list[int], where: tuple[Sequence[str], Roles]
+) -> bytes:
+    """Return the content with the chosen lines edited: only they are looked at one by one."""
+    columns, roles = where
+    places = {role: list(columns).index(column) for role, column in roles.items()} | {"line": 0}
+    view, done = memoryview(content), 0
+    pieces: list[bytes | memoryview] = []
+    tail: list[bytes] = []
+    edits = [(defect, places[defect.role]) for defect in chosen.kinds]
+    for kind, pick, start, end in zip(chosen.kind.tolist(), chosen.picks.tolist(), starts, ends, strict=True):
+        defect, place = edits[kind]
+        fields = str(view[start : end - 1], "utf-8").split(",")
+        line = (",".join(defect.edit(fields, place, pick)) + "\n").encode()
+        pieces.append(view[done : end if defect.copies else start])  # a copy stands right behind its original
+        (tail if defect.moves else pieces).append(line)
+        done = end
+    return b"".join([*pieces, view[done:], *tail])
+
+
+def _ledger(chosen: _Chosen, roles: Roles, rows: int) -> pl.DataFrame:
+    """Return the ledger of the chosen lines; line 1 is the first of the block."""
+    copies, moves = chosen.has("copies"), chosen.has("moves")
+    earlier_copies, earlier_moves = np.cumsum(copies) - copies, np.cumsum(moves) - moves
+    stays = chosen.rows + 1 + earlier_copies - earlier_moves
+    line = np.where(moves == 1, rows + copies.sum() - moves.sum() + 1 + earlier_moves, stays + copies)
+    return pl.DataFrame(
+        {
+            "line": line,
+            "defect": chosen.texts([defect.name for defect in chosen.kinds]),
+            "column": chosen.texts([roles.get(defect.role) for defect in chosen.kinds]),
+            "original_line": pl.Series(stays).set(pl.Series(copies == 0), None),
+            "expected": chosen.texts([defect.expected for defect in chosen.kinds]),
+        },
+        schema={name: dtype for name, dtype in LEDGER.items() if name != "file"},
+    ).sort("line")

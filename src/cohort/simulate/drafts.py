@@ -21,7 +21,6 @@ class Drafts:
         self._folder = folder
         self._bytes: dict[str, BinaryIO] = {}
         self._parquet: dict[str, pq.ParquetWriter] = {}
-        self._lines: dict[str, int] = {}
 
     def __enter__(self) -> Drafts:
         """Return itself."""
@@ -39,22 +38,9 @@ class Drafts:
             else:
                 self._draft(name).unlink(missing_ok=True)
 
-    @property
-    def lines(self) -> dict[str, int]:
-        """Return the physical lines written so far to each CSV file, the header included."""
-        return dict(self._lines)
-
     def append_bytes(self, name: str, content: bytes) -> None:
-        """Append bytes to a file; to a CSV file, whole lines."""
+        """Append bytes to a file."""
         self._open(name).write(content)
-        if name in self._lines:
-            self._lines[name] += content.count(b"\n")
-
-    def append_csv(self, name: str, frame: pl.DataFrame) -> None:
-        """Append rows to a CSV file; the first call writes the header too."""
-        begun = name in self._lines
-        frame.write_csv(self._open(name), include_header=not begun)
-        self._lines[name] = self._lines.get(name, 1) + frame.height
 
     def append_parquet(self, name: str, frame: pl.DataFrame) -> None:
         """Append rows to a Parquet file, as one row group."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from cohort.simulate.care import CHRONIC, Visits
 from cohort.simulate.hazards import Floats, expit, logit
@@ -34,7 +35,7 @@ class Encounters:
     person, day, last_day, setting
         Int64: row of the person, first and last epoch day, place in ``SETTINGS``.
     diagnoses
-        Int64, shape (rows, DIAGNOSES): concept numbers, −1 = none, no gaps.
+        Int16, shape (rows, DIAGNOSES): concept numbers, −1 = none, no gaps.
     procedure
         Int64: concept number of a procedure beside the visit itself, −1 = none.
     """
@@ -43,7 +44,7 @@ class Encounters:
     day: Ints
     last_day: Ints
     setting: Ints
-    diagnoses: Ints
+    diagnoses: npt.NDArray[np.int16]
     procedure: Ints
 
 
@@ -57,15 +58,15 @@ class Dispensings:
     supply: Ints
 
 
-def draw_encounters(world: World) -> Encounters:
-    """Return the encounters of one block that a supplier sees, sorted by person and day."""
+def draw_encounters(world: World, inside: Bools) -> Encounters:
+    """Return the encounters of the persons ``inside`` that a supplier sees, sorted by person and day."""
     parts = [_pain_encounters(world), *_background(world.scenario, world.persons, world.block.stream("background"))]
-    parts = [take(part, world.enrolment.observes(part.person, part.day)) for part in parts]
     whole = Encounters(*(np.concatenate([getattr(part, field) for part in parts]) for field in Encounters.__slots__))
+    seen = np.flatnonzero(world.enrolment.observes(whole.person, whole.day) & inside[whole.person])
     # one integer key sorts faster than three: the days of 30 years fit into 14 bits, settings into 2
-    day = whole.day - epoch_day(world.scenario.calendar.first_day)
-    key = (whole.person << 16) | (day << 2) | whole.setting
-    return take(whole, np.argsort(key, kind="stable"))
+    day = whole.day[seen] - epoch_day(world.scenario.calendar.first_day)
+    key = (whole.person[seen] << 16) | (day << 2) | whole.setting[seen]
+    return take(whole, seen[np.argsort(key, kind="stable")])
 
 
 def take(encounters: Encounters, rows: Ints | Bools) -> Encounters:
@@ -150,7 +151,7 @@ def _pain_encounters(world: World) -> Encounters:
         setting=setting,
         diagnoses=_close_up(
             np.column_stack([names[written], np.where(visits.explicit, chronic, -1), symptom, regions])
-        ),
+        ).astype(np.int16),
         procedure=_procedures(scenario, visits, random),
     )
 
@@ -198,7 +199,7 @@ def _procedures(scenario: Scenario, visits: Visits, random: np.random.Generator)
 def _close_up(columns: Ints, width: int = DIAGNOSES) -> Ints:
     """Return the columns with −1 moved to the end, cut or filled to ``width``."""
     order = np.argsort(columns < 0, axis=1, kind="stable")
-    closed = np.take_along_axis(columns, order, axis=1)[:, :width]
+    closed = np.take_along_axis(columns, order[:, :width], axis=1)
     return np.pad(closed, ((0, 0), (0, max(width - closed.shape[1], 0))), constant_values=-1)
 
 
@@ -225,12 +226,12 @@ def _visits_since(
     """
     begin = np.clip(start, calendar[0], calendar[1] + 1)
     count = random.poisson((calendar[1] + 1 - begin) * per_year / DAYS_PER_YEAR)
-    person, column = (np.repeat(axis, count.ravel()) for axis in (index.ravel() for index in np.indices(count.shape)))
-    draw = random.random(len(person))
-    day = np.floor(begin[person, column] + draw * (calendar[1] + 1 - begin[person, column])).astype(np.int64)
-    draw = random.random(len(person))
-    setting = np.select([draw < 0.02, draw < 0.06, draw < 0.16], [3, 2, 1], 0).astype(np.int64)
+    person = np.repeat(np.arange(len(count)), count.sum(axis=1))
+    column = np.repeat(np.tile(np.arange(count.shape[1]), len(count)), count.ravel())
+    since = np.repeat(begin.ravel(), count.ravel())
+    day = np.floor(since + random.random(len(person)) * (calendar[1] + 1 - since)).astype(np.int64)
+    setting = np.array([3, 2, 1, 0])[np.searchsorted([0.02, 0.06, 0.16], random.random(len(person)), side="right")]
     stay = np.where(setting == 3, random.integers(1, 6, len(person)), 0)
-    diagnoses = np.full((len(person), DIAGNOSES), -1)
+    diagnoses = np.full((len(person), DIAGNOSES), -1, dtype=np.int16)
     diagnoses[:, 0] = vocabulary().numbers(concepts)[column]
     return Encounters(person, day, day + stay, setting, diagnoses, np.full(len(person), -1))

@@ -35,23 +35,27 @@ class Enrolment:
 
     def observes(self, person: Ints, day: Ints) -> Bools:
         """Return whether a person is enrolled and alive on a day (the day of death included)."""
-        month = np.searchsorted(self.bounds, day, side="right") - 1
-        inside = (month >= 0) & (month < self.enrolled.shape[1]) & (day <= self.death[person])
-        return np.asarray(inside & self.enrolled[person, np.clip(month, 0, self.enrolled.shape[1] - 1)])
+        inside = (day >= self.bounds[0]) & (day < self.bounds[-1]) & (day <= self.death[person])
+        return np.asarray(inside & self.enrolled[person, self._month(day)])
+
+    def _month(self, day: Ints) -> Ints:
+        """Return the number of the month of each day; days outside the calendar count to its first or last month."""
+        # a table of all days is faster than a search per day
+        month_of = np.repeat(np.arange(len(self.bounds) - 1), np.diff(self.bounds))
+        return np.asarray(month_of[np.clip(day - self.bounds[0], 0, len(month_of) - 1)])
 
     def days_enrolled(self, person: Ints, day: Ints) -> Ints:
         """Return the days from the start of the present spell to a day on which the person is observed."""
         starts = self.enrolled & ~np.pad(self.enrolled, ((0, 0), (1, 0)))[:, :-1]
         since = np.maximum.accumulate(np.where(starts, self.bounds[:-1], -1), axis=1)
-        month = np.clip(np.searchsorted(self.bounds, day, side="right") - 1, 0, self.enrolled.shape[1] - 1)
-        return day - since[person, month]
+        return day - since[person, self._month(day)]
 
     def last_day(self, person: Ints, day: Ints) -> Ints:
         """Return the last day of the present spell, for observed days; death is not looked at."""
         stops = self.enrolled & ~np.pad(self.enrolled, ((0, 0), (0, 1)))[:, 1:]
         ends = np.where(stops, self.bounds[1:] - 1, self.bounds[-1])
         until = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
-        return until[person, np.searchsorted(self.bounds, day, side="right") - 1]
+        return until[person, self._month(day)]
 
     def spells(self) -> tuple[Ints, Ints, Ints]:
         """Return person, first and last day of each spell, both included, cut at death."""

@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from cohort.simulate.encounters import (
@@ -28,11 +31,11 @@ from cohort.simulate.encounters import (
 )
 from cohort.simulate.hazards import Floats
 from cohort.simulate.population import Bools, Ints
+from cohort.simulate.streams import BLOCK
 from cohort.simulate.vocabulary import vocabulary
 from cohort.simulate.world import World
 from cohort.time import epoch_day
 
-LAYOUTS = ("tuva",)
 ICD10_FROM = epoch_day(dt.date(2015, 10, 1))
 """Day on which US claims changed from ICD-9-CM to ICD-10-CM."""
 
@@ -60,18 +63,15 @@ def tuva(world: World, persons: int) -> dict[str, pl.DataFrame]:
 def _eligibility(world: World, inside: Bools) -> pl.DataFrame:
     person, first, last = world.enrolment.spells()
     person, first, last = (column[inside[person]] for column in (person, first, last))
-    death = world.enrolment.death
-    known = death < epoch_day(world.scenario.calendar.last_day) + 1
-    day = np.where(known, death, 0).astype(np.int64)
-    known &= world.enrolment.observes(np.arange(len(death)), day)
+    death = known_deaths(world)
     regions = world.scenario.persons.regions
     return pl.DataFrame(
         {
             "person_id": person_ids(world, person),
             "gender": texts(("male", "female"), world.persons.female[person].astype(np.int64)),
             "birth_date": dates(world.persons.birth[person]),
-            "death_date": dates(np.where(known, day, -1)[person], missing=-1),
-            "death_flag": known[person].astype(np.int64),
+            "death_date": dates(death[person], missing=-1),
+            "death_flag": (death >= 0)[person].astype(np.int64),
             "enrollment_start_date": dates(first),
             "enrollment_end_date": dates(last),
             "payer": pl.repeat("simulated", len(person), eager=True),
@@ -82,9 +82,16 @@ def _eligibility(world: World, inside: Bools) -> pl.DataFrame:
     )
 
 
+def known_deaths(world: World) -> Ints:
+    """Return the epoch day of each death, −1 where none is seen: a supplier learns of those of the enrolled."""
+    death = world.enrolment.death
+    within = death < epoch_day(world.scenario.calendar.last_day) + 1
+    day = np.where(within, death, -1).astype(np.int64)
+    return np.where(within & world.enrolment.observes(np.arange(len(death)), day), day, -1)
+
+
 def _medical_claim(world: World, inside: Bools) -> pl.DataFrame:
-    encounters = draw_encounters(world)
-    encounters = take(encounters, inside[encounters.person])
+    encounters = draw_encounters(world, inside)
     has_second = (encounters.procedure >= 0).astype(np.int64)
     row = np.repeat(np.arange(len(encounters.person)), 1 + has_second)
     line = np.arange(len(row)) - np.repeat(np.cumsum(1 + has_second) - (1 + has_second), 1 + has_second)
@@ -117,7 +124,7 @@ def _medical_claim(world: World, inside: Bools) -> pl.DataFrame:
 
 def _diagnoses(encounters: Encounters) -> dict[str, pl.Series]:
     return {
-        f"diagnosis_code_{place + 1}": _codes(encounters.diagnoses[:, place], encounters.day, encounters.person)
+        f"diagnosis_code_{place + 1}": code_texts(encounters.diagnoses[:, place], encounters.day, encounters.person)
         for place in range(DIAGNOSES)
     }
 
@@ -125,11 +132,11 @@ def _diagnoses(encounters: Encounters) -> dict[str, pl.Series]:
 def _service(encounters: Encounters, line: Ints) -> pl.Series:
     names = [vocabulary().number(name) if name else -1 for name in VISIT]
     visit = np.array(names)[encounters.setting]
-    return _codes(np.where(line == 0, visit, encounters.procedure), encounters.day, encounters.person)
+    return code_texts(np.where(line == 0, visit, encounters.procedure), encounters.day, encounters.person)
 
 
 def _paid(world: World, encounters: Encounters, line: Ints) -> pl.Series:
-    """Return amounts in whole cents, as a decimal text: a binary fraction of a dollar would not add up."""
+    """Return amounts that vary around the mean of the setting or of a procedure."""
     spread = world.block.stream("cost").lognormal(0.0, 0.3, len(line))
     mean = np.where(line == 0, np.array(PAID_CENTS)[encounters.setting], PROCEDURE_CENTS)
     return _money((mean * spread).astype(np.int64))
@@ -145,7 +152,7 @@ def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
             "claim_line_number": np.ones(len(kept.person), dtype=np.int64),
             "person_id": person_ids(world, kept.person),
             "dispensing_date": dates(kept.day),
-            "ndc_code": _codes(kept.drug, kept.day, kept.person),
+            "ndc_code": code_texts(kept.drug, kept.day, kept.person),
             "quantity": quantity,
             "days_supply": kept.supply,
             "paid_amount": _money(quantity * TABLET_CENTS),
@@ -155,11 +162,17 @@ def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
 
 def person_ids(world: World, person: Ints) -> pl.Series:
     """Return the identifiers of persons given by their rows in the block: text with leading zeros."""
-    return texts([f"P{number:07d}" for number in world.persons.number.tolist()], person)
+    return _numbered("P", int(world.persons.number[0])).gather(pl.Series(person))
+
+
+@lru_cache(maxsize=16)
+def _numbered(kind: str, first: int) -> pl.Series:
+    """Return a letter and the number of each person of the block that starts with a person."""
+    return pl.Series([f"{kind}{number:07d}" for number in range(first, first + BLOCK)])
 
 
 def _claim_id(world: World, kind: str, person: Ints, sequence: Ints) -> pl.Series:
-    first = texts([f"{kind}{number:07d}" for number in world.persons.number.tolist()], person)
+    first = _numbered(kind, int(world.persons.number[0])).gather(pl.Series(person))
     return first + texts([f"{place:05d}" for place in range(int(sequence.max(initial=0)) + 1)], sequence)
 
 
@@ -183,14 +196,15 @@ def texts(values: Sequence[str | None], place: Ints) -> pl.Series:
     return pl.Series(values, dtype=pl.String).gather(pl.Series(place))
 
 
-def _codes(concept: Ints, day: Ints, pick: Ints) -> pl.Series:
+def code_texts(concept: npt.NDArray[Any], day: Ints, pick: Ints, coding: Literal["us", "nordic"] = "us") -> pl.Series:
     """Return the code of each concept on its day, null where the concept is −1."""
-    codes = vocabulary()
-    place = codes.lookup(concept, day, pick)
-    place = np.where(place < 0, len(codes.codes), place)
+    codes = vocabulary(coding)
+    known = np.flatnonzero(concept >= 0)
+    place = np.full(len(concept), len(codes.codes))
+    place[known] = codes.lookup(concept[known], day[known], pick[known])
     return pl.Series([*codes.codes, None], dtype=pl.String).gather(pl.Series(place))
 
 
 def _money(cents: Ints) -> pl.Series:
-    whole, rest = pl.Series(cents // 100).cast(pl.String), pl.Series(cents % 100).cast(pl.String).str.zfill(2)
-    return whole + "." + rest
+    """Return amounts as decimals: a binary fraction of a dollar would not add up."""
+    return pl.Series(cents).cast(pl.Decimal(18, 2)) / 100

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from cohort.errors import ResourceError, StudyError
-from cohort.simulate.counts import TruthCounts, count_block, no_counts, outcomes_by_strategy
-from cohort.simulate.dirt import LEDGER, soil
+from cohort.simulate.blocks import FORMATS, Format, Made, Request, make_block
+from cohort.simulate.counts import TruthCounts, no_counts
+from cohort.simulate.dirt import LEDGER
 from cohort.simulate.drafts import Drafts
 from cohort.simulate.effects import finish
-from cohort.simulate.extracts import LAYOUTS, tuva
-from cohort.simulate.scenario import Scenario, load_scenario
-from cohort.simulate.streams import BLOCK, Block
-from cohort.simulate.truth import find_index
-from cohort.simulate.truth_files import truth_frames
-from cohort.simulate.world import draw_world
+from cohort.simulate.layouts import LAYOUTS
+from cohort.simulate.scenario import load_scenario
+from cohort.simulate.streams import BLOCK
 
 MOST_PERSONS = 10_000_000
 LEDGER_FILE = "truth/ledger.csv"
@@ -40,7 +40,7 @@ class Simulation:
     persons, seed, dirt, layout
         As asked for.
     rows
-        Extract file name → physical lines without the header.
+        Extract file name → rows; in a text format, physical lines without the header.
     defects
         Defects planted, as many as the ledger has lines.
     scenario, scenario_hash
@@ -59,16 +59,6 @@ class Simulation:
     scenario_hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What to write, checked."""
-
-    scenario: Scenario
-    persons: int
-    seed: int
-    dirt: float
-
-
 def simulate(
     scenario: str | Path = "low_back_pain",
     persons: int = 2000,
@@ -77,9 +67,11 @@ def simulate(
     *,
     out: str | Path,
     dirt: float = 0.0,
+    format: Format = "csv",
+    workers: int = 2,
     progress: Progress | None = None,
 ) -> Simulation:
-    """Write the claims extracts of a simulated population, and the truth beside them in ``out/truth``.
+    """Write the extracts of a simulated population, and the truth beside them in ``out/truth``.
 
     Parameters
     ----------
@@ -89,6 +81,8 @@ def simulate(
         1 to 10,000,000 persons; the same seed gives the same bytes, and the first persons of a larger population.
     layout, out, dirt
         Layout of the files, the folder they are written to (made if need be), and 0 (spotless) to 1 (hostile).
+    format, workers
+        ``csv``, ``csv.gz`` or ``parquet`` (spotless only: its cells have types), and blocks made side by side.
     progress
         Called with blocks done and blocks in all.
 
@@ -100,10 +94,11 @@ def simulate(
         If the files cannot be written.
     """
     plan = load_scenario(scenario)
-    _check_arguments(persons, seed, layout, dirt)
+    request = Request(plan, persons, seed, dirt, layout, format)
+    _check(request, workers)
     folder = Path(out)
     try:
-        rows, defects = _write(_Request(plan, persons, seed, dirt), folder, progress)
+        rows, defects = _write(request, folder, workers, progress)
     except OSError as fault:
         raise ResourceError(f"cannot write to {folder}: {fault.strerror or type(fault).__name__}") from None
     files = tuple(folder / name for name in rows)
@@ -112,58 +107,73 @@ def simulate(
     )
 
 
-def _check_arguments(persons: int, seed: int, layout: str, dirt: float) -> None:
-    if not 1 <= persons <= MOST_PERSONS:
-        raise StudyError(f"persons must be 1 to {MOST_PERSONS:,}, not {persons}")
-    if not 0 <= seed < 2**64:
+def _check(request: Request, workers: int) -> None:
+    if not 1 <= request.persons <= MOST_PERSONS:
+        raise StudyError(f"persons must be 1 to {MOST_PERSONS:,}, not {request.persons}")
+    if not 0 <= request.seed < 2**64:
         raise StudyError("seed must be 0 or a positive number below 2^64")
-    if layout not in LAYOUTS:
-        raise StudyError(f"layout {layout} cannot be simulated; choose one of {', '.join(LAYOUTS)}")
-    if not 0 <= dirt <= 1:
-        raise StudyError(f"dirt must lie between 0 and 1, not {dirt}")
+    if request.layout not in LAYOUTS:
+        raise StudyError(f"layout {request.layout} cannot be simulated; choose one of {', '.join(LAYOUTS)}")
+    if request.format not in FORMATS:
+        raise StudyError(f"format {request.format} cannot be written; choose one of {', '.join(FORMATS)}")
+    if not 0 <= request.dirt <= 1:
+        raise StudyError(f"dirt must lie between 0 and 1, not {request.dirt}")
+    if request.format == "parquet" and request.dirt > 0:
+        raise StudyError("dirt needs a text format: a Parquet cell cannot hold a mistyped date; choose csv, or dirt 0")
+    if workers < 1:
+        raise StudyError(f"workers must be at least 1, not {workers}")
 
 
-def _write(request: _Request, folder: Path, progress: Progress | None) -> tuple[dict[str, int], int]:
-    """Write every block; return physical lines by extract file, without headers, and the number of defects."""
+def _write(request: Request, folder: Path, workers: int, progress: Progress | None) -> tuple[dict[str, int], int]:
+    """Write every block; return rows by extract file, and the number of defects."""
     blocks = -(-request.persons // BLOCK)
     counts = no_counts(request.scenario)
+    rows: dict[str, int] = {}
+    defects = 0
     with Drafts(folder) as drafts:
-        drafts.append_csv(LEDGER_FILE, pl.DataFrame(schema=LEDGER))
-        for number in range(blocks):
-            counts += _write_block(drafts, request, Block(request.seed, number))
+        drafts.append_bytes(LEDGER_FILE, f"{','.join(LEDGER)}\n".encode())
+        for number, made in enumerate(_in_order(request, blocks, workers)):
+            defects += _append_extracts(drafts, made, rows)
+            for name, frame in made.truth.items():
+                drafts.append_parquet(f"truth/{name}.parquet", frame)
+            counts += made.counts
             if progress is not None:
                 progress(number + 1, blocks)
         drafts.append_bytes("truth/truth.json", _truth_json(request, counts))
-        lines = drafts.lines
-    defects = lines.pop(LEDGER_FILE) - 1
-    return {name: count - 1 for name, count in lines.items()}, defects
+    return rows, defects
 
 
-def _write_block(drafts: Drafts, request: _Request, block: Block) -> TruthCounts:
-    """Append one block to the extract and truth files; return its counts of potential outcomes."""
-    world = draw_world(request.scenario, block)
-    for name, frame in tuva(world, request.persons).items():
-        drafts.append_csv(LEDGER_FILE, _append_extract(drafts, f"{name}.csv", frame, block, request.dirt))
-    index = find_index(world, request.persons)
-    outcomes = outcomes_by_strategy(world, index)
-    inside = world.persons.number <= request.persons
-    for name, frame in truth_frames(world, inside, index, outcomes).items():
-        drafts.append_parquet(f"truth/{name}.parquet", frame)
-    return count_block(world, index, outcomes)
+def _in_order(request: Request, blocks: int, workers: int) -> Iterator[Made]:
+    """Yield the blocks in order; some are made ahead, in threads: numpy and polars let go of the lock as they work."""
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[Made]] = deque()
+        for number in range(blocks):
+            ahead.append(pool.submit(make_block, request, number))
+            if len(ahead) > workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
-def _append_extract(drafts: Drafts, file: str, frame: pl.DataFrame, block: Block, dirt: float) -> pl.DataFrame:
-    """Append one block to one extract file; return the ledger of the defects planted in it."""
-    if dirt == 0:
-        drafts.append_csv(file, frame)
-        return pl.DataFrame(schema=LEDGER)
-    drafts.append_csv(file, frame.clear())
-    content, ledger = soil(file, frame, drafts.lines[file], block, dirt)
-    drafts.append_bytes(file, content)
-    return ledger
+def _append_extracts(drafts: Drafts, made: Made, rows: dict[str, int]) -> int:
+    """Append one block to the extract files and to the ledger; return the number of its defects."""
+    defects = 0
+    for name, part in made.extracts.items():
+        if isinstance(part.content, pl.DataFrame):
+            drafts.append_parquet(name, part.content)
+        else:
+            drafts.append_bytes(name, part.content if name in rows else part.header + part.content)
+        before = rows.setdefault(name, 0) + 1  # the header is line 1
+        ledger = part.ledger.select(pl.lit(name).alias("file"), pl.all()).with_columns(
+            pl.col("line", "original_line") + before
+        )
+        drafts.append_bytes(LEDGER_FILE, ledger.write_csv(include_header=False).encode())
+        rows[name] += part.rows
+        defects += ledger.height
+    return defects
 
 
-def _truth_json(request: _Request, counts: TruthCounts) -> bytes:
+def _truth_json(request: Request, counts: TruthCounts) -> bytes:
     head = {
         "scenario": request.scenario.name,
         "scenario_hash": request.scenario.hash,

@@ -34,6 +34,16 @@ TOPICS = (
     "dirt_pharmacy_claim",
     "cost",
     "mechanism",
+    "score",
+    "dirt_population",
+    "dirt_residence",
+    "dirt_inpatient",
+    "dirt_outpatient",
+    "dirt_prescribed_drugs",
+    "dirt_deaths",
+    "dirt_persons",
+    "dirt_observation",
+    "dirt_measurements",
 )
 """Topics in the order of their stream numbers: append, never insert."""
 

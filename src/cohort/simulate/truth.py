@@ -57,19 +57,20 @@ class Outcome:
     treated: Bools
 
 
-def find_index(world: World, persons: int) -> Index:
-    """Return the index dates of one block, as claims would find them, for the first ``persons`` of the population.
+def find_index(world: World, persons: int, *, new_episodes: bool = True) -> Index:
+    """Return the index dates of one block for the first ``persons`` of the population.
 
     Eligible is the first visit of an episode, by an adult enrolled without a gap for ``eligible_after_days``, with no
     low-back visit in the ``washout_days`` before, no explicit code for chronic pain, and the longest horizon still
-    within the calendar.
+    within the calendar. ``new_episodes=False`` takes any visit of an episode, as claims must: they cannot tell a new
+    episode from a visit after half a year of silence within an old one.
     """
     plan, visits = world.scenario.truth, world.happened
     day = visits.day(world.course)
     same = np.r_[False, visits.person[1:] == visits.person[:-1]][: len(day)]
     since_last = np.where(same, day - np.r_[0, day[:-1]][: len(day)], np.iinfo(np.int64).max)
     eligible = (
-        visits.first
+        (visits.first | (not new_episodes))
         & ~visits.explicit
         & world.enrolment.observes(visits.person, day)
         & (world.enrolment.days_enrolled(visits.person, day) >= plan.eligible_after_days)

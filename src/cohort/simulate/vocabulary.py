@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from cohort.time import epoch_day
 
 Ints = npt.NDArray[np.int64]
+NORDIC = ("ICD10", "ATC")
+"""Coding systems of the Nordic registers; the others are those of US claims."""
 FOREVER = epoch_day(dt.date(9999, 12, 31))
 
 
@@ -49,10 +52,10 @@ class Vocabulary:
         return np.array([self.number(concept) for concept in concepts], dtype=np.int64)
 
     def lookup(self, concept: Ints, day: Ints, pick: Ints) -> Ints:
-        """Return places in ``codes``; −1 where the concept is −1. ``pick`` chooses among equal variants."""
+        """Return places in ``codes``; ``pick`` chooses among equal variants."""
         era = np.searchsorted(self.boundaries, day, side="right")
         first, count = self.first[concept, era], self.count[concept, era]
-        return np.where(concept < 0, -1, first + pick % np.maximum(count, 1))
+        return first + pick % np.maximum(count, 1)
 
 
 def _rows() -> list[dict[str, str]]:
@@ -67,9 +70,13 @@ def concepts() -> tuple[str, ...]:
 
 
 @cache
-def vocabulary() -> Vocabulary:
-    """Return the shipped vocabulary (``codes.csv``)."""
-    spans = [(row["concept"], row["code"], *_valid(row)) for row in _rows()]
+def vocabulary(coding: Literal["us", "nordic"] = "us") -> Vocabulary:
+    """Return the shipped vocabulary (``codes.csv``): what US claims or Nordic registers write."""
+    spans = [
+        (row["concept"], row["code"], *_valid(row))
+        for row in _rows()
+        if (row["system"] in NORDIC) == (coding == "nordic")
+    ]
     boundaries = sorted(({start for *_, start, _ in spans} | {stop for *_, stop in spans}) - {-FOREVER, FOREVER})
     codes: list[str] = []
     first = np.zeros((len(concepts()), len(boundaries) + 1), dtype=np.int64)

@@ -6,7 +6,7 @@ and pandas only when they are asked for.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -17,8 +17,11 @@ from scipy import stats
 
 from cohort.errors import InputRefusedError, StudyError
 from cohort.frames import as_lazy, require_columns
+from cohort.survival.cox_concordance import concordance
 from cohort.survival.cox_model import CoxEstimate, Follow, estimate
 from cohort.survival.cox_newton import Optimum, Ties
+from cohort.survival.cox_order import canonical_order
+from cohort.survival.cox_residuals import linear_predictor
 from cohort.survival.design import Design, Missing, Term, design_matrix, parse_terms
 
 Floats = NDArray[np.float64]
@@ -51,7 +54,7 @@ class CoxFit:
     level: float
     method: str
     steps: int
-    concordance: float | None = field(default=None)
+    concordance: float | None = None
 
     @property
     def hazard_ratio(self) -> Floats:
@@ -91,24 +94,16 @@ def fit_cox(
     ties: Ties = "efron",
     level: float = 0.95,
     missing: Missing = "refuse",
+    with_concordance: bool = False,
 ) -> CoxFit:
-    """Fit a Cox model to one row per person; the result does not depend on row order or threads, to the bit.
+    """Fit a Cox model to one row per person; no bit of the result depends on row order or threads.
 
-    Parameters
-    ----------
-    frame
-        Any frame; ``time`` (and ``entry``) in whole days or any number, ``event`` Boolean or 0/1.
-    terms
-        Names and products, such as ``"early_opioid + age + sex + age:sex"``.
-    missing
-        ``"refuse"`` missing values in a term, or ``"leave_out"`` those rows and count them.
+    ``time`` (and ``entry``) are whole days or any number, ``event`` is Boolean or 0/1, ``terms`` are names and products
+    such as ``"early_opioid + age + sex + age:sex"``. Missing values in a term are refused, or with
+    ``missing="leave_out"`` those rows are left out and counted. ``with_concordance`` adds Harrell's C.
 
-    Raises
-    ------
-    InputRefusedError
-        For unusable columns.
-    NotEstimableError
-        ``no_events``, ``constant``, ``collinear``, ``monotone_likelihood`` or ``not_converged``, naming the columns.
+    Raises InputRefusedError for unusable columns, and NotEstimableError (``no_events``, ``constant``, ``collinear``,
+    ``monotone_likelihood``, ``not_converged`` …), which names the columns.
 
     References
     ----------
@@ -119,7 +114,9 @@ def fit_cox(
     if not 0 < level < 1:
         raise StudyError("level must lie between 0 and 1")
     design, follow = model_arrays(frame, time, event, entry, terms=terms, missing=missing)
-    return _result(estimate(design.matrix, follow, design.names, ties), design, level)
+    fit = estimate(design.matrix, follow, design.names, ties)
+    agreement = concordance(linear_predictor(fit), fit.follow, variance=False).estimate if with_concordance else None
+    return replace(result(fit, design, level), concordance=agreement)
 
 
 def model_arrays(
@@ -133,18 +130,18 @@ def model_arrays(
 ) -> tuple[Design, Follow]:
     """Return the arrays of a Cox model in an order that does not depend on the frame's; see :func:`fit_cox`."""
     parsed = parse_terms(terms) if isinstance(terms, str) else terms
-    table = sorted_rows(frame, {"time": time, "event": event, **({"entry": entry} if entry else {})}, parsed)
+    table = model_columns(frame, {"time": time, "event": event, **({"entry": entry} if entry else {})}, parsed)
     design = design_matrix(table, parsed, missing)
     if not design.kept.all():
         table = table.filter(pl.Series(design.kept))
+    exits, codes = table[time].to_numpy(), table[event].cast(pl.Float64).to_numpy()
     entries = table[entry].to_numpy() if entry else None
-    return design, Follow(table[time].to_numpy(), table[event].cast(pl.Float64).to_numpy(), entries)
-
-
-def sorted_rows(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
-    """Collect the columns a model reads, sorted by all of them: equal rows are interchangeable, so bits are fixed."""
-    table = model_columns(frame, columns, terms)
-    return table.sort(table.columns, nulls_last=True)
+    order = canonical_order([exits, codes, *([] if entries is None else [entries]), *design.matrix.T])
+    matrix = np.empty_like(design.matrix)
+    for j, column in enumerate(design.matrix.T):
+        matrix[:, j] = column[order]
+    follow = Follow(exits[order], codes[order], None if entries is None else entries[order])
+    return replace(design, matrix=matrix), follow
 
 
 def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
@@ -169,7 +166,8 @@ def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) 
     return table
 
 
-def _result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
+def result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
+    """Return the table of a fitted model with its Wald limits."""
     return summarise(
         fit.optimum,
         (fit.coef, fit.std_error, fit.covariance),

@@ -165,21 +165,11 @@ def fit_cox_buckets(
 ) -> CoxFit:
     """Fit a Cox model to rows that lie in buckets; the bits depend neither on their number nor on the engine.
 
-    Parameters
-    ----------
-    map_buckets
-        Takes a function of one bucket's frame (picklable) and returns its results for all buckets, in any order.
-    person
-        Whole number from 0; ``person % 256`` is the lane, and no lane may lie in two buckets.
-    time, entry
-        Whole days. A person may have several rows ``(entry, time]``.
-    robust
-        Ask for the sandwich variance, the scores of a person's rows added before they are squared.
-
-    Raises
-    ------
-    InputRefusedError, NotEstimableError
-        As :func:`cohort.survival.cox.fit_cox`.
+    ``map_buckets`` takes a function of one bucket's frame (picklable) and returns its results for all buckets, in any
+    order. ``person`` is a whole number from 0, ``person % 256`` its lane, and no lane may lie in two buckets; a person
+    may have several rows ``(entry, time]``, in whole days. ``robust`` asks for the sandwich variance, the scores of a
+    person's rows added before they are squared. Everything else, and what is raised, as in
+    :func:`cohort.survival.cox.fit_cox`.
     """
     parsed = parse_terms(terms) if isinstance(terms, str) else terms
     plan = Plan(person, time, event, entry, parsed, missing)

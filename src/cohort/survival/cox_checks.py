@@ -41,13 +41,13 @@ def require_identified(point: Point, names: tuple[str, ...], penalty: Penalty) -
     diagonal, whole = np.diag(point.information), np.diag(point.second)
     flat = ~(diagonal > _DEPENDENT * whole)
     if flat.any():
-        raise NotEstimableError("constant", tuple(np.array(names)[flat].tolist()))
+        raise NotEstimableError("constant", tuple(str(names[j]) for j in np.flatnonzero(flat)))
     if penalty.ridge.all():
         return
     unit = 1.0 / np.sqrt(diagonal)
     dependent = dependent_columns(point.information * np.outer(unit, unit))
     if dependent:
-        raise NotEstimableError("collinear", tuple(names[j] for j in dependent))
+        raise NotEstimableError("collinear", tuple(str(names[j]) for j in dependent))
 
 
 def dependent_columns(correlation: Floats) -> list[int]:
@@ -102,7 +102,7 @@ def require_bounded(
     direction = rising_direction(look, score)
     if direction is not None:
         part = np.abs(direction) > 1e-6 * np.abs(direction).max()
-        raise NotEstimableError("monotone_likelihood", tuple(np.array(names)[part].tolist()))
+        raise NotEstimableError("monotone_likelihood", tuple(str(names[j]) for j in np.flatnonzero(part)))
 
 
 def rising_direction(look: Callable[[Floats], Extremes], score: Floats) -> Floats | None:

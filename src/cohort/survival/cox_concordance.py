@@ -52,19 +52,11 @@ def concordance(
     cluster: NDArray[np.int64] | None = None,
     variance: bool = True,
 ) -> Concordance:
-    """Compare a score, such as the linear predictor, with the order of events.
+    """Compare a score (higher = earlier event, shape (n,)), such as the linear predictor, with the order of events.
 
-    Parameters
-    ----------
-    score
-        Higher means earlier events, shape (n,).
-    timewt
-        Weight of event times: ``"n"`` Harrell; ``"S"``, ``"S/G"``, ``"n/G2"`` (Uno) and ``"I"`` as in R, with S and G
-        the Kaplan–Meier curves of event and censoring just before.
-    until
-        Count only events up to this time.
-    cluster
-        Rows whose influence is summed before it is squared, codes, shape (n,).
+    ``timewt`` weights event times as in R: ``"n"`` (Harrell), ``"S"``, ``"S/G"``, ``"n/G2"`` (Uno) or ``"I"``, with S
+    and G the Kaplan–Meier curves of event and censoring just before. ``until`` drops later events; the influence of
+    rows of one ``cluster`` (codes, shape (n,)) is summed before it is squared.
 
     Raises
     ------

@@ -127,8 +127,10 @@ def numbers(frame: Any, name: str) -> NDArray[np.generic]:
 
 
 def codes(frame: Any, name: str) -> NDArray[np.int64]:
-    """Return a column of identifiers as codes 0, 1, …; missing identifiers are refused."""
-    _column(frame, name)
+    """Return a column of identifiers as whole numbers, its own or codes; missing identifiers are refused."""
+    values = np.asarray(_column(frame, name).to_numpy())
+    if values.dtype.kind in "iu":
+        return values.astype(np.int64)
     return stratum_codes(frame, (name,))[0]  # type: ignore[return-value]  # None only without names
 
 

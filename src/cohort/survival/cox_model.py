@@ -131,7 +131,7 @@ def estimate(
     penalty
         On the coefficients in the units of the covariates.
     robust, cluster
-        Ask for the sandwich variance, over rows or over clusters (codes 0 … C - 1, int64, shape (n,)).
+        Ask for the sandwich variance, over rows or over clusters (whole numbers, int64, shape (n,)).
 
     References
     ----------
@@ -139,7 +139,9 @@ def estimate(
     """
     with workers() as pool:
         rows, follow, used = place_rows(np.asfortranarray(x), follow, pool)
-        if unbounded := tuple(name for name, reach in zip(names, rows.scale, strict=True) if not np.isfinite(reach)):
+        if unbounded := tuple(
+            str(name) for name, reach in zip(names, rows.scale, strict=True) if not np.isfinite(reach)
+        ):
             raise NotEstimableError("overflow", unbounded)
         sums = RowSums(rows, pool)
         likelihood = PartialLikelihood(sums, rows.cells, ties, sums.events())
@@ -157,7 +159,8 @@ def estimate(
             if groups is not None and not groups.any():
                 raise NotEstimableError("sandwich_of_one_cluster")
             meat = sums.score_products(score_tables(optimum.point, rows.cells), groups)
-    coef, std_error, covariance = in_units(optimum.theta, bread if meat is None else bread @ meat @ bread, rows.scale)
+    variance = bread if meat is None else _sandwich(bread, meat)
+    coef, std_error, covariance = in_units(optimum.theta, variance, rows.scale)
     model = in_units(optimum.theta, bread, rows.scale)[2]
     return CoxEstimate(
         names, coef, std_error, covariance, model, optimum, rows, follow, used, ties, robust=meat is not None
@@ -183,6 +186,15 @@ def evaluate(fit: CoxEstimate, x: Floats, follow: Follow) -> CoxEstimate:
         raise NotEstimableError("overflow_on_these_rows")
     optimum = replace(fit.optimum, point=point, theta=point.theta)
     return replace(fit, optimum=optimum, rows=rows, follow=follow, used=used)
+
+
+def _sandwich(bread: Floats, meat: Floats) -> Floats:
+    """Return bread meat bread, in which coefficients without variance (lassoed to 0, NaN in bread) keep none."""
+    unknown = np.isnan(np.diag(bread))
+    filled = np.where(np.isnan(bread), 0.0, bread)
+    product: Floats = filled @ meat @ filled
+    product[unknown] = product[:, unknown] = np.nan
+    return product
 
 
 def _positive(weight: Floats) -> NDArray[np.bool_]:

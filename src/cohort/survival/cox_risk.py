@@ -20,22 +20,11 @@ _TABLE = 1 << 24  # (stratum, day) pairs up to which a lookup table is cheaper t
 
 @dataclass(frozen=True, slots=True)
 class RiskSets:
-    """Cells and the rows' places in them.
+    """Cells, sorted by stratum and time, and the rows' places in them.
 
-    Parameters
-    ----------
-    time
-        Event time of each cell, float64, shape (K,); cells are sorted by stratum, then time.
-    stratum
-        Stratum of each cell, int64, shape (K,).
-    head
-        Whether a cell is the first of its stratum, Boolean, shape (K,).
-    deaths, weight
-        Events in each cell: their number, int64, and their total weight, float64, shape (K,).
-    slot
-        Last cell at risk of each row, plus K + 1 for rows with an event, int32, shape (n,); K means never at risk.
-    start
-        Last cell before each row's entry, int32, shape (n,), K for none; of length 0 without delayed entry.
+    By cell, shape (K,): ``time``, ``stratum``, ``head`` (the first of its stratum), ``deaths`` (number of events) and
+    ``weight`` (their total weight). By row, int32, shape (n,): ``slot``, the last cell at risk, plus K + 1 for rows
+    with an event, K for never at risk; ``start``, the last cell before entry, K for none, of length 0 without entry.
     """
 
     time: Floats
@@ -91,16 +80,8 @@ def risk_sets(
 ) -> RiskSets:
     """Place rows in the cells of their stratum; times are days (integers) or numbers with near ties merged.
 
-    Parameters
-    ----------
-    time, entry
-        Exit and entry of each row, integer or float, shape (n,).
-    event
-        Whether the row ends in an event, Boolean, shape (n,).
-    stratum
-        Codes 0 … S - 1, int64, shape (n,).
-    weight
-        Case weights, shape (n,).
+    ``time`` and ``entry`` are integer or float, ``event`` Boolean, ``stratum`` codes 0 … S - 1, ``weight`` positive;
+    all of shape (n,).
 
     Raises
     ------
@@ -159,7 +140,10 @@ def check_intervals(
         With the number of persons concerned.
     """
     groups = (person,) if stratum is None else (person, stratum)
-    order = np.lexsort((time, entry, *groups[::-1]))
+    later, again = person[1:] > person[:-1], person[1:] == person[:-1]
+    order = np.arange(person.size)
+    if stratum is not None or not (later | (again & (entry[1:] >= entry[:-1]))).all():  # type: ignore[operator]  # numeric
+        order = np.lexsort((time, entry, *groups[::-1]))
     same = np.ones(order.size - 1, dtype=bool)
     for group in groups:
         same &= group[order[1:]] == group[order[:-1]]

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib import import_module
+from threading import Lock
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -243,10 +244,33 @@ def centre_of(low: Floats, high: Floats, mean: Floats) -> tuple[Floats, Floats]:
     return np.where(constant, low, mean), np.where(constant, 1.0, reach)
 
 
+@dataclass(slots=True)
+class _SingleThreadedBlas:
+    """Holds BLAS to one thread while any fit runs: the limit belongs to the process, and fits may run side by side."""
+
+    lock: Lock = field(default_factory=Lock)
+    running: int = 0
+    limit: Any = None
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.running:
+                self.limit = import_module("threadpoolctl").threadpool_limits(limits=1, user_api="blas")
+            self.running += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self.lock:
+            self.running -= 1
+            if not self.running:
+                self.limit.restore_original_limits()
+
+
+_BLAS = _SingleThreadedBlas()
+
+
 @contextmanager
 def workers() -> Iterator[ThreadPoolExecutor]:
     """Give a pool of threads, one per available core (at most 8), with BLAS held to one thread each."""
     from_system = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limits = import_module("threadpoolctl").threadpool_limits
-    with limits(limits=1, user_api="blas"), ThreadPoolExecutor(min(8, from_system)) as pool:
+    with _BLAS, ThreadPoolExecutor(min(8, from_system)) as pool:
         yield pool

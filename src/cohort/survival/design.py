@@ -88,21 +88,12 @@ def design_matrix(
     """Build the model's columns from a frame.
 
     Numbers enter as they are, Booleans as 0/1, text as treatment contrasts with the first level in sorted order as
-    reference (``sex[male]``), products as products of those columns.
+    reference (``sex[male]``), products as products of those columns. Missing values in a term are refused, or with
+    ``missing="leave_out"`` those rows are left out. ``levels`` declares the levels of text variables, reference
+    first, where one frame does not show them all (a bucket).
 
-    Parameters
-    ----------
-    missing
-        ``"refuse"`` a frame with a missing value in any term, or ``"leave_out"`` such rows and count them.
-    levels
-        Levels of text variables, reference first; needed where one frame does not show them all (a bucket).
-
-    Raises
-    ------
-    InputRefusedError
-        For an absent or unusable column, an infinite value, or missing values that were to be refused.
-    NotEstimableError
-        If a text variable has a single level.
+    Raises InputRefusedError for an absent or unusable column, an infinite value or missing values that were to be
+    refused, and NotEstimableError if a text variable has a single level.
     """
     parsed = parse_terms(terms) if isinstance(terms, str) else tuple(terms)
     table, kept, found = _scan(frame, parsed, missing, levels or {})

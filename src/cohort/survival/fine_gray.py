@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
-from cohort.survival.cox import sorted_rows
+from cohort.survival.cox import model_arrays
 from cohort.survival.cox_checks import extremes, require_bounded, require_identified
-from cohort.survival.cox_model import Follow, place_rows
+from cohort.survival.cox_model import place_rows
 from cohort.survival.cox_newton import Optimum, Penalty, Point, Ties, assemble, invert, maximise, tied_terms
 from cohort.survival.cox_risk import RiskSets, clock
 from cohort.survival.cox_sums import Rows, RowSums, kernels, never_at_risk, score_tables, workers
-from cohort.survival.design import Design, Missing, Term, design_matrix, parse_terms
+from cohort.survival.design import Design, Missing, Term, design_matrix
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -205,31 +205,18 @@ def fit_fine_gray(
 ) -> FineGrayFit:
     """Fit a Fine–Gray model to one row per person; the result does not depend on row order or threads.
 
-    Parameters
-    ----------
-    frame
-        Any frame; ``time`` in whole days or any number, ``cause`` a whole number with 0 = censored.
-    ties
-        ``"efron"`` gives R's finegray() + coxph(cluster = id): the sandwich with known censoring weights;
-        ``"breslow"`` gives cmprsk::crr(): Breslow ties and the sandwich of Fine and Gray, which counts the estimation
-        of the censoring distribution.
-
-    Raises
-    ------
-    InputRefusedError, NotEstimableError
-        As :func:`cohort.survival.cox.fit_cox`.
+    ``time`` is in whole days or any number, ``cause`` a whole number with 0 = censored. ``ties="efron"`` gives R's
+    finegray() + coxph(cluster = id), whose sandwich takes the censoring weights as known; ``ties="breslow"`` gives
+    cmprsk::crr(), whose sandwich (Fine and Gray 1999) counts the estimation of the censoring distribution. Terms,
+    missing values and what is raised as in :func:`cohort.survival.cox.fit_cox`.
     """
     if ties not in ("efron", "breslow"):
         raise StudyError("ties must be 'efron' or 'breslow'")
     if not 0 < level < 1:
         raise StudyError("level must lie between 0 and 1")
-    parsed = parse_terms(terms) if isinstance(terms, str) else terms
-    table = sorted_rows(frame, {"time": time, "cause": cause}, parsed)
-    design = design_matrix(table, parsed, missing)
-    if not design.kept.all():
-        table = table.filter(pl.Series(design.kept))
-    causes = _causes(table[cause], cause_of_interest)
-    follow = Follow(table[time].to_numpy(), causes == cause_of_interest)
+    design, follow = model_arrays(frame, time, cause, terms=terms, missing=missing)
+    causes = _causes(follow.event, cause, cause_of_interest)
+    follow = replace(follow, event=causes == cause_of_interest)
     competing = np.flatnonzero((causes != 0) & (causes != cause_of_interest))
     with workers() as pool:
         rows, follow, _ = place_rows(design.matrix, follow, pool)
@@ -249,15 +236,14 @@ def fit_fine_gray(
     )  # fmt: skip
 
 
-def _causes(column: pl.Series, cause_of_interest: int) -> Ints:
-    values = column.cast(pl.Float64).to_numpy()
-    if wrong := int((~((values >= 0) & (values == np.floor(values)))).sum()):
-        raise InputRefusedError(f"column {column.name} is not a cause (0, 1, 2, …) in {wrong} rows")
+def _causes(codes: NDArray[Any], name: str, cause_of_interest: int) -> Ints:
+    if wrong := int((~((codes >= 0) & (codes == np.floor(codes)))).sum()):
+        raise InputRefusedError(f"column {name} is not a cause (0, 1, 2, …) in {wrong} rows")
     if cause_of_interest < 1:
         raise StudyError("cause_of_interest must be 1 or more: 0 means censored")
-    if not (values == cause_of_interest).any():
+    if not (codes == cause_of_interest).any():
         raise NotEstimableError("no_events")
-    return values.astype(np.int64)
+    return codes.astype(np.int64)
 
 
 def _late(rows: Rows, calendar: _Calendar, competing: Ints, ties: Ties, main: RowSums) -> _Late:

@@ -1,0 +1,168 @@
+"""The designs that ``validity.py`` grades: the default one, and the naive ones that the scenarios are made to mislead.
+
+All take their eligibility, windows and horizon from the scenario, and read a store that was ingested from dirty CSV.
+A naive design is written out here because the package refuses it, or has no word for it.
+"""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+from dataclasses import dataclass
+from importlib import resources
+from itertools import starmap
+
+import polars as pl
+
+import cohort as co
+from cohort import survival as sv
+from cohort.codes.records import Tables
+from cohort.errors import NotEstimableError
+from cohort.plan import codes_needed, run_bucket
+from cohort.results.estimates import Estimates
+from cohort.simulate import Scenario
+from cohort.survival.cox import fit_cox
+
+BACK_PAIN = co.Codelist.shipped("low_back_pain")
+TERMS = "early_opioid + moderate + severe + age"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """One number of one design: its value, standard error and 95 % limits, and the persons that it is from."""
+
+    design: str
+    estimand: str
+    value: float
+    std_error: float
+    lower: float
+    upper: float
+    n: int
+
+
+def severity(level: str) -> co.Codelist:
+    """Return the codes in which the scenarios write low-back pain of one severity."""
+    text = (resources.files("cohort.simulate") / "codes.csv").read_text("utf-8")
+    rows = [row for row in csv.DictReader(text.splitlines()) if row["concept"] == f"low_back_{level}"]
+    return co.Codelist.from_rows(
+        level, [{"system": row["system"].lower(), "code": row["code"], "source": row["source"]} for row in rows]
+    )
+
+
+def default_study(scenario: Scenario) -> co.Study:
+    """Return the default design: a washout, risk from the landmark, death competing, severity adjusted for."""
+    plan, early = scenario.truth, co.Window(0, scenario.opioid.within_days)
+    return co.Study(
+        _eligible(scenario, washout_days=plan.washout_days),
+        outcome=co.chronification(BACK_PAIN, after_days=plan.rule_first_day, within_days=plan.rule_last_day),
+        covariates=[
+            co.age(),
+            co.exposed("opioid", early, name="early_opioid"),
+            *(
+                co.exposed(co.diagnosis(severity(level)), co.Window(0, 0), name=level)
+                for level in ("moderate", "severe")
+            ),
+        ],
+        analyses=[co.cumulative_incidence(), co.cox(TERMS)],
+        disclosure=co.DisclosureRule(minimum=0),
+    )
+
+
+def _eligible(scenario: Scenario, washout_days: int) -> co.Cohort:
+    """Return the eligibility of the scenario's truth: enrolment without a gap, the whole horizon in the calendar."""
+    plan, days = scenario.truth, max(scenario.truth.horizons)
+    first, last = scenario.calendar.first_day, scenario.calendar.last_day
+    return (
+        co.Cohort("Low-back pain")
+        .enter_at_first(co.diagnosis(BACK_PAIN), washout_days=washout_days)
+        .require_index_between(first, last - dt.timedelta(days=days))
+        .require_age(18, 150)
+        .require_enrolled(co.Window(-plan.eligible_after_days, 0), bridge_days=0)
+        .follow_up(until=last, max_days=days, bridge_days=0)
+    )
+
+
+def default_estimates(scenario: Scenario, store: co.Store) -> list[list[Estimate]]:
+    """Return the estimates of each bucket by the default study; a bucket is a random sample of the population."""
+    study = default_study(scenario)
+    table = study.run(store).table
+    samples = []
+    for part in table.parts:
+        alone = co.AnalysisTable((part,), table.causes, table.landmark, table.variables)
+        risk, model = (analysis.estimate(1, alone) for analysis in study.analyses)
+        samples.append([*_risks("default", risk, part.height), *_hazard_ratio("default", model)])
+    return samples
+
+
+def naive_estimates(scenario: Scenario, store: co.Store) -> list[list[Estimate]]:
+    """Return the estimates of each bucket by the naive designs."""
+    default = _naive_parts(scenario, store, scenario.truth.washout_days, co.Window(0, max(scenario.truth.horizons)))
+    prevalent = _naive_parts(scenario, store, 1, co.Window(-scenario.truth.washout_days, 0))
+    return list(starmap(_naive_sample, zip(default, prevalent, strict=True)))
+
+
+def _naive_sample(default: pl.DataFrame, prevalent: pl.DataFrame) -> list[Estimate]:
+    back = default.with_columns(entry=pl.lit(0), time=pl.when(pl.col("cause") == 1).then(0).otherwise("time"))
+    return [
+        *_naive_cox("crude", default, "early_opioid"),
+        *_naive_cox("ever treated as a baseline group", default, "naive_opioid + moderate + severe + age"),
+        *_naive_cox("prevalent users", prevalent, "naive_opioid + moderate + severe + age"),
+        *_naive_risk("prevalent pain", prevalent, competing=True),
+        *_naive_risk("1 - Kaplan-Meier, death censored", default, competing=False),
+        *_naive_risk("event dated back to index", back, competing=True),
+    ]
+
+
+def _naive_parts(scenario: Scenario, store: co.Store, washout_days: int, window: co.Window) -> list[pl.DataFrame]:
+    """Return the analysis table of each bucket with the opioid looked for in a window that the audit would refuse."""
+    study = default_study(scenario)
+    cohort = _eligible(scenario, washout_days)
+    covariates = (*study.covariates, co.exposed("opioid", window, name="naive_opioid"))
+    codes = codes_needed(cohort, study.outcome, covariates)
+
+    def rows(tables: Tables) -> pl.DataFrame:
+        return run_bucket(tables, cohort, study.outcome, covariates, codes, store.data_end).rows
+
+    return [rows(store.bucket(number)) for number in range(store.buckets)]
+
+
+def _risks(design: str, estimates: Estimates, n: int) -> list[Estimate]:
+    """Return the last point of each cause's curve."""
+    last = estimates.to_polars().group_by("outcome", maintain_order=True).last().sort("outcome")
+    return [
+        Estimate(design, f"risk of {row['outcome']}", row["value"], row["std_error"], row["lower"], row["upper"], n)
+        for row in last.iter_rows(named=True)
+        if row["value"]
+    ]
+
+
+def _hazard_ratio(design: str, estimates: Estimates) -> list[Estimate]:
+    rows = estimates.to_polars().filter(pl.col("term") == "early_opioid", pl.col("status") == "ok")
+    rows = rows.filter(pl.col("std_error").is_not_null()).with_columns(pl.col("value", "lower", "upper").log())
+    return [
+        Estimate(design, "log hazard ratio", r["value"], r["std_error"], r["lower"], r["upper"], r["n"])
+        for r in rows.iter_rows(named=True)
+    ]
+
+
+def _naive_cox(design: str, table: pl.DataFrame, terms: str) -> list[Estimate]:
+    try:
+        fit = fit_cox(table.with_columns(event=pl.col("cause") == 1), entry="entry", terms=terms)
+    except NotEstimableError:
+        return []
+    row = fit.to_polars().row(0, named=True)
+    value, lower, upper = (pl.Series([row[name]]).log()[0] for name in ("hazard_ratio", "lower", "upper"))
+    return [Estimate(design, "log hazard ratio", value, row["std_error"], lower, upper, table.height)]
+
+
+def _naive_risk(design: str, table: pl.DataFrame, *, competing: bool) -> list[Estimate]:
+    entry = "entry" if table["entry"].max() else None
+    if competing:
+        curve = sv.cumulative_incidence(table, time="time", cause="cause", entry=entry).to_polars().filter(cause=1)
+        row = curve.row(-1, named=True)
+        value, lower, upper = row["estimate"], row["lower"], row["upper"]
+    else:
+        died_apart = table.with_columns(event=pl.col("cause") == 1)
+        row = sv.kaplan_meier(died_apart, time="time", event="event", entry=entry).to_polars().row(-1, named=True)
+        value, lower, upper = 1 - row["estimate"], 1 - row["upper"], 1 - row["lower"]
+    return [Estimate(design, "risk of chronification", value, row["std_error"], lower, upper, table.height)]

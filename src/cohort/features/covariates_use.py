@@ -1,0 +1,189 @@
+"""Covariates of care: exposure to a record, encounters by setting, admissions, days with a procedure, treatments."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import polars as pl
+from pydantic import Field, model_validator
+
+from cohort.codes.codelist import Codelist
+from cohort.codes.records import Coded, Record, Setting, Tables, dispensing, procedure
+from cohort.codes.reference import Codes
+from cohort.features.at_entry import rows_of, spans_of
+from cohort.features.covariate import Flag, Measured, counted, flagged
+from cohort.features.utilisation import admissions as stays
+from cohort.features.utilisation import encounter_days as days_by_setting
+from cohort.spec import nearest
+from cohort.time import Window
+
+_LISTS = ("treatment_modalities", "treatment_classes")
+
+
+class Exposed(Flag):
+    """Whether a qualifying record lies in a window: dispensings of a codelist unless another table is named."""
+
+    kind: Literal["exposed"] = "exposed"
+    record: Annotated[Record, Field(description="the record that exposes")]
+    named_after: ClassVar[None] = None
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (self.record,)
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"any {self.record} from {self.window}"
+
+    def measure(self, tables: Tables, numbers: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the exposed entries."""
+        return flagged(rows_of(self.record.days(tables), numbers, self.window))
+
+
+class EncounterDays(Measured):
+    """Distinct days on which an encounter starts in a window, for any cause, in one setting of care or in all.
+
+    Several claim lines of one day and setting are one encounter day.
+    """
+
+    kind: Literal["encounter_days"] = "encounter_days"
+    setting: Annotated[Setting | None, Field(description="setting of care; absent = any but laboratory")] = None
+    whole: ClassVar[tuple[Coded, ...]] = ("diagnosis", "procedure")
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        where = "in any setting but a laboratory" if self.setting is None else f"in the setting {self.setting}"
+        return f"days with an encounter {where} from {self.window}"
+
+    def measure(self, tables: Tables, numbers: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the number of days."""
+        diagnoses, procedures = (rows_of(_days(tables[name]), numbers, self.window) for name in self.whole)
+        if self.setting is not None:
+            windows = spans_of(numbers, self.window)
+            return counted(days_by_setting(diagnoses, procedures, windows), self.setting)
+        days = pl.concat([diagnoses, procedures]).filter(pl.col("setting").ne_missing("laboratory"))
+        return days.group_by("person_id").agg(value=pl.col("date").n_unique().cast(pl.Int64))
+
+
+class Admissions(Measured):
+    """Hospital admissions that start in a window, or days in hospital within it; a transfer is no second admission."""
+
+    kind: Literal["admissions"] = "admissions"
+    what: Annotated[Literal["admissions", "inpatient_days"], Field(description="what is counted")] = "admissions"
+    named_after: ClassVar[str] = "what"
+    whole: ClassVar[tuple[Coded, ...]] = ("diagnosis",)
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"{'admissions' if self.what == 'admissions' else 'days in hospital'} from {self.window}"
+
+    def measure(self, tables: Tables, numbers: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the number."""
+        inpatient = tables["diagnosis"].filter(pl.col("setting") == "inpatient")
+        # a stay that began before the window has days in it, so all history up to its last day is read
+        rows = rows_of(inpatient, numbers, Window(None, self.window.last))
+        return counted(stays(rows, spans_of(numbers, self.window)), self.what)
+
+
+class ProcedureDays(Measured):
+    """Distinct days with a listed procedure in a window."""
+
+    kind: Literal["procedure_days"] = "procedure_days"
+    codes: Annotated[Codes, Field(description="procedures that count")]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (procedure(self.codes.codelist),)
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"days with a procedure of {self.codes.name} from {self.window}"
+
+    def measure(self, tables: Tables, numbers: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the number of days."""
+        days = rows_of(self.records[0].days(tables), numbers, self.window)
+        return days.group_by("person_id").agg(value=pl.len().cast(pl.Int64))
+
+
+class Treated(Flag):
+    """Any procedure or dispensing of a treatment modality, or of a class of treatment, in a window."""
+
+    kind: Literal["treated"] = "treated"
+    category: Annotated[str, Field(description="label of the shipped treatment_modalities or treatment_classes")]
+    named_after: ClassVar[str] = "category"
+
+    @model_validator(mode="after")
+    def _known(self) -> Treated:
+        known = [label for name in _LISTS for label in Codelist.shipped(name).categories]
+        if self.category not in known:
+            raise ValueError(f"no treatment is called {self.category!r}; {nearest(self.category, known)}")
+        return self
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        codelist = _treatments(self.category)
+        return (procedure(codelist), dispensing(codelist))
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"any procedure or dispensing of {self.category.replace('_', ' ')} from {self.window}"
+
+    def measure(self, tables: Tables, numbers: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the treated entries."""
+        days = pl.concat(record.days(tables) for record in self.records)
+        return flagged(rows_of(days, numbers, self.window))
+
+
+def exposed(what: Any, window: Window, name: str, **choices: Any) -> Exposed:
+    """Return whether a record lies in a window; a codelist or its name means dispensings of it."""
+    return Exposed.of(
+        record=what if isinstance(what, Record) else dispensing(what), window=window, name=name, **choices
+    )
+
+
+def encounter_days(window: Window, setting: Setting | None = None, **choices: Any) -> EncounterDays:
+    """Return the days with an encounter, of one setting or of all."""
+    return EncounterDays.of(window=window, setting=setting, **choices)
+
+
+def emergency_visits(window: Window, **choices: Any) -> EncounterDays:
+    """Return the days with an emergency visit."""
+    return EncounterDays.of(**{"window": window, "setting": "emergency", "name": "emergency_visits"} | choices)
+
+
+def admissions(window: Window, **choices: Any) -> Admissions:
+    """Return the hospital admissions that start in a window."""
+    return Admissions.of(window=window, **choices)
+
+
+def inpatient_days(window: Window, **choices: Any) -> Admissions:
+    """Return the days in hospital in a window."""
+    return Admissions.of(what="inpatient_days", window=window, **choices)
+
+
+def procedure_days(codes: Any, window: Window, **choices: Any) -> ProcedureDays:
+    """Return the days with a procedure of a codelist in a window."""
+    return ProcedureDays.of(codes=codes, window=window, **choices)
+
+
+def treated(category: str, window: Window, **choices: Any) -> Treated:
+    """Return whether a treatment of a modality or class was used in a window."""
+    return Treated.of(category=category, window=window, **choices)
+
+
+def _treatments(category: str) -> Codelist:
+    """Return the treatments of a modality or a class."""
+    lists = (Codelist.shipped(name) for name in _LISTS)
+    return next(codelist for codelist in lists if category in codelist.categories).only(category=category)
+
+
+def _days(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.select("person_id", "date", "setting").unique()
