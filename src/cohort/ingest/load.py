@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -48,9 +48,14 @@ class _Plan:
     key: bytes
     number: int
     max_reject_rate: float
-    last_day: dt.date
-    last_day_declared: bool
+    extracted_on: dt.date | None
     progress: Progress
+    today: dt.date = field(default_factory=lambda: dt.datetime.now(dt.UTC).date())
+
+    @property
+    def last_day(self) -> dt.date:
+        """Return the last day that the data can speak of."""
+        return self.extracted_on or self.today
 
     @property
     def fingerprint(self) -> str:
@@ -59,7 +64,7 @@ class _Plan:
             f"{delivery.source} {delivery.inspection.sha256}{delivery.name if delivery.declared.names_matter else ''}"
             for delivery in self.deliveries
         )
-        cut = [str(self.last_day)] if self.last_day_declared else []  # the same files tomorrow are the same content
+        cut = [str(self.extracted_on)] if self.extracted_on else []  # the same files tomorrow are the same content
         parts = [*cut, self.layout.sha256, pseudonyms.key_id(self.key), str(self.buckets), *contents]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -126,8 +131,7 @@ def ingest(
             key=pseudonyms.read_key(store, key_file, keep_ids),
             number=max(manifests.numbers(store), default=0) + 1,
             max_reject_rate=max_reject_rate,
-            last_day=extracted_on or dt.datetime.now(dt.UTC).date(),
-            last_day_declared=extracted_on is not None,
+            extracted_on=extracted_on,
             progress=report,
         )
         if newest and newest.fingerprint == plan.fingerprint:
