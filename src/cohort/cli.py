@@ -82,6 +82,9 @@ def ingest(
     layout: Annotated[str, typer.Option(help="Shipped layout, or path of a layout folder.")],
     store: StoreOption,
     buckets: Annotated[int | None, typer.Option(min=1, max=256, help="Default: chosen from the data's size.")] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add to what the store holds (and keep lines for more), instead of replacing.")
+    ] = False,
     key_file: Annotated[Path | None, typer.Option(help="Key of the pseudonyms (mode 0600).")] = None,
     keep_ids: Annotated[bool, typer.Option("--keep-ids", help="Identifiers are already pseudonyms.")] = False,
     max_reject_rate: Annotated[
@@ -102,6 +105,7 @@ def ingest(
             layout,
             store,
             buckets=buckets,
+            add=add,
             key_file=key_file,
             keep_ids=keep_ids,
             max_reject_rate=max_reject_rate,

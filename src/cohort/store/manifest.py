@@ -111,6 +111,14 @@ class StoredFile(_Record):
     sha256: str
 
 
+class KeptLines(_Record):
+    """Accepted lines of one source, typed and under pseudonyms, kept for further extracts; the path is in the store."""
+
+    source: str
+    path: str
+    sha256: str
+
+
 class Account(_Record):
     """The books of one ingestion: lines per file, lines per claim view, and rows per table."""
 
@@ -159,6 +167,7 @@ class Manifest(_Record):
     counts: dict[str, TableCount]
     claims: dict[str, ClaimCount] = {}
     last_day: dt.date | None = None  # of the extract; absent in manifests of the version before
+    lines: tuple[KeptLines, ...] = ()
 
     @property
     def account(self) -> Account:
