@@ -142,18 +142,18 @@ def ingest(
         if newest and newest.fingerprint == plan.fingerprint:
             return Store(store, newest)
         with sandbox(_readable(folder, store), work, memory_limit, threads) as connection:
-            return _commit(plan, _load(connection, plan, work), newest)
+            return _committed(plan, _load(connection, plan, work), newest)
 
 
 def _readable(folder: Path, store: Path) -> list[Path]:
     return [one.resolve() for one in (folder, store / "data", increments.folder_of(store))]
 
 
-def _commit(plan: _Plan, manifest: Manifest, newest: Manifest | None) -> Store:
-    """Make the new snapshot the store's, unless it holds what the newest one holds.
+def _committed(plan: _Plan, manifest: Manifest, newest: Manifest | None) -> Store:
+    """Make what was written a snapshot, or take it away again if it holds the rows of the newest one.
 
-    With ``add`` it is made in any case: lines that change no row today, such as a reversal before its original, count
-    later.
+    With ``add`` it is a snapshot in any case: lines that change no row today, such as a reversal before its original,
+    count later.
     """
     if newest and not plan.add and manifest.holds_same_rows(newest):
         shutil.rmtree(plan.into / plan.snapshot)  # written by this run and in no manifest
