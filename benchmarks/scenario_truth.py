@@ -1,13 +1,14 @@
 """True and naive effects of every shipped scenario, from a population large enough to quote: ``docs/scenarios``.
 
-Run ``python benchmarks/scenario_truth.py``; it writes ``benchmarks/results/scenario_truth.csv`` and the tables in the
-pages. The row of a scenario
-is stale when its hash is no longer that of the scenario (a test says so).
+Run ``python benchmarks/scenario_truth.py [SCENARIO …]``; it writes ``benchmarks/results/scenario_truth.csv`` and the
+tables in the pages, of the scenarios named or of all. The row of a scenario is stale when its hash is no longer that of
+the scenario (a test says so).
 """
 
 from __future__ import annotations
 
 import csv
+import sys
 from pathlib import Path
 
 from cohort.simulate import load_scenario, shipped_scenarios
@@ -24,16 +25,11 @@ BEGIN, END = "<!-- truth -->", "<!-- /truth -->"
 """What stands between these in a scenario's page is written by this script."""
 
 LINES = (
-    ("Risk of chronic pain, everybody with an early opioid", "effects", "cumulative_incidence", "early_opioid"),
-    ("Risk of chronic pain, nobody with an early opioid", "effects", "cumulative_incidence", "no_early_opioid"),
-    ("Risk difference", "effects", "risk_difference", "early_opioid against no_early_opioid"),
-    ("Log hazard ratio", "effects", "log_hazard_ratio", "early_opioid against no_early_opioid"),
-    (
-        "Difference of restricted mean days",
-        "effects",
-        "restricted_mean_difference_days",
-        "early_opioid against no_early_opioid",
-    ),
+    ("Risk of chronic pain, everybody with an {treatment}", "effects", "cumulative_incidence", "{first}"),
+    ("Risk of chronic pain, nobody with an {treatment}", "effects", "cumulative_incidence", "{second}"),
+    ("Risk difference", "effects", "risk_difference", "{first} against {second}"),
+    ("Log hazard ratio", "effects", "log_hazard_ratio", "{first} against {second}"),
+    ("Difference of restricted mean days", "effects", "restricted_mean_difference_days", "{first} against {second}"),
     ("Risk of chronic pain under usual care", "usual_care", "cumulative_incidence", "all"),
     ("Risk of death first under usual care", "usual_care", "cumulative_incidence_death", "all"),
     (
@@ -66,8 +62,11 @@ def table(name: str) -> str:
             for row in csv.DictReader(file)
             if row["scenario"] == name and row["day"] == "365"
         }
+    strategies = load_scenario(name).truth.strategies
+    first, second = sorted(strategies, key=lambda strategy: not strategies[strategy].opioid)
+    words = {"first": first, "second": second, "treatment": first.replace("_", " ")}
     lines = ["| one year after the index date | value | Monte Carlo error |", "|---|---:|---:|"]
-    for label, *key in LINES:
+    for label, *key in ([text.format(**words) for text in line] for line in LINES):
         row = results[tuple(key)]
         digits = 2 if "days" in key[1] else 4
         lines.append(f"| {label} | {float(row['value']):.{digits}f} | {float(row['monte_carlo_error']):.{digits}f} |")
@@ -83,13 +82,15 @@ def write_page(name: str) -> None:
 
 
 def main() -> None:
+    chosen = sys.argv[1:] or shipped_scenarios()
+    with RESULTS.open(encoding="utf-8") as file:
+        kept = [row for row in csv.DictReader(file) if row["scenario"] not in chosen]
+    found = [*kept, *(row for name in chosen for row in rows(name))]
     with RESULTS.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
-        for name in shipped_scenarios():
-            writer.writerows(rows(name))
-            print(f"{name}: done", flush=True)
-    for name in shipped_scenarios():
+        writer.writerows(sorted(found, key=lambda row: row["scenario"]))
+    for name in chosen:
         write_page(name)
 
 

@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--quick", action="store_true", help="10 replicates; nothing is written")
     chosen = parser.parse_args()
-    samples = 10 if chosen.quick else SAMPLES
+    samples = 10 if chosen.quick else min(SAMPLES, chosen.replicates)
     rounds = 1 if chosen.quick else -(-chosen.replicates // samples)
     runs: dict[str, list[Run]] = defaultdict(list)
     os.environ["POLARS_MAX_THREADS"] = "1"

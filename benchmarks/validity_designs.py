@@ -18,13 +18,14 @@ import cohort as co
 from cohort import survival as sv
 from cohort.codes.records import Tables
 from cohort.errors import NotEstimableError
+from cohort.features.covariates import Covariate
 from cohort.plan import codes_needed, run_bucket
 from cohort.results.estimates import Estimates
 from cohort.simulate import Scenario
+from cohort.simulate.scenario import Condition
 from cohort.survival.cox import fit_cox
 
-BACK_PAIN = co.Codelist.shipped("low_back_pain")
-TERMS = "early_opioid + moderate + severe + age"
+TERMS = "early_treatment + moderate + severe + age"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,26 +41,43 @@ class Estimate:
     n: int
 
 
-def severity(level: str) -> co.Codelist:
-    """Return the codes in which the scenarios write low-back pain of one severity."""
+def codes(name: str, *concepts: str) -> co.Codelist:
+    """Return the codes in which the simulator writes some concepts."""
     text = (resources.files("cohort.simulate") / "codes.csv").read_text("utf-8")
-    rows = [row for row in csv.DictReader(text.splitlines()) if row["concept"] == f"low_back_{level}"]
+    rows = [row for row in csv.DictReader(text.splitlines()) if row["concept"] in concepts]
     return co.Codelist.from_rows(
-        level, [{"system": row["system"].lower(), "code": row["code"], "source": row["source"]} for row in rows]
+        name, [{"system": row["system"].lower(), "code": row["code"], "source": row["source"]} for row in rows]
     )
+
+
+def index_condition(scenario: Scenario) -> co.Codelist:
+    """Return the codes of the index condition: the shipped list for low-back pain, else those of the scenario."""
+    if scenario.condition == Condition():
+        return co.Codelist.shipped("low_back_pain")
+    return codes("index_condition", *scenario.condition.by_severity)
+
+
+def treatment(scenario: Scenario, window: co.Window, name: str) -> Covariate:
+    """Return whether the treatment of the scenario was given in a window."""
+    if scenario.opioid.procedure is None:
+        return co.exposed("opioid", window, name=name)
+    return co.exposed(co.procedure(codes("procedure", scenario.opioid.procedure)), window, name=name)
 
 
 def default_study(scenario: Scenario) -> co.Study:
     """Return the default design: a washout, risk from the landmark, death competing, severity adjusted for."""
     plan, early = scenario.truth, co.Window(0, scenario.opioid.within_days)
+    written = dict(zip(("mild", "moderate", "severe"), scenario.condition.by_severity, strict=True))
     return co.Study(
         _eligible(scenario, washout_days=plan.washout_days),
-        outcome=co.chronification(BACK_PAIN, after_days=plan.rule_first_day, within_days=plan.rule_last_day),
+        outcome=co.chronification(
+            index_condition(scenario), after_days=plan.rule_first_day, within_days=plan.rule_last_day
+        ),
         covariates=[
             co.age(),
-            co.exposed("opioid", early, name="early_opioid"),
+            treatment(scenario, early, "early_treatment"),
             *(
-                co.exposed(co.diagnosis(severity(level)), co.Window(0, 0), name=level)
+                co.exposed(co.diagnosis(codes(level, written[level])), co.Window(0, 0), name=level)
                 for level in ("moderate", "severe")
             ),
         ],
@@ -73,8 +91,8 @@ def _eligible(scenario: Scenario, washout_days: int) -> co.Cohort:
     plan, days = scenario.truth, max(scenario.truth.horizons)
     first, last = scenario.calendar.first_day, scenario.calendar.last_day
     return (
-        co.Cohort("Low-back pain")
-        .enter_at_first(co.diagnosis(BACK_PAIN), washout_days=washout_days)
+        co.Cohort("Index condition")
+        .enter_at_first(co.diagnosis(index_condition(scenario)), washout_days=washout_days)
         .require_index_between(first, last - dt.timedelta(days=days))
         .require_age(18, 150)
         .require_enrolled(co.Window(-plan.eligible_after_days, 0), bridge_days=0)
@@ -104,9 +122,9 @@ def naive_estimates(scenario: Scenario, store: co.Store) -> list[list[Estimate]]
 def _naive_sample(default: pl.DataFrame, prevalent: pl.DataFrame) -> list[Estimate]:
     back = default.with_columns(entry=pl.lit(0), time=pl.when(pl.col("cause") == 1).then(0).otherwise("time"))
     return [
-        *_naive_cox("crude", default, "early_opioid"),
-        *_naive_cox("ever treated as a baseline group", default, "naive_opioid + moderate + severe + age"),
-        *_naive_cox("prevalent users", prevalent, "naive_opioid + moderate + severe + age"),
+        *_naive_cox("crude", default, "early_treatment"),
+        *_naive_cox("ever treated as a baseline group", default, "naive_treatment + moderate + severe + age"),
+        *_naive_cox("prevalent users", prevalent, "naive_treatment + moderate + severe + age"),
         *_naive_risk("prevalent pain", prevalent, competing=True),
         *_naive_risk("1 - Kaplan-Meier, death censored", default, competing=False),
         *_naive_risk("event dated back to index", back, competing=True),
@@ -114,14 +132,14 @@ def _naive_sample(default: pl.DataFrame, prevalent: pl.DataFrame) -> list[Estima
 
 
 def _naive_parts(scenario: Scenario, store: co.Store, washout_days: int, window: co.Window) -> list[pl.DataFrame]:
-    """Return the analysis table of each bucket with the opioid looked for in a window that the audit would refuse."""
+    """Return the analysis table of each bucket; the treatment is looked for in a window that the audit would refuse."""
     study = default_study(scenario)
     cohort = _eligible(scenario, washout_days)
-    covariates = (*study.covariates, co.exposed("opioid", window, name="naive_opioid"))
-    codes = codes_needed(cohort, study.outcome, covariates)
+    covariates = (*study.covariates, treatment(scenario, window, "naive_treatment"))
+    needed = codes_needed(cohort, study.outcome, covariates)
 
     def rows(tables: Tables) -> pl.DataFrame:
-        return run_bucket(tables, cohort, study.outcome, covariates, codes, store.data_end).rows
+        return run_bucket(tables, cohort, study.outcome, covariates, needed, store.data_end).rows
 
     return [rows(store.bucket(number)) for number in range(store.buckets)]
 
@@ -137,7 +155,7 @@ def _risks(design: str, estimates: Estimates, n: int) -> list[Estimate]:
 
 
 def _hazard_ratio(design: str, estimates: Estimates) -> list[Estimate]:
-    rows = estimates.to_polars().filter(pl.col("term") == "early_opioid", pl.col("status") == "ok")
+    rows = estimates.to_polars().filter(pl.col("term") == "early_treatment", pl.col("status") == "ok")
     rows = rows.filter(pl.col("std_error").is_not_null()).with_columns(pl.col("value", "lower", "upper").log())
     return [
         Estimate(design, "log hazard ratio", r["value"], r["std_error"], r["lower"], r["upper"], r["n"])

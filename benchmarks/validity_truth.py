@@ -51,7 +51,9 @@ def _log_hazard_ratio(scenario: Scenario, trial: pl.DataFrame) -> Truth:
     opioid = scenario.opioid
     if opioid.log_hazard_ratio_remission == 0 and opioid.log_hazard_ratio_sensitization == 0:
         return Truth(0.0, 0.0)
-    row = fit_cox(trial, entry="entry", terms="early_opioid + moderate + severe + age").to_polars().row(0, named=True)
+    row = (
+        fit_cox(trial, entry="entry", terms="early_treatment + moderate + severe + age").to_polars().row(0, named=True)
+    )
     # both arms hold the same persons, so the model's own error is too large, never too small
     return Truth(float(np.log(row["hazard_ratio"])), row["std_error"])
 
@@ -76,7 +78,7 @@ def _arm(world: World, index: Index, outcome: Outcome, opioid: bool) -> pl.DataF
         "entry": np.full(len(enrolled), landmark),
         "time": np.minimum(outcome.time, enrolled),
         "event": seen == OUTCOME,
-        "early_opioid": np.full(len(enrolled), opioid),
+        "early_treatment": np.full(len(enrolled), opioid),
         "age": (index.day - world.persons.birth[index.person]) // DAYS_PER_YEAR,
         **{level: severity == place for place, level in enumerate(SEVERITIES) if place > 0},
     }

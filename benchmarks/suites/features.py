@@ -20,6 +20,7 @@ from cohort.codes.codelist import Codelist
 from cohort.codes.match import matches
 from cohort.engines.local import map_buckets
 from cohort.features.comorbidity import flags, load_index
+from cohort.features.covariates import Covariate
 from cohort.features.episodes import bridge_episodes
 from cohort.plan import codes_needed, run_bucket
 
@@ -179,13 +180,33 @@ def episodes_few_duckdb(n: int, folder: Path):
 
 def demo_builders(n: int, folder: Path):
     """Run every bucket of the demo study: cohort, outcome and all its covariates, each table read once."""
+    return _study_with(n, folder, None)
+
+
+def every_kind(n: int, folder: Path):
+    """The same with one covariate of nearly every kind in place of the study's own."""
+    year, pain = co.Window(-365, -1), "low_back_pain"
+    person = [co.age(), co.age_group(), co.sex(), co.region(), co.index_year(), co.index_season()]
+    disease = [co.charlson(year), co.elixhauser(year), co.comorbid("diab", year)]
+    sites = [co.pain_sites(year), co.widespread_pain(year), co.pain_mechanism("neuropathic", year)]
+    course = [co.previous_episodes(pain, year), co.visit_intensity(pain, year), co.unpredictability(pain, year)]
+    course += [co.amplification(pain, year), co.care_flares(pain, year)]
+    signs = [co.symptom("sleep", year), co.overlapping_conditions(year), co.sensitization_index(year)]
+    care = [co.encounter_days(year), co.admissions(year), co.treated("therapy_based", year)]
+    drugs = [co.exposed("opioid", year, name="opioid"), co.percent_covered("opioid", year), co.opioid_dose(year)]
+    drugs += [co.new_use("opioid", co.Window(-90, -1)), co.concurrent_days("opioid", "benzodiazepine", year)]
+    return _study_with(n, folder, (*person, *disease, *sites, *course, *signs, *care, *drugs))
+
+
+def _study_with(n: int, folder: Path, covariates: tuple[Covariate, ...] | None):
     pipeline = importlib.import_module("suites.pipeline")
     store, study = pipeline._store(n, folder), co.Study.from_toml(pipeline.STUDY)
-    codes = codes_needed(study.cohort, study.outcome, study.covariates)
+    chosen = study.covariates if covariates is None else covariates
+    codes = codes_needed(study.cohort, study.outcome, chosen)
 
     def run():
         def bucket(tables):
-            return run_bucket(tables, study.cohort, study.outcome, study.covariates, codes, store.data_end).rows.height
+            return run_bucket(tables, study.cohort, study.outcome, chosen, codes, store.data_end).rows.height
 
         return sum(map_buckets(store, bucket, "covariates"))
 
@@ -205,4 +226,5 @@ CASES = [
     Case("episodes_all_rows", episodes_all, episodes_all_duckdb, "DuckDB by hand", lambda a, b: tuple(a) == tuple(b)),
     Case("episodes_few_codes", episodes_few, episodes_few_duckdb, "DuckDB by hand", lambda a, b: tuple(a) == tuple(b)),
     Case("demo_study_builders", demo_builders, demo_read, "polars read"),
+    Case("every_kind_of_covariate", every_kind, demo_read, "polars read"),
 ]

@@ -12,14 +12,17 @@ import sys
 import traceback
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from cohort.checks import command as checks
-from cohort.errors import CohortError, InputRefusedError, ResourceError
+from cohort.errors import CohortError, InputRefusedError, ResourceError, StudyError
 from cohort.progress import LogFormat, Reporter
 from cohort.shipped import shipped
+
+if TYPE_CHECKING:
+    from cohort.study import Study
 
 app = typer.Typer(
     name="cohort",
@@ -133,23 +136,40 @@ def verify(store: Annotated[Path, typer.Argument(help="Folder of the store.")]) 
 @app.command()
 def run(
     study: Annotated[Path, typer.Argument(help="Study file (TOML).")],
-    store: StoreOption,
-    out: OutOption,
+    store: Annotated[Path | None, typer.Option("--store", help="Folder of the store.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for what is written; made if absent.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print protocol and audit, draw design.svg; read no data.")
+    ] = False,
     as_of: Annotated[int | None, typer.Option(min=1, help="Snapshot of the store; default: the newest.")] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
-    """Run a study on a store and write the report."""
+    """Run a study on a store and write the report, or explain what it would do."""
     from cohort.store.files import locked, make_folder
     from cohort.store.store import Store
     from cohort.study import Study
 
     plan = Study.from_toml(study)
+    if explain:
+        _explain(plan, out or Path())
+        return
+    if store is None or out is None:
+        raise StudyError("a run needs --store and --out; --explain needs neither")
     make_folder(out)
     with locked(out, ".lock"), Reporter(as_json=log_format is LogFormat.JSON) as reporter:
+        for finding in plan.audit():
+            if finding.severity == "warning":  # errors stop the run, and are its message
+                reporter.warn(finding.code, finding.message)
         result = plan.run(Store.open(store, as_of=as_of), progress=reporter)
         page = result.report(out)
     typer.echo(f"report: {page}")
     result.raise_if_not_estimable()
+
+
+def _explain(plan: Study, folder: Path) -> None:
+    from cohort.explain import explain
+
+    typer.echo(f"design diagram: {explain(plan, folder)}")
 
 
 def main() -> None:

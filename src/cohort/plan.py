@@ -113,28 +113,30 @@ def _followed(
     """
     ends = cohort.end.ends(tables, entries, data_end)
     ends = ends.with_columns(stop=pl.min_horizontal("censor_day", "death_day")).collect().lazy()
+    met = dated(outcome.days(tables, ends), ends)
+    followed = _exits(ends.join(met, on=KEY, how="left"), outcome)
+    free = outcome.seen_free(tables, ends)
+    return (followed if free is None else bounded(followed, free)).sort(KEY)
+
+
+def _exits(ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:
+    """Return the key and the exit of each entry from the days of outcome, death and censoring."""
     stop = pl.min_horizontal("event_day", "death_day", "censor_day", "unjudged_day")
     happened, died = pl.col("event_day") == stop, pl.col("death_day") == stop
     dead = COMPETING if "death" in outcome.competing else CENSORED
-    followed = (
-        ends.join(dated(outcome.days(tables, ends), ends), on=KEY, how="left")
-        .select(
-            *KEY,
-            entry=pl.lit(outcome.landmark, dtype=pl.Int64),
-            time=stop,
-            cause=pl.when(happened).then(OUTCOME).when(died).then(dead).otherwise(CENSORED).cast(pl.Int8),
-            exit_reason=pl.when(happened)
-            .then(pl.col("event_reason").fill_null(outcome.name))
-            .when(died)
-            .then(pl.lit("death"))
-            .when(pl.col("unjudged_day") < pl.col("censor_day"))
-            .then(pl.lit(UNJUDGED))
-            .otherwise("censor_reason"),
-        )
-        .sort(KEY)
+    return ends.select(
+        *KEY,
+        entry=pl.lit(outcome.landmark, dtype=pl.Int64),
+        time=stop,
+        cause=pl.when(happened).then(OUTCOME).when(died).then(dead).otherwise(CENSORED).cast(pl.Int8),
+        exit_reason=pl.when(happened)
+        .then(pl.col("event_reason").fill_null(outcome.name))
+        .when(died)
+        .then(pl.lit("death"))
+        .when(pl.col("unjudged_day") < pl.col("censor_day"))
+        .then(pl.lit(UNJUDGED))
+        .otherwise("censor_reason"),
     )
-    free = outcome.seen_free(tables, ends)
-    return followed if free is None else bounded(followed, free).sort(KEY)
 
 
 def _drop_lost_before_risk(flow: _Flow, outcome: Outcome) -> None:
@@ -146,14 +148,10 @@ def _drop_lost_before_risk(flow: _Flow, outcome: Outcome) -> None:
     over = time <= landmark if landmark > 0 else time < 0
     by = f"by day {landmark}" if landmark > 0 else "before the index date"
     still = f"Followed beyond day {landmark}, when risk starts" if landmark > 0 else "Followed on the index date"
-    kept = {
-        f"Without the outcome {by}": pl.col("cause") == OUTCOME,
-        f"Not dead {by}": pl.col("exit_reason") == "death",
-        f"Outcome can be judged {by}": pl.col("exit_reason") == UNJUDGED,
-        still: pl.lit(True),
-    }
-    if not (landmark > 0 and outcome.judged_later):
-        del kept[f"Outcome can be judged {by}"]
+    kept = {f"Without the outcome {by}": pl.col("cause") == OUTCOME, f"Not dead {by}": pl.col("exit_reason") == "death"}
+    if landmark > 0 and outcome.judged_later:
+        kept[f"Outcome can be judged {by}"] = pl.col("exit_reason") == UNJUDGED
+    kept[still] = pl.lit(True)
     for reason, lost in kept.items():
         flow.keep(reason, flow.lazy.filter(~(over & lost)))
 

@@ -57,6 +57,13 @@ class Reporter:
         elif done == total:
             self._log(step, total)
 
+    def warn(self, code: str, message: str) -> None:
+        """Say what is doubtful about the design; the run goes on."""
+        if self._json:
+            print(json.dumps({"warning": code, "message": message}, ensure_ascii=False), file=sys.stderr)
+        else:
+            print(f"cohort: warning: {message}", file=sys.stderr)
+
     def _log(self, step: str, total: int) -> None:
         seconds = round(time.monotonic() - self._started.pop(step), 3)
         if self._json:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
 from cohort.codes.codelist import Codelist
 
 if TYPE_CHECKING:
+    from cohort.outcomes.outcome import Outcome
     from cohort.study import Study
 
 Row = tuple[str, str, str]
@@ -85,7 +86,7 @@ def _outcome(study: Study) -> Iterator[tuple[str, str]]:
     yield "competes with it", ", ".join(study.outcome.competing) or "nothing"
 
 
-def _components(study: Study) -> tuple[Any, ...]:
+def _components(study: Study) -> tuple[Outcome, ...]:
     """Return the outcomes that a composite outcome is made of."""
     return getattr(study.outcome, "components", ())
 
@@ -95,7 +96,7 @@ def _with_settings(text: str, part: BaseModel) -> str:
 
     def setting(match: re.Match[str]) -> str:
         value = getattr(part, match[1], None)
-        return str(value) if isinstance(value, int | str) else match[1]
+        return f"{value:g}" if isinstance(value, float) else str(value) if isinstance(value, int | str) else match[1]
 
     return re.sub(r"``(\w+)``", setting, text)
 

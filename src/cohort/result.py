@@ -18,6 +18,7 @@ from cohort.results.disclosure import Released
 from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, Estimates
 from cohort.results.provenance import CodelistUsed, InputFile, Provenance, installed_versions
 from cohort.store.store import Store
+from cohort.timeline import timeline
 
 if TYPE_CHECKING:
     from cohort.study import Study
@@ -63,6 +64,7 @@ class Result:
             warnings=tuple(finding.message for finding in self.study.audit()),
             labels=_labels(self.study),
             analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
+            timeline=timeline(self.study),
         )
         return write_report(content, Path(folder))
 

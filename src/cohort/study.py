@@ -15,7 +15,8 @@ from typing import Annotated, Any, Self
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
-from cohort.audit import Finding, audit
+from cohort.audit.audit import audit
+from cohort.audit.finding import Finding
 from cohort.codes.records import Tables
 from cohort.engines.local import Progress, map_buckets
 from cohort.errors import StudyError

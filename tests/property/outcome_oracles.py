@@ -202,6 +202,26 @@ def add_on(o, rows, _):
     return {(day, day) for day in met}
 
 
+def _dose(fills, first, last):
+    """Return the mg of the days from first to last; fills are (day, mg a day, days), and those that overlap add up."""
+    return sum(mg for day, mg, supply in fills for d in range(day, day + supply) if first <= d <= last)
+
+
+def dose_escalation(o, fills):
+    width = o.window_days
+    base = _dose(fills, 0, width - 1)
+    later = {(k + 1) * width - 1: _dose(fills, k * width, (k + 1) * width - 1) for k in range(1, o.windows + 1)}
+    return True, {(day, day) for day, dose in later.items() if base and dose * 100 >= base * (100 + o.rise_percent)}
+
+
+def taper(o, fills):
+    width = o.window_days
+    before = _dose(fills, -width, -1)
+    limit = before * (100 - o.fall_percent)
+    fell = all(_dose(fills, k * width, (k + 1) * width - 1) * 100 <= limit for k in (0, 1))
+    return before >= o.minimum * width, {(2 * width - 1, 2 * width - 1)} if fell else set()
+
+
 def _highest(scores):
     return {day: max(v for d, v in scores if d == day) for day, _ in scores}
 

@@ -81,20 +81,24 @@ persons = st.integers(1, 3)
 
 def diagnoses(first, last):
     row = st.tuples(persons, st.integers(first, last), st.sampled_from((0, 0, 5, 90)), st.sampled_from(DIAGNOSES))
-    return st.lists(st.tuples(row, st.sampled_from(SETTINGS)), max_size=25).map(
+    return st.lists(st.tuples(row, st.sampled_from(SETTINGS)), min_size=12, max_size=25).map(
         lambda rows: [(p, date(d), date(d + n), "icd10cm", code, setting, 1) for (p, d, n, code), setting in rows]
     )
 
 
 def procedures(first, last):
     row = st.tuples(persons, st.integers(first, last), st.sampled_from(PROCEDURES), st.sampled_from(SETTINGS))
-    return st.lists(row, max_size=8).map(lambda rows: [(p, date(d), "cpt", code, s) for p, d, code, s in rows])
+    return st.lists(row, min_size=4, max_size=8).map(
+        lambda rows: [(p, date(d), "cpt", code, s) for p, d, code, s in rows]
+    )
 
 
 def dispensings(first, last):
     supply = st.sampled_from((10, 30, 30, 90, None))
     row = st.tuples(persons, st.integers(first, last), st.sampled_from(DRUGS), supply)
-    return st.lists(row, max_size=10).map(lambda rows: [(p, date(d), *drug, 60.0, days) for p, d, drug, days in rows])
+    return st.lists(row, min_size=7, max_size=12).map(
+        lambda rows: [(p, date(d), *drug, 60.0, days) for p, d, drug, days in rows]
+    )
 
 
 def scores(first, last):
@@ -103,8 +107,13 @@ def scores(first, last):
 
 
 def enrolments(first, last):
-    row = st.tuples(persons, st.integers(first, last), st.sampled_from((20, 150, 400)))
-    return st.lists(row, max_size=6).map(lambda rows: [(p, date(d), date(d + n)) for p, d, n in rows])
+    """Generate spans of each person: throughout (most often), with a gap of 20 or 40 days, or none."""
+    whole = [(first, 900)]
+    gaps = [[(first, first + 90), (first + 90 + days, 900)] for days in (21, 41)]
+    spans = st.sampled_from((whole, whole, *gaps, []))
+    return st.tuples(spans, spans, spans).map(
+        lambda of: [(p, date(start), date(end)) for p, own in enumerate(of, start=1) for start, end in own]
+    )
 
 
 def worlds(first, last):
@@ -163,7 +172,12 @@ def test_nothing_from_the_index_date_on_moves_a_covariate(past, future):
     both = {name: past[name] + future[name] for name in past}
     planted = tables(both, deaths=(date(400), date(321), date(330)))
     longer = planted["diagnosis"].with_columns(
-        end_date=pl.when(pl.col("date") < date(200)).then(pl.col("end_date")).otherwise(date(900))
+        # an encounter that reaches the index date ends much later: nobody could know
+        end_date=pl.when(
+            pl.col("end_date") < pl.col("person_id").replace_strict({1: date(200), 2: date(260), 3: date(200)})
+        )
+        .then(pl.col("end_date"))
+        .otherwise(date(900))
     )
     assert measured(planted | {"diagnosis": longer}, early) == measured(tables(past), early)
 

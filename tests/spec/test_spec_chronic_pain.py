@@ -46,8 +46,10 @@ def test_ci_nyc_two_diagnoses_of_one_category_more_than_90_days_and_at_most_182_
         7 d151 G43  outpatient
         8 d89  M545 outpatient
         8 d90  M545 outpatient
+        9 d-20 G43  outpatient
+        9 d80  G43  outpatient
         """,
-        range(1, 9),
+        range(1, 10),
     )
     assert found == {
         1: FREE,  # 90 days are not more than 90
@@ -58,6 +60,7 @@ def test_ci_nyc_two_diagnoses_of_one_category_more_than_90_days_and_at_most_182_
         6: (274, 1),  # too late for the index diagnosis, but 91 days after the second
         7: (120, 1),  # back: day 120 - 0; headache would follow on day 151 (151 - 60 = 91)
         8: FREE,  # diagnoses in the first 90 days do not count
+        9: FREE,  # nor do those before index
     }
     assert lost == {}  # nobody can have the event by day 90
 
@@ -135,8 +138,10 @@ def test_ccw_one_inpatient_or_two_others_within_730_days():
         2 d7   M545 outpatient
         3 d-1  M545 inpatient
         5 d730 M545 emergency
+        6 d1   M545 outpatient
+        7 d0   M545 inpatient
         """,
-        range(1, 6),
+        range(1, 8),
         codes=BACK,
     )
     assert found == {
@@ -144,8 +149,9 @@ def test_ccw_one_inpatient_or_two_others_within_730_days():
         2: (7, 1),  # with the index record, which is the first of the two
         4: FREE,
         5: (730, 1),  # 730 days apart still count
+        6: (1, 1),
     }
-    assert lost == {"No ccw on or before the index date": 1}  # 3 enters on day -1, in hospital: has it already
+    assert lost == {"No ccw on or before the index date": 2}  # 3 and 7 are in hospital with it when they enter
 
 
 def test_ccw_two_records_too_far_apart():

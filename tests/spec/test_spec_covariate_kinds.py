@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+import typing
 
 import polars as pl
 import pytest
 from worlds import world
 
 import cohort as co
+from cohort import _HOME
 from cohort.errors import StudyError
+from cohort.features.covariates import Covariate
 from cohort.plan import codes_needed, run_bucket
 
 # index 2020-07-01 = day 0; 2020-01-01 is day -182. Person 2 is enrolled from day -91 only; nothing is known of 3
@@ -219,3 +223,18 @@ def test_the_analysis_table_has_values_and_reasons_from_the_needed_rows_alone():
     # person 1 enters on 10 January 2020: observed, no care before it; no opioid yet
     assert part.rows.select("person_id", "elixhauser", "percent_covered", "encounter_days").rows() == [(1, 0, 0, 0)]
     assert part.rows["elixhauser_missing"].to_list() == [None]
+
+
+def test_the_page_on_covariates_has_every_kind_and_its_study_file_can_be_read(root, tmp_path):
+    page = (root / "docs" / "covariates.md").read_text(encoding="utf-8")
+    kinds = {model.model_fields["kind"].default for model in typing.get_args(typing.get_args(Covariate)[0])}
+    assert kinds == set(re.findall(r"^\| `(\w+)` \|", page, flags=re.MULTILINE)) - {"kind"}
+    names = {name for name, home in _HOME.items() if home.startswith("features.covariates")}
+    assert names == {name for name in names if re.search(rf"`{name}[(`]", page)}
+    python, toml = (re.search(rf"```{kind}\n(.*?)```", page, flags=re.DOTALL)[1] for kind in ("python", "toml"))
+    made = {}
+    exec(python, made)  # noqa: S102 -- the page's own example
+    study(made["covariates"]).to_toml(tmp_path / "python.toml")
+    head = (tmp_path / "python.toml").read_text(encoding="utf-8").partition("[[covariates]]")[0]
+    (tmp_path / "page.toml").write_text(head + toml, encoding="utf-8")
+    assert list(co.Study.from_toml(tmp_path / "page.toml").covariates) == made["covariates"][1:4]

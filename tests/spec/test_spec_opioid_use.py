@@ -67,15 +67,17 @@ def test_consort_an_episode_longer_than_90_days_with_120_days_of_supply_or_10_di
     }
 
 
-def test_consort_the_episode_must_reach_the_day_not_only_the_supply():
-    """120 days' supply on day 20 would last to day 139; with 85 days it ends on day 84 and nobody knows it goes on."""
+def test_consort_the_episode_must_reach_the_day_not_only_the_count():
+    """Two dispensings on day 40, supply until day 84: whether the episode goes on is known on day 95."""
     found, _ = long_term(
         "consort",
         """
-        1 d0  85
-        1 d95 35
+        1 d0  40
+        1 d40 45
+        1 d95 1
         """,
         [1],
+        fills=2,
     )
     assert found == {1: (95, 1)}  # not day 90, inside a gap that only the dispensing of day 95 closes
 

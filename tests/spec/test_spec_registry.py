@@ -73,6 +73,7 @@ RESPONSES = """
     1 d-40 9 NRS
     1 d0   8 NRS
     1 d84  5.6 NRS
+    2 d-29 9 NRS
     2 d-5  8 NRS
     2 d84  5.7 NRS
     3 d0   6 NRS
@@ -99,7 +100,7 @@ def test_response_is_a_fall_of_30_percent_at_the_visit_nearest_to_12_weeks():
     found, lost = exits(tables, PEOPLE, make.registry_response("observed"))
     assert found == {
         1: (84, 1),  # 8 to 5.6 is 30 %
-        2: (365, 0),
+        2: (365, 0),  # 29 % from the last score before index, though 37 % from the one before that
         3: (42, 1),  # six weeks: the first day of the window
         5: (365, 0),  # days 80 and 88 are equally near: the earlier counts
         8: (60, 2),  # died within the window: that is known
@@ -126,6 +127,13 @@ def test_the_secondary_response_is_a_fall_of_half():
     assert exits(tables, PEOPLE, make.registry_response("observed", fall_percent=50))[0] == {1: (84, 1), 2: (365, 0)}
 
 
+def test_a_fall_of_exactly_30_percent_counts_whatever_the_decimals():
+    """7 to 4.9; in binary 4.9 * 100 is a little more than 490."""
+    assert exits(registry("1 d0 7 NRS\n1 d84 4.9 NRS", [1]), PEOPLE, make.registry_response("observed"))[0] == {
+        1: (84, 1)
+    }
+
+
 def test_a_response_seen_after_follow_up_is_not_seen():
     tables = registry("1 d0 8 NRS\n1 d84 0 NRS", [1])
     cohort = PEOPLE.follow_up(max_days=83)
@@ -141,3 +149,5 @@ def test_what_cannot_be_is_refused():
         make.registry_response("observed", target_day=42)
     with pytest.raises(StudyError, match="'observed' or 'non_response'"):
         make.registry_response("weighted")
+    with pytest.raises(StudyError, match="at_least: input should be a valid number"):
+        co.chronification(definition="registry_pain", at_least="4")

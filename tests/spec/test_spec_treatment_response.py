@@ -132,6 +132,12 @@ def test_switch_another_agent_within_60_days_of_the_end_and_the_old_one_not_refi
     }
 
 
+def test_a_switch_is_not_met_before_the_new_agent_starts():
+    """Not refilled within 10 days is known on day 40; the new agent may start until day 89."""
+    outcome = make.switch(DRUGS, gap_days=10, within_days=60)
+    assert treated(outcome, "1 d0 X 30\n1 d60 Y 30", [1]) == {1: (60, 1)}
+
+
 def test_add_on_both_last_30_days_together_and_the_old_one_is_refilled():
     found = treated(
         make.add_on(DRUGS),

@@ -111,6 +111,18 @@ def test_a_batch_job_logs_one_json_line_per_step(study, store, tmp_path):
     assert all(step["seconds"] >= 0 for step in steps)
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_doubtful_design_runs_and_is_said_on_standard_error_and_in_the_report(study, store, tmp_path, form):
+    doubtful = tmp_path / "doubtful.toml"
+    doubtful.write_text(study.read_text().replace("washout_days = 180", "washout_days = 400"))
+    done = cohort("run", doubtful, "--store", store, "--out", tmp_path / "out", "--log-format", form)
+    assert done.returncode == 0
+    said = done.stderr.splitlines()[0]
+    shown = json.loads(said)["message"] if form == "json" else said.removeprefix("cohort: warning: ")
+    assert shown.startswith("cohort.entry.washout_days: 400 days without a record")
+    assert shown in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_results_are_private(study, store, tmp_path):
     assert cohort("run", study, "--store", store, "--out", tmp_path / "out").returncode == 0
     for path in (tmp_path / "out").iterdir():

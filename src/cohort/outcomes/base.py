@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import polars as pl
 from pydantic import Field
@@ -13,6 +13,9 @@ from cohort.codes.reference import Codes
 from cohort.spec import Spec
 
 Competing = tuple[Literal["death"], ...]
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A number as such: not ``"4"``."""
 
 
 class Event(Spec):
@@ -56,11 +59,8 @@ class Event(Spec):
 
     @property
     def text(self) -> str:
-        """Return what the protocol table says: the settings, where a definition has no sentence of its own."""
-        shown = {
-            name: value for name, value in self if name not in ("kind", "label", "competing") and value is not None
-        }
-        return "; ".join(f"{name.replace('_', ' ')}: {_said(value)}" for name, value in shown.items())
+        """Return what the protocol table says: the definition in one sentence, with its settings."""
+        raise NotImplementedError
 
     def __str__(self) -> str:
         """Name the outcome as protocol tables do."""
@@ -107,12 +107,6 @@ class PersonEvent(Event):
     def prevalent(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the entries that meet the definition on or before the index date."""
         return relative_days(self.dates(tables), entries).filter(pl.col("day") <= 0).select(KEY).unique()
-
-
-def _said(value: Any) -> str:
-    if isinstance(value, Codes):
-        return value.label
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def shipped(name: str) -> Callable[[], Codes]:

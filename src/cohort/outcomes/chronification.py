@@ -113,6 +113,12 @@ class TwoDiagnosesOfOneCategory(Event):
         return self
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        apart = f"{self.apart_days + 1} to {self.within_days} days apart"
+        return f"two diagnoses of one category of {self.codes.label}, {apart}"
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""
         return (diagnosis(self.codes.codelist),)
@@ -138,9 +144,10 @@ class TwoDiagnosesOfOneCategory(Event):
 class LastingEpisode(Event):
     """An episode of care for pain that lasts longer than ``longer_than_days`` days (ICD-11: more than 3 months).
 
-    Encounters on and after the index date belong to one episode while no gap is longer than ``gap_days``. The event is
-    the first day on which care is seen to have lasted that long: an encounter beyond it, or the day itself during an
-    admission that spans it. How long an episode is depends on the gap rule more than on anything else, so vary it.
+    Encounters on and after the index date belong to one episode while no gap is longer than ``gap_days`` days. The
+    event is the first day on which care is seen to have lasted that long: an encounter beyond it, or the day itself
+    during an admission that spans it. How long an episode is depends on the gap rule more than on anything else: vary
+    it.
 
     References
     ----------
@@ -153,6 +160,14 @@ class LastingEpisode(Event):
     codes: PainCodes
     longer_than_days: Annotated[Whole, Field(ge=1, description="the episode lasts longer, both ends counted")] = 90
     gap_days: Annotated[Whole, Field(ge=0, description="longest gap between encounters of one episode")] = 90
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return (
+            f"an episode of {self.codes.label} longer than {self.longer_than_days} days, "
+            f"gaps of up to {self.gap_days} days bridged"
+        )
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -191,6 +206,11 @@ class FurtherDiagnoses(Event):
     kind: Literal["medicare_new_onset"] = "medicare_new_onset"
     codes: PainCodes
     further: Annotated[Whole, Field(ge=1, description="distinct days with a diagnosis after the index day")] = 2
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"diagnosis of {self.codes.label} on {self.further} further days after index"
 
     @property
     def records(self) -> tuple[Record, ...]:

@@ -52,16 +52,15 @@ def bounded(table: pl.LazyFrame, free: pl.LazyFrame) -> pl.LazyFrame:
     table
         The key, ``entry``, ``time`` and ``cause`` (1 = the outcome).
     free
-        The key and the ``day`` of every visit at which the entry was seen to be free of the outcome.
+        The key and the ``day`` of every visit at which the entry was seen free; never that of a visit with the event.
 
     References
     ----------
     Lindsey JC, Ryan LM. Tutorial in biostatistics: methods for interval-censored data. Stat Med 1998;17:219-238.
     doi:10.1002/(SICI)1097-0258(19980130)17:2<219::AID-SIM735>3.0.CO;2-O.
     """
-    event = pl.col("cause") == 1
-    before = (pl.col("day") < pl.col("time")) | (~event & (pl.col("day") == pl.col("time")))
-    last = free.join(table, on=KEY).filter(before).group_by(KEY).agg(lower=pl.col("day").max())
+    seen = free.join(table, on=KEY).filter(pl.col("day") <= pl.col("time"))
+    last = seen.group_by(KEY).agg(lower=pl.col("day").max())
     return table.join(last, on=KEY, how="left").with_columns(
-        lower=pl.max_horizontal("entry", "lower"), upper=pl.when(event).then("time")
+        lower=pl.max_horizontal("entry", "lower"), upper=pl.when(pl.col("cause") == 1).then("time")
     )

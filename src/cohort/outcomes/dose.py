@@ -9,7 +9,7 @@ from pydantic import Field
 
 from cohort.codes.records import KEY, Record, Tables, dispensing
 from cohort.features.opioids import daily_mme, taper, with_products
-from cohort.outcomes.base import Event
+from cohort.outcomes.base import Event, Number
 from cohort.outcomes.opioid_use import Opioids
 from cohort.spec import Whole
 
@@ -39,11 +39,11 @@ class _DoseEvent(Event):
 
 
 class DoseEscalation(_DoseEvent):
-    """Mean daily dose in a later window of 60 days at least 20 % above that of the first 60 days from index.
+    """Mean daily dose in a later window of ``window_days`` days ``rise_percent`` % or more above the first from index.
 
     Windows follow one another without overlap and days without supply count as 0; the event is dated on the last day
-    of the first window that is high enough. With ``windows`` above 1 the rule fires more often by chance alone, so
-    compare it with doses that do not change. Doses are known for products in CDC's table of 2016.
+    of the first window that is high enough. With more than one later window the rule fires more often by chance alone,
+    so compare it with doses that do not change. Doses are known for products in CDC's table of 2016.
 
     References
     ----------
@@ -54,6 +54,14 @@ class DoseEscalation(_DoseEvent):
     kind: Literal["dose_escalation"] = "dose_escalation"
     rise_percent: Annotated[Whole, Field(ge=1, description="least rise over the first window, in percent")] = 20
     windows: Annotated[Whole, Field(ge=1, description="later windows that are looked at")] = 1
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return (
+            f"mean daily dose of {self.codes.label} {self.rise_percent} % above that of the first {self.window_days} "
+            f"days, in the first such of {self.windows} later window(s)"
+        )
 
     @property
     def landmark(self) -> int:
@@ -79,7 +87,7 @@ class DoseEscalation(_DoseEvent):
 
 
 class Taper(_DoseEvent):
-    """Mean daily dose at least 15 % lower in both of the two windows of 60 days from index than in the 60 days before.
+    """Mean daily dose ``fall_percent`` % or more below that of the ``window_days`` days before index, in two windows.
 
     Entries below ``minimum`` morphine milligram equivalents a day before index cannot taper and are removed. Dated on
     the last day of the second window, before which nobody can be told to have tapered. The source lets any of six
@@ -93,7 +101,15 @@ class Taper(_DoseEvent):
 
     kind: Literal["taper"] = "taper"
     fall_percent: Annotated[Whole, Field(ge=1, le=100, description="least fall in both windows, in percent")] = 15
-    minimum: Annotated[float, Field(gt=0, description="least mean daily dose before index, in mg")] = 50.0
+    minimum: Annotated[Number, Field(gt=0, description="least mean daily dose before index, in mg")] = 50.0
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return (
+            f"mean daily dose of {self.codes.label} {self.fall_percent} % below that before index, in both of two "
+            f"windows of {self.window_days} days"
+        )
 
     @property
     def landmark(self) -> int:

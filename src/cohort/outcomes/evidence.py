@@ -20,6 +20,11 @@ class _Confirmed(PersonEvent):
     within_days: Annotated[Whole, Field(ge=1, description="most days between two records outside hospital")]
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"one inpatient diagnosis of {self.codes.label}, or two others at most {self.within_days} days apart"
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""
         codes, within = self.codes.codelist, self.within_days
@@ -48,7 +53,7 @@ class ConfirmedCondition(_Confirmed):
 
 
 class VeteransCohort(_Confirmed):
-    """One inpatient diagnosis, or two outpatient visits within 18 months (548 days).
+    """One inpatient diagnosis, or two outpatient visits at most ``within_days`` days (18 months) apart.
 
     The rule of the Veterans' musculoskeletal diagnosis cohort, dated at the visit that completes it. The original
     takes the first diagnosis as the index date and so knows at index what happens up to 18 months later; here only
@@ -81,6 +86,11 @@ class NewCohortEra(Event):
     kind: Literal["ohdsi_era"] = "ohdsi_era"
     codes: Annotated[Codes, Field(description="codes of the condition")]
     persistence_days: Annotated[Whole, Field(ge=1, description="days that one diagnosis keeps a person in")] = 180
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"a diagnosis of {self.codes.label} after {self.persistence_days} days without one"
 
     @property
     def records(self) -> tuple[Record, ...]:

@@ -45,6 +45,11 @@ class FirstOf(Event):
         return self
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return "the first of " + ", ".join(part.name.replace("_", " ") for part in self.components)
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""
         return tuple(record for part in self.components for record in part.records)

@@ -22,14 +22,8 @@ from cohort.outcomes.dose import DoseEscalation, Taper
 from cohort.outcomes.evidence import ConfirmedCondition, NewCohortEra, VeteransCohort
 from cohort.outcomes.first_of import FirstOf
 from cohort.outcomes.first_record import FirstRecord
-from cohort.outcomes.opioid_use import (
-    IntenseEpisode,
-    LongPrescription,
-    LongTermEpisode,
-    NewPersistentUse,
-    QuarterlySupply,
-    SupplyAfterDiagnosis,
-)
+from cohort.outcomes.opioid_episodes import IntenseEpisode, LongTermEpisode
+from cohort.outcomes.opioid_use import LongPrescription, NewPersistentUse, QuarterlySupply, SupplyAfterDiagnosis
 from cohort.outcomes.registry import RegistryPain, RegistryResponse
 from cohort.outcomes.treatment import AddOn, Discontinuation, Switch
 from cohort.spec import nearest

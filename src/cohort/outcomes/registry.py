@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from cohort.codes.records import KEY, Record, Tables
-from cohort.outcomes.base import Event, in_follow_up
+from cohort.outcomes.base import Event, Number, in_follow_up
 from cohort.spec import Whole
 from cohort.time import Window
 
@@ -32,7 +32,7 @@ class _Score(Event):
 
 
 class RegistryPain(_Score):
-    """A pain score of ``at_least`` (NRS 4) at a visit ``after_days`` (90) days or more after index.
+    """A pain score of ``at_least`` or more at a visit ``after_days`` days or more after index.
 
     Dated at the visit; between visits nobody knows, so ``lower`` and ``upper`` stand beside the time: the last visit
     seen free (a lower score; not before risk starts) and the first seen chronic. The event lies in (lower, upper].
@@ -47,8 +47,13 @@ class RegistryPain(_Score):
     """
 
     kind: Literal["registry_pain"] = "registry_pain"
-    at_least: Annotated[float, Field(description="score that is chronic pain")] = 4.0
+    at_least: Annotated[Number, Field(description="score that is chronic pain")] = 4.0
     after_days: Annotated[Whole, Field(ge=1, description="earliest day of the visit")] = 90
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"{self.instrument} of {self.at_least:g} or more from day {self.after_days} after index"
 
     @property
     def landmark(self) -> int:
@@ -70,14 +75,15 @@ class RegistryPain(_Score):
 
 
 class RegistryResponse(_Score):
-    """A fall of the pain score by 30 % or more (50 %: substantial) at the visit nearest to 12 weeks, 6 to 18.
+    """A fall of the pain score by ``fall_percent`` % or more at the visit nearest to day ``target_day``.
 
-    The baseline is the last score in ``baseline`` (the 30 days up to index); entries with a lower one than
-    ``minimum_baseline``, or none, are removed. The response is dated at the visit, the earlier of two equally near.
-    ``missing`` says what an entry without a visit is. "observed": it cannot be judged and leaves before risk starts,
-    unless it died within the window; the share who respond is among those seen. "non_response": it stays at risk to
-    the window's end; the share is among all. Censoring before the window ends stays censoring in both. A weighted
-    version for visits missing by design of the patient needs weights and is not this outcome.
+    The baseline is the last score in a window up to index; entries with one below ``minimum_baseline``, or none, are
+    removed. The response is dated at the visit, the earlier of two equally near.
+    Visits count up to ``tolerance_days`` days before or after that day. The estimand is "``missing``". Under
+    "observed" an entry without a visit cannot be judged and leaves before risk starts, unless it died in the window:
+    the share who respond is among those seen. Under "non_response" it stays at risk: the share is among all, and only
+    censoring stays censoring. A weighted version needs weights and is not this outcome. A fall of 30 % is moderately
+    important, of 50 % substantial.
 
     References
     ----------
@@ -90,7 +96,7 @@ class RegistryResponse(_Score):
     kind: Literal["registry_response"] = "registry_response"
     missing: Annotated[Literal["observed", "non_response"], Field(description="what an entry without a visit is")]
     fall_percent: Annotated[Whole, Field(ge=1, le=100, description="least fall from baseline, in percent")] = 30
-    minimum_baseline: Annotated[float, Field(description="least score at baseline")] = 4.0
+    minimum_baseline: Annotated[Number, Field(description="least score at baseline")] = 4.0
     baseline: Annotated[Window, Field(description="days relative to index of the baseline score")] = Window(-30, 0)
     target_day: Annotated[Whole, Field(ge=1, description="day that the visit should be on")] = 84
     tolerance_days: Annotated[Whole, Field(ge=0, description="most days before or after it")] = 42
@@ -102,6 +108,14 @@ class RegistryResponse(_Score):
         if self.tolerance_days >= self.target_day:
             raise ValueError("the window of the visit opens on or before the index date; lower tolerance_days")
         return self
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return (
+            f"fall of {self.instrument} by {self.fall_percent} % or more from baseline ({self.baseline}) at the visit "
+            f"nearest to day {self.target_day}, at most {self.tolerance_days} days away; estimand: {self.missing}"
+        )
 
     @property
     def landmark(self) -> int:

@@ -39,6 +39,11 @@ class Discontinuation(Event):
     gap_days: Gap = 60
 
     @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"no supply of {self.codes.label} for more than {self.gap_days} days, dated at the end of supply"
+
+    @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""
         return (dispensing(self.codes.codelist),)
@@ -81,7 +86,7 @@ def _after_index(changes: pl.LazyFrame, entries: pl.LazyFrame) -> pl.LazyFrame:
 
 
 class Switch(_AgentChange):
-    """Another agent starts after the last dispensing of the old one and within 60 days of its supply's end.
+    """Another agent starts after the last dispensing of the old one, within ``within_days`` days of its end.
 
     The old one is not refilled within ``gap_days`` days. That can be told only when the gap has passed, so the event
     is dated there and not at the new agent's first dispensing: until then it may yet turn out an add-on.
@@ -95,6 +100,14 @@ class Switch(_AgentChange):
     kind: Literal["switch"] = "switch"
     within_days: Annotated[Whole, Field(ge=0, description="latest day after the old supply's end")] = 60
 
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return (
+            f"another agent of {self.codes.label} within {self.within_days} days of the end of supply, the old one not "
+            f"refilled within {self.gap_days} days"
+        )
+
     def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and every ``day`` after index on which a switch can be told, of any entry."""
         changes = switches(self._agents(tables), gap_days=self.gap_days, within_days=self.within_days)
@@ -102,7 +115,7 @@ class Switch(_AgentChange):
 
 
 class AddOn(_AgentChange):
-    """Another agent starts during the old one's supply, the old one is refilled, and both last 30 days together.
+    """Another agent starts during the old one's supply, the old one is refilled, both last ``overlap_days`` days.
 
     Dated on the day by which all three have happened, not at the new agent's first dispensing: a person must stay on
     both to be counted, and those days would be immortal.
@@ -114,6 +127,11 @@ class AddOn(_AgentChange):
 
     kind: Literal["add_on"] = "add_on"
     overlap_days: Annotated[Whole, Field(ge=1, description="days on which both agents last together")] = 30
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"another agent of {self.codes.label} beside the old one, refilled, for {self.overlap_days} days"
 
     def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and every ``day`` after index on which an add-on is complete, of any entry."""

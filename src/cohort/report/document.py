@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from cohort.errors import CohortError
+from cohort.report.figures_design import design
 from cohort.report.flow import flow
 from cohort.report.labels import AnalysisTitle, Labels
 from cohort.report.numbers import WITHHELD, plain
@@ -22,6 +23,7 @@ from cohort.report.table_one import table_one
 from cohort.results.disclosure import Released
 from cohort.results.estimates import write_csv
 from cohort.results.provenance import CodelistUsed, Provenance
+from cohort.timeline import Span
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -39,9 +41,9 @@ class Definition:
 class ReportContent:
     """All that a report prints.
 
-    ``protocol`` rows are (section, item, text). ``labels`` maps a column or term to its label with unit, and
-    ``"term=level"`` to that of a level; its order is the order of Table 1. ``analyses`` names the analyses of the
-    study by position, 0 being Table 1, and the variable that groups them.
+    ``protocol`` rows are (section, item, text), ``timeline`` the rows of the design diagram. ``labels`` maps a column
+    or term to its label with unit, and ``"term=level"`` to that of a level; its order is the order of Table 1.
+    ``analyses`` names the analyses of the study by position, 0 being Table 1, and the variable that groups them.
     """
 
     title: str
@@ -52,6 +54,7 @@ class ReportContent:
     warnings: tuple[str, ...] = ()
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     analyses: tuple[AnalysisTitle, ...] = ()
+    timeline: tuple[Span, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse anything that did not come through the release gate."""
@@ -99,6 +102,7 @@ def render(content: ReportContent) -> str:
         style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 -- our own file
         rule=released.rule,
         withheld=WITHHELD,
+        design=design(content.timeline) if content.timeline else None,
         summary=summary(content.title, released, labels),
         flow=flow(released.attrition),
         table_one_title=labels.title(0, "Table 1. Who is in the cohort"),

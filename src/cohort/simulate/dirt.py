@@ -164,8 +164,9 @@ def _spliced(
     edits = [(defect, places[defect.role]) for defect in chosen.kinds]
     for kind, pick, start, end in zip(chosen.kind.tolist(), chosen.picks.tolist(), starts, ends, strict=True):
         defect, place = edits[kind]
-        fields = str(view[start : end - 1], "utf-8").split(",")
-        line = (",".join(defect.edit(fields, place, pick)) + "\n").encode()
+        line = bytes(view[start:end])
+        if defect.edit is not _same:
+            line = (",".join(defect.edit(line[:-1].decode().split(","), place, pick)) + "\n").encode()
         pieces.append(view[done : end if defect.copies else start])  # a copy stands right behind its original
         (tail if defect.moves else pieces).append(line)
         done = end

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from cohort.simulate.care import CHRONIC, Visits
 from cohort.simulate.hazards import Floats, expit, logit
 from cohort.simulate.population import Bools, Ints, Persons
-from cohort.simulate.scenario import SEVERITIES, STATES, Scenario
+from cohort.simulate.scenario import STATES, Scenario
 from cohort.simulate.streams import BLOCK
 from cohort.simulate.vocabulary import vocabulary
 from cohort.simulate.world import World
@@ -60,7 +60,8 @@ class Dispensings:
 
 def draw_encounters(world: World, inside: Bools) -> Encounters:
     """Return the encounters of the persons ``inside`` that a supplier sees, sorted by person and day."""
-    parts = [_pain_encounters(world), *_background(world.scenario, world.persons, world.block.stream("background"))]
+    background = _background(world.scenario, world.persons, world.block.stream("background"))
+    parts = [_pain_encounters(world), *background, *_treatments(world)]
     whole = Encounters(*(np.concatenate([getattr(part, field) for part in parts]) for field in Encounters.__slots__))
     seen = np.flatnonzero(world.enrolment.observes(whole.person, whole.day) & inside[whole.person])
     # one integer key sorts faster than three: the days of 30 years fit into 14 bits, settings into 2
@@ -98,15 +99,18 @@ def spread_days(world: World) -> Floats:
 def draw_dispensings(world: World) -> Dispensings:
     """Return the opioids, with refills, and muscle relaxants that a supplier sees, sorted by person and day."""
     random = world.block.stream("dispensing")
-    parts = [*_opioids(world, random), _relaxants(world, random)]
+    opioid = vocabulary().number("early_opioid")
+    # drawn even where the treatment is a procedure: the stream goes on to the relaxants
+    rounds = [(person, day, np.full(len(person), opioid), supply) for person, _, day, supply in _rounds(world, random)]
+    parts = [*(rounds if world.scenario.opioid.procedure is None else []), _relaxants(world, random)]
     person, day, drug, supply = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     order = np.lexsort((drug, day, person))
     order = order[world.enrolment.observes(person, day)[order]]
     return Dispensings(person[order], day[order], drug[order], supply[order])
 
 
-def _opioids(world: World, random: np.random.Generator) -> list[tuple[Ints, Ints, Ints, Ints]]:
-    """Return the early opioid of each treated episode and, round by round, its refills while the pain lasts."""
+def _rounds(world: World, random: np.random.Generator) -> list[tuple[Ints, Ints, Ints, Ints]]:
+    """Return person, episode, day and supply of the early treatment and, round by round, refills while pain lasts."""
     opioid, course = world.scenario.opioid, world.course
     last_day = epoch_day(world.scenario.calendar.last_day)
     person, episode = np.nonzero(course.treated & (course.onset <= last_day))
@@ -117,13 +121,26 @@ def _opioids(world: World, random: np.random.Generator) -> list[tuple[Ints, Ints
     rounds = []
     while True:
         supply = random.choice(np.array(opioid.supply_days), len(person), p=shares)
-        drug = np.full(len(person), vocabulary().number("early_opioid"))
-        rounds.append((person, np.floor(day).astype(np.int64), drug, supply))
+        rounds.append((person, episode, np.floor(day).astype(np.int64), supply))
         day = day + supply
         again = (random.random(len(person)) < opioid.refill) & (day < end)
-        person, day, end = person[again], day[again], end[again]
+        person, episode, day, end = person[again], episode[again], day[again], end[again]
         if not len(person):
             return rounds
+
+
+def _treatments(world: World) -> list[Encounters]:
+    """Return the encounters of an early treatment that is a procedure, with the code of the pain that it is for."""
+    procedure = world.scenario.opioid.procedure
+    if procedure is None:
+        return []
+    rounds = _rounds(world, world.block.stream("dispensing"))
+    person, episode, day, _ = (np.concatenate(columns) for columns in zip(*rounds, strict=True))
+    diagnoses = np.full((len(person), DIAGNOSES), -1, dtype=np.int16)
+    names = vocabulary().numbers(world.scenario.condition.by_severity)
+    diagnoses[:, 0] = names[world.plan.severity[person, episode]]
+    setting = np.full(len(person), SETTINGS.index("outpatient"))
+    return [Encounters(person, day, day, setting, diagnoses, np.full(len(person), vocabulary().number(procedure)))]
 
 
 def _relaxants(world: World, random: np.random.Generator) -> tuple[Ints, Ints, Ints, Ints]:
@@ -140,8 +157,9 @@ def _pain_encounters(world: World) -> Encounters:
     setting = _pain_settings(visits, severity, random)
     stay = np.where(setting == SETTINGS.index("inpatient"), random.integers(1, 6, len(day)), 0)
     written = np.where(random.random(len(day)) < scenario.care.miscoded, 0, severity)
-    names = vocabulary().numbers([f"low_back_{level}" for level in SEVERITIES])
-    chronic = vocabulary().numbers(["chronic_pain", "chronic_pain_syndrome"])[random.integers(0, 2, len(day))]
+    names = vocabulary().numbers(scenario.condition.by_severity)
+    stated = scenario.condition.chronic
+    chronic = vocabulary().numbers(stated)[random.integers(0, len(stated), len(day))]
     symptom = _symptom(scenario, world.persons, visits, random)
     regions = _region_codes(scenario, spread_days(world)[visits.person], day, random)
     return Encounters(

@@ -82,8 +82,15 @@ class Persons(_Section):
         return self
 
 
+class Condition(_Section):
+    """What the index condition is written as: a concept for each severity, and those that state chronic pain."""
+
+    by_severity: tuple[Concept, Concept, Concept] = ("low_back_mild", "low_back_moderate", "low_back_severe")
+    chronic: Annotated[tuple[Concept, ...], Field(min_length=1)] = ("chronic_pain", "chronic_pain_syndrome")
+
+
 class Onset(_Section):
-    """First onset and relapse of acute low-back pain: constant hazards, proportional in sensitization."""
+    """First onset and relapse of acute pain: constant hazards, proportional in sensitization."""
 
     per_person_year: Rate
     log_hazard_ratio_sensitization: LogRatio
@@ -139,7 +146,10 @@ class States(_Section):
 
 
 class Opioid(_Section):
-    """Who gets an early opioid, when, and what it truly does to the hazard of remission from then on."""
+    """Who gets an early opioid, when, and what it truly does to the hazard of remission from then on.
+
+    With a ``procedure`` the early treatment is that procedure instead, done once; ``refill`` is 0 then.
+    """
 
     probability: tuple[Probability, Probability, Probability]
     same_day: Probability
@@ -150,11 +160,14 @@ class Opioid(_Section):
     supply_days: Annotated[tuple[Annotated[int, Field(gt=0, le=90)], ...], Field(min_length=1)]
     supply_shares: Annotated[tuple[Probability, ...], AfterValidator(_sum_to_one)]
     refill: Annotated[float, Field(ge=0, lt=1)]
+    procedure: Concept | None = None
 
     @model_validator(mode="after")
     def _paired(self) -> Opioid:
         if len(self.supply_days) != len(self.supply_shares):
             raise ValueError("supply_days and supply_shares must have the same length")
+        if self.procedure is not None and self.refill > 0:
+            raise ValueError("refill must be 0 where the treatment is a procedure")
         return self
 
 
@@ -267,6 +280,7 @@ class Scenario(_Section):
     about: str
     calendar: Calendar
     persons: Persons
+    condition: Condition = Condition()
     onset: Onset
     remission: Remission
     severity: Severity
@@ -295,8 +309,8 @@ class Scenario(_Section):
 
     @property
     def hash(self) -> str:
-        """Return the SHA-256 of the parameters, the same however the file is laid out."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """Return the SHA-256 of the parameters, the same however the file is laid out or a default is written out."""
+        text = json.dumps(self.model_dump(mode="json", exclude_defaults=True), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -315,17 +329,23 @@ def load_scenario(scenario: str | Path) -> Scenario:
         If there is no such scenario, or a field is missing, unknown, of the wrong type or out of range; the message
         names the file and the field.
     """
-    where, fields = _read(scenario)
-    base = fields.pop("base", None)
-    if base is not None:
-        if base not in shipped_scenarios():
-            raise StudyError(f"{where}: base must be a shipped scenario: {', '.join(shipped_scenarios())}")
-        fields = _merged(_read(base)[1], fields)
+    where, fields = _with_base(scenario)
     try:
         # through JSON, so that strict typing still takes TOML arrays for tuples and TOML dates for dates
         return Scenario.model_validate_json(json.dumps(fields, default=str))
     except ValidationError as fault:
         raise StudyError(_explain(where, fault)) from None
+
+
+def _with_base(scenario: str | Path) -> tuple[str, dict[str, Any]]:
+    """Return what to call the file in a message, and its fields upon those of its base, which may have one too."""
+    where, fields = _read(scenario)
+    base = fields.pop("base", None)
+    if base is None:
+        return where, fields
+    if base not in shipped_scenarios():
+        raise StudyError(f"{where}: base must be a shipped scenario: {', '.join(shipped_scenarios())}")
+    return where, _merged(_with_base(base)[1], fields)
 
 
 def _read(scenario: str | Path) -> tuple[str, dict[str, Any]]:
@@ -345,8 +365,16 @@ def _read(scenario: str | Path) -> tuple[str, dict[str, Any]]:
 
 
 def _merged(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    """Return the base's fields with one's own in their place, table by table; lists are replaced whole."""
-    both = {key: _merged(base[key], own[key]) for key in own if isinstance(own[key], dict) and key in base}
+    """Return the base's fields with one's own in their place, table by table.
+
+    Lists, and tables whose keys are names, are replaced whole.
+    """
+    named = ("procedures", "strategies")
+    both = {
+        key: _merged(base[key], own[key])
+        for key in own
+        if isinstance(own[key], dict) and key in base and key not in named
+    }
     return {**base, **own, **both}
 
 

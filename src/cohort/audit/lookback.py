@@ -1,0 +1,88 @@
+"""Faults of looking back: absence of a record where nobody had to be observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from cohort.audit.finding import Finding
+from cohort.population.criteria import Enrolled
+from cohort.population.entry import Entry
+
+if TYPE_CHECKING:
+    from cohort.study import Study
+
+
+def observed_before(study: Study) -> int | None:
+    """Return how many days before index everybody is required to be enrolled; none if enrolment is not required."""
+    windows = [rule.window for rule in study.cohort.rules if isinstance(rule, Enrolled)]
+    # one that ends sooner leaves a hole before index
+    days = [-w.first for w in windows if w.first is not None and w.last is not None and w.first <= 0 and w.last >= -1]
+    return max(days, default=None)
+
+
+def entry_of(study: Study) -> Entry:
+    """Return how persons join."""
+    assert study.cohort.entry is not None  # noqa: S101 -- a study without an entry cannot be made
+    return study.cohort.entry
+
+
+def washout_unobserved(study: Study) -> Iterator[Finding]:
+    """Find a washout that reaches back to before anybody had to be enrolled."""
+    days, observed = entry_of(study).washout_days, observed_before(study)
+    if days is not None and observed is not None and days > observed:
+        yield Finding(
+            "warning",
+            "washout_unobserved",
+            f"cohort.entry.washout_days: {days} days without a record are asked for, but enrolment is required for "
+            f"{observed} days before index only: no record there may mean nobody was looking. Require enrolment from "
+            f"day -{days}, or shorten the washout to {observed} days.",
+        )
+
+
+def enrolment_not_required(study: Study) -> Iterator[Finding]:
+    """Find a cohort of persons of whom nobody knows since when they are observed."""
+    if observed_before(study) is not None:
+        return
+    washout = entry_of(study).washout_days
+    parts = [f"the washout of {washout} days" if washout else "the entry"]
+    parts += [repr(covariate.name) for covariate in study.covariates if _looks_back(covariate) != 0]
+    yield Finding(
+        "warning",
+        "enrolment_not_required",
+        "cohort.rules: no rule requires enrolment up to index, so where no record is found the person may not have "
+        f"been there; {_listed(parts)} cannot tell. Add require_enrolled (rule = 'enrolled') as far back as they look. "
+        "Where the data have no enrolment periods, say in the report why absence of a record can be believed.",
+    )
+
+
+def covariates_unobserved(study: Study) -> Iterator[Finding]:
+    """Find covariates that take what nobody could have recorded for absent."""
+    observed = observed_before(study)
+    for number, covariate in enumerate(study.covariates, start=1):
+        back = _looks_back(covariate)
+        if observed is None or (back is not None and back <= observed):
+            continue
+        yield Finding(
+            "warning",
+            "covariate_unobserved",
+            f"covariates[{number}].window: {covariate.name!r} looks back "
+            f"{'without limit' if back is None else f'{back} days'}, but enrolment is required for {observed} days "
+            "before index only: who was enrolled for less looks healthier. Require enrolment over the window, or "
+            f"start it on day -{observed}.",
+        )
+
+
+def _looks_back(covariate: Any) -> int | None:
+    """Return how many days before index a covariate takes absence of a record for absence; none = without limit.
+
+    A covariate that is itself null where the person was not observed takes nothing for granted.
+    """
+    window = getattr(covariate, "window", None)
+    if window is None or getattr(covariate, "observed", "assumed") == "throughout":
+        return 0
+    return None if window.first is None else max(0, -window.first)
+
+
+def _listed(parts: list[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

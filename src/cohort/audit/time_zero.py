@@ -1,0 +1,93 @@
+"""Faults of time zero: what looks past the start of risk, and who enters after treatment began."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from cohort.audit.finding import Finding
+from cohort.audit.lookback import entry_of, observed_before
+from cohort.population.criteria import Enrolled
+
+if TYPE_CHECKING:
+    from cohort.study import Study
+
+
+def exposed_in_the_future(study: Study) -> Iterator[Finding]:
+    """Find covariates that are known only after risk has started: whoever has them has survived until then."""
+    landmark = study.outcome.landmark
+    for number, covariate in enumerate(study.covariates, start=1):
+        window = getattr(covariate, "window", None)
+        if window is None or _ends_by(window.last, landmark):
+            continue
+        grouped = [str(n) for n, analysis in enumerate(study.analyses, start=1) if covariate.name in analysis.uses]
+        used = f" (used by analyses[{', '.join(grouped)}])" if grouped else ""
+        yield Finding(
+            "error",
+            "immortal_time",
+            f"covariates[{number}].window: {covariate.name!r}{used} looks {_until(window.last)}, but risk starts after "
+            f"day {landmark}: persons must stay at risk to have it. End the window by day {landmark}; or start risk "
+            f"later, at a landmark (outcome.from_day or after_days above {_day(window.last)}); or compare strategies "
+            "by clone–censor–weight.",
+        )
+
+
+def required_in_the_future(study: Study) -> Iterator[Finding]:
+    """Find requirements and exclusions that look beyond the start of risk: they select on what is to be explained."""
+    landmark = study.outcome.landmark
+    for number, rule in enumerate(study.cohort.rules, start=1):
+        window = getattr(rule, "window", None)
+        if window is None or _ends_by(window.last, landmark):
+            continue
+        instead = (
+            "Require it up to index and let disenrolment censor (cohort.end.censor_at)"
+            if isinstance(rule, Enrolled)
+            else "Make it a censoring (cohort.end.censor_records), or let persons enter on the day they meet it"
+        )
+        yield Finding(
+            "error",
+            "future_requirement",
+            f"cohort.rules[{number}].window: {rule.reason!r} looks {_until(window.last)}, but risk starts after day "
+            f"{landmark}: who is in depends on what happens during follow-up, so survivors are selected. {instead}; or "
+            f"end the window by day {landmark}.",
+        )
+
+
+def nobody_at_risk(study: Study) -> Iterator[Finding]:
+    """Find a follow-up that is over before risk starts."""
+    landmark, longest = study.outcome.landmark, study.cohort.end.max_days
+    if longest is not None and longest <= landmark:
+        yield Finding(
+            "error",
+            "no_time_at_risk",
+            f"cohort.end.max_days: follow-up ends on day {longest}, but risk starts after day {landmark}, so nobody is "
+            "ever at risk. Follow longer, or let the outcome count sooner.",
+        )
+
+
+def prevalent_users(study: Study) -> Iterator[Finding]:
+    """Find a cohort of treated persons who may have been treated all along."""
+    entry = entry_of(study)
+    seen_before = entry.washout_days is not None or bool(observed_before(study))
+    if entry.record.table != "dispensing" or (seen_before and entry.n in (None, 1)):
+        return
+    yield Finding(
+        "warning",
+        "prevalent_users",
+        f"cohort.entry: persons enter at a {entry.record} that need not be their first, so survivors of earlier "
+        "treatment are taken for beginners. Set cohort.entry.washout_days and require enrolment over it (new users); "
+        "for comparing drugs, take an active comparator as well.",
+    )
+
+
+def _ends_by(last: int | None, day: int) -> bool:
+    """Return whether a window is over by a day."""
+    return last is not None and last <= day
+
+
+def _until(last: int | None) -> str:
+    return "ahead without end" if last is None else f"ahead to day {last}"
+
+
+def _day(last: int | None) -> str:
+    return "its last day" if last is None else str(last)

@@ -1,0 +1,115 @@
+"""The study on a time axis: every window relative to the index date, for the design diagram.
+
+Read from the study object, as the protocol table is, so the diagram cannot show another design than the one that runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from cohort.population.criteria import Enrolled, Exclude
+from cohort.time import Window
+
+if TYPE_CHECKING:
+    from cohort.study import Study
+
+Part = Literal["index", "washout", "enrolment", "requirement", "exclusion", "covariates", "exposure", "wait", "risk"]
+
+_TITLES: dict[Part, str] = {
+    "index": "Index date",
+    "washout": "Washout",
+    "enrolment": "Enrolment required",
+    "requirement": "Required",
+    "exclusion": "Excluded if present",
+    "covariates": "Covariates",
+    "exposure": "Exposure",
+    "wait": "Until the landmark",
+    "risk": "Follow-up, at risk",
+}
+
+
+INDEX = Window(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One row of the diagram: a part of the design, what it holds, and its days; none leaves an end open."""
+
+    part: Part
+    text: str
+    window: Window
+
+    @property
+    def title(self) -> str:
+        """Return what the row is called."""
+        return _TITLES[self.part]
+
+    @property
+    def days(self) -> str:
+        """Return the days as the protocol table writes them; one day alone is named once."""
+        if self.part == "risk" and self.window.last is None:
+            return f"from day {self.window.first}"
+        return f"day {self.window.first}" if self.window.first == self.window.last else str(self.window)
+
+
+def timeline(study: Study) -> tuple[Span, ...]:
+    """Return the rows of the design diagram, from the past to the end of follow-up.
+
+    References
+    ----------
+    Schneeweiss S et al. Graphical depiction of longitudinal study designs in health care databases. Ann Intern Med
+    2019;170:398-406. doi:10.7326/M18-3079.
+    """
+    spans = [*_entry(study), *_rules(study), *_covariates(study), *_follow_up(study)]
+    order = list(_TITLES)
+    return tuple(sorted(spans, key=lambda span: order.index(span.part)))
+
+
+def _entry(study: Study) -> Iterator[Span]:
+    entry = study.cohort.entry
+    assert entry is not None  # noqa: S101 -- a study without an entry cannot be made
+    which = "first" if entry.n is None else f"day number {entry.n} with a"
+    yield Span("index", f"{which} {entry.record} that passes every requirement", INDEX)
+    if entry.n is None:
+        first = None if entry.washout_days is None else -entry.washout_days
+        yield Span("washout", f"no {entry.record}", Window(first, -1))
+
+
+def _rules(study: Study) -> Iterator[Span]:
+    rules = study.cohort.rules
+    if at_index := [rule.reason for rule in rules if not hasattr(rule, "window")]:
+        yield Span("requirement", _listed(at_index), INDEX)
+    for rule in rules:
+        if isinstance(rule, Enrolled):
+            yield Span("enrolment", f"gaps of up to {rule.bridge_days} days bridged", rule.window)
+        elif isinstance(rule, Exclude):
+            yield Span("exclusion", rule.because, rule.window)
+        elif (window := getattr(rule, "window", None)) is not None:
+            yield Span("requirement", getattr(rule, "because", rule.reason), window)
+
+
+def _covariates(study: Study) -> Iterator[Span]:
+    """Yield one row per window, with the covariates that share it."""
+    groups: dict[Window, list[str]] = {}
+    for covariate in study.covariates:
+        groups.setdefault(getattr(covariate, "window", INDEX), []).append(covariate.label)
+    for window, labels in groups.items():
+        later = window.last is None or window.last > 0
+        yield Span("exposure" if later else "covariates", _listed(labels), window)
+
+
+def _follow_up(study: Study) -> Iterator[Span]:
+    landmark, name = study.outcome.landmark, study.outcome.name.replace("_", " ")
+    if landmark > 0:
+        yield Span("wait", "not yet at risk; losses by then are counted in the flow", Window(0, landmark))
+    last: Any = study.cohort.end.max_days
+    if last is None or last > landmark:
+        yield Span("risk", f"outcome: {name}", Window(landmark + 1, last))
+
+
+def _listed(words: Iterable[str]) -> str:
+    """Return names in one line, only the first with a capital."""
+    first, *rest = words
+    return "; ".join([first, *(word[0].lower() + word[1:] for word in rest)])
