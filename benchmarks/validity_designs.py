@@ -139,7 +139,9 @@ def _naive_parts(scenario: Scenario, store: co.Store, washout_days: int, window:
     needed = codes_needed(cohort, study.outcome, covariates)
 
     def rows(tables: Tables) -> pl.DataFrame:
-        return run_bucket(tables, cohort, study.outcome, covariates, needed, store.data_end).rows
+        found = run_bucket(tables, cohort, study.outcome, covariates, needed, store.data_end).rows
+        # a naive reader takes what was not observed for untreated
+        return found.with_columns(pl.col("naive_treatment").fill_null(False))
 
     return [rows(store.bucket(number)) for number in range(store.buckets)]
 
