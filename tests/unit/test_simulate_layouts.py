@@ -96,7 +96,9 @@ def test_the_loader_rejects_what_the_ledger_says_it_must(layout, tmp_path):
     simulate(persons=PERSONS, layout=layout, out=tmp_path / "x", dirt=1.0)
     ledger = pl.read_csv(tmp_path / "x/truth/ledger.csv")
     store = ingest(tmp_path / "x", layout, tmp_path / "s", max_reject_rate=0.02, buckets=1)
-    found = pl.concat(pl.read_parquet(file) for file in store.path.glob("private/rejects/*/*.parquet"))
+    sources = LAYOUTS[layout].roles
+    files = [file for name in sources for file in store.path.glob(f"private/rejects/*/{name}-*.parquet")]
+    found = pl.concat(pl.read_parquet(file) for file in files)
     planted = ledger.filter(expected="rejected").select("file", "line").sort("file", "line")
     assert planted.height > 0
     assert found.select("file", "line").sort("file", "line").equals(planted)
