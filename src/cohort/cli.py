@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 import traceback
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -84,11 +85,18 @@ def ingest(
     layout: Annotated[str, typer.Option(help="Shipped layout, or path of a layout folder.")],
     store: StoreOption,
     buckets: Annotated[int | None, typer.Option(min=1, max=256, help="Default: chosen from the data's size.")] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add to what the store holds (and keep lines for more), instead of replacing.")
+    ] = False,
     key_file: Annotated[Path | None, typer.Option(help="Key of the pseudonyms (mode 0600).")] = None,
     keep_ids: Annotated[bool, typer.Option("--keep-ids", help="Identifiers are already pseudonyms.")] = False,
     max_reject_rate: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="More rejected lines refuse the load.")
     ] = 0.001,
+    extracted_on: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Day of the extract, default today; no event is later."),
+    ] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Load extract files into a store, with an account of every line."""
@@ -100,9 +108,11 @@ def ingest(
             layout,
             store,
             buckets=buckets,
+            add=add,
             key_file=key_file,
             keep_ids=keep_ids,
             max_reject_rate=max_reject_rate,
+            extracted_on=extracted_on.date() if extracted_on else None,
             progress=reporter,
         )
     typer.echo(str(loaded.account))

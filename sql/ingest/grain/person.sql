@@ -1,5 +1,7 @@
 -- what:   one row per person: column by column the latest value that is not null, "latest" by `as_of`; of values
---         from the same day the greatest, so that the order of rows does not matter
+--         from the same day the greatest, so that the order of rows does not matter. So it is with deaths, from
+--         whatever source: the source that speaks last decides; sources without a day (a discharge to death on a claim,
+--         a register) count where no dated one knows of a death, and of several the latest
 -- grain:  one row per person
 -- reads:  complete (person_id, birth_date, sex, death_date, region, as_of)
 -- params: none

@@ -1,7 +1,6 @@
--- what:   Part D prescription drug events: the day of service, NDC in 11 digits, quantity and days' supply as billed.
---         Events that a later version replaced (FINAL_ACTION = N) are left out
--- grain:  one row per record of pde with a code
--- reads:  extract.pde
+-- what:   Part D prescription drug events: the day of service, NDC in 11 digits, quantity and days' supply as billed
+-- grain:  one row per standing record of pde with a code
+-- reads:  extract.drug_event
 -- params: none
 -- source: ResDAC, Part D event record layout
 select
@@ -11,5 +10,5 @@ select
     PROD_SRVC_ID as code,
     QTY_DSPNSD_NUM as quantity,
     DAYS_SUPLY_NUM as days_supply
-from extract.pde
-where PROD_SRVC_ID is not null and FINAL_ACTION is distinct from 'N'
+from extract.drug_event
+where PROD_SRVC_ID is not null

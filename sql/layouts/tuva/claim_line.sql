@@ -4,13 +4,13 @@
 --         emergency visit as a whole. Days: an inpatient stay lasts from admission to discharge, where they are
 --         given; everything else from claim_start_date to claim_end_date. Admission dates of other bills are not
 --         used: on home-health and hospice bills they are the start of care, months earlier.
--- grain:  one row per line of medical_claim
--- reads:  extract.medical_claim, codes.type_of_bill, codes.place_of_service, codes.revenue_center
+-- grain:  one row per standing line of medical_claim
+-- reads:  extract.medical_line, codes.type_of_bill, codes.place_of_service, codes.revenue_center
 -- params: none
 -- source: CMS Place of Service Code Set; NUBC UB-04 form locators 4 (type of bill) and 42 (revenue code)
 with emergency as (
     select distinct line.person_id, line.claim_id
-    from extract.medical_claim as line
+    from extract.medical_line as line
     join codes.revenue_center as revenue on revenue.code = lpad(line.revenue_center_code, 4, '0')
     where revenue.setting = 'emergency'
 ), placed as (
@@ -20,7 +20,7 @@ with emergency as (
             when bill.setting = 'outpatient' and emergency.claim_id is not null then 'emergency'
             else coalesce(bill.setting, place.setting, 'unknown')
         end as setting
-    from extract.medical_claim as line
+    from extract.medical_line as line
     left join codes.type_of_bill as bill
         on bill.code = ltrim(line.bill_type_code, '0')[1:2] and line.claim_type is distinct from 'professional'
     left join codes.place_of_service as place

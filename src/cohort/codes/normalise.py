@@ -88,7 +88,8 @@ def _ndc(code: pl.Expr) -> pl.Expr:
 
     Hyphens settle the ten-digit forms (4-4-2, 5-3-2, 5-4-1) segment by segment. Without them nine digits are a
     product, and any other short number is padded on the left: right for 4-4-2 and for zeros lost to a spreadsheet,
-    except where exactly two were lost. A layout that meets such files must restore the zeros itself.
+    except where exactly two were lost. A layout that meets such files must restore the zeros itself. ``spelled_code``
+    in ``sql/ingest`` does the same to the codes of a store.
     """
     digits = code.cast(pl.String).str.replace_all(r"[^0-9\-]", "")
     segments = digits.str.split("-")
@@ -96,4 +97,5 @@ def _ndc(code: pl.Expr) -> pl.Expr:
     hyphenated = pl.concat_str(padded, ignore_nulls=True)
     product = digits.str.len_chars() == sum(_NDC_SEGMENTS[:2])
     plain = pl.when(product).then(digits).otherwise(digits.str.zfill(sum(_NDC_SEGMENTS)))
-    return pl.when(digits.str.contains("-", literal=True)).then(hyphenated).when(digits != "").then(plain)
+    written = pl.when(digits.str.contains("-", literal=True)).then(hyphenated).otherwise(plain)
+    return pl.when(digits.str.contains("[0-9]")).then(written)

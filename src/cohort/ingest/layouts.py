@@ -52,6 +52,7 @@ class _File(Declared):
     description: str
     dialect: _Text = _Text()
     views: list[Name] = Field([])
+    claims: list[Name] = Field([])
     sources: dict[Name, Source] = Field({})
     tables: dict[str, Annotated[list[Mapping], BeforeValidator(_listed)]] = Field({})
     plausible: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field({})
@@ -71,6 +72,7 @@ class Layout:
     codes: dict[str, list[list[str]]]
     sha256: str
     missing: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, layout: str | Path) -> Layout:
@@ -96,6 +98,7 @@ class Layout:
             dialect=Dialect(declared.dialect.delimiter, declared.dialect.encoding),
             date_formats=tuple(declared.dialect.date_format),
             missing=tuple(declared.dialect.missing),
+            claims=tuple(declared.claims),
             sources=declared.sources
             | {name: source for sources, _ in mapped.values() for name, source in sources.items()},
             views={name: _select(path) for name, path in views.items()},
@@ -160,6 +163,8 @@ def _sql_files(folder: Path, declared: _File) -> tuple[dict[str, Path], dict[str
     tables = {name: folder / f"{name}.sql" for name in TABLES if (folder / f"{name}.sql").is_file()}
     views = {name: folder / f"{name}.sql" for name in declared.views}
     missing = [path.name for path in views.values() if not path.is_file()]
+    if strange := set(declared.claims) - set(views):
+        raise StudyError(f"{folder / 'layout.toml'}, claims: {min(strange)} is none of its views")
     if missing:
         raise StudyError(f"{folder / 'layout.toml'} names views without a file: {', '.join(missing)}")
     persons = {name: _person_columns(source) for name, source in declared.sources.items()}

@@ -8,21 +8,21 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from cohort.errors import InputRefusedError, StudyError
-from cohort.ingest import pseudonyms
+from cohort.ingest import claims, increments, pseudonyms
 from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
 from cohort.ingest.guard import inspect
-from cohort.ingest.layouts import Layout
+from cohort.ingest.layouts import Layout, shipped_sql
 from cohort.ingest.parquet import inspect_parquet, is_parquet
 from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
 from cohort.ingest.tables import TableWriter
 from cohort.store import manifest as manifests
 from cohort.store.files import exhaustion, locked, make_folder, private_umask, publish
-from cohort.store.manifest import FORMAT, InputFile, Manifest, StoredFile, TableCount
+from cohort.store.manifest import FORMAT, ClaimCount, InputFile, KeptLines, Manifest, StoredFile, TableCount
 from cohort.store.store import Store
 from cohort.store.tables import LANES, TABLES
 from cohort.store.verify import sweep
@@ -48,16 +48,28 @@ class _Plan:
     key: bytes
     number: int
     max_reject_rate: float
+    extracted_on: dt.date | None
+    add: bool
+    before: Manifest | None
     progress: Progress
+    today: dt.date = field(default_factory=lambda: dt.datetime.now(dt.UTC).date())
+
+    @property
+    def last_day(self) -> dt.date:
+        """Return the last day that the data can speak of."""
+        return self.extracted_on or self.today
 
     @property
     def fingerprint(self) -> str:
         """Return a hash of what decides the content: files (names if a layout reads them), layout, key, buckets."""
+        files = [(one.source, one.inspection.sha256, one.name) for one in self.deliveries]
+        files += [(one.source, one.sha256, one.name) for one in increments.held_files(self.before)]
         contents = sorted(
-            f"{delivery.source} {delivery.inspection.sha256}{delivery.name if delivery.declared.names_matter else ''}"
-            for delivery in self.deliveries
+            f"{source} {sha256}{name if self.layout.sources[source].names_matter else ''}"
+            for source, sha256, name in files
         )
-        parts = [self.layout.sha256, pseudonyms.key_id(self.key), str(self.buckets), *contents]
+        cut = [str(self.extracted_on)] if self.extracted_on else []  # the same files tomorrow are the same content
+        parts = [*cut, self.layout.sha256, pseudonyms.key_id(self.key), str(self.buckets), *contents]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -77,9 +89,11 @@ def ingest(
     into: str | Path,
     *,
     buckets: int | None = None,
+    add: bool = False,
     key_file: str | Path | None = None,
     keep_ids: bool = False,
     max_reject_rate: float = 0.001,
+    extracted_on: dt.date | None = None,
     memory_limit: str | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
@@ -90,14 +104,13 @@ def ingest(
     ----------
     source, layout, into
         Folder of the extract; name of a shipped layout or folder of one's own; folder of the store.
-    buckets
-        1 to 256, fixed for the life of a store; by default from the size of the data.
-    key_file, keep_ids
-        Secret for the pseudonyms (0600, at least 32 bytes), by default the store's own; or the published key.
-    max_reject_rate, memory_limit, threads
-        Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2.
-    progress
-        Called as ``progress(step, done, total)``, in bytes or buckets.
+    buckets, add
+        1 to 256, fixed for the life of a store; settle these files with those added before, not in their place.
+    key_file, keep_ids, extracted_on
+        Secret for the pseudonyms (0600, at least 32 bytes), or the published key; last day that an event can have.
+    max_reject_rate, memory_limit, threads, progress
+        Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2; called
+        as ``progress(step, done, total)``, in bytes or buckets.
 
     Raises
     ------
@@ -110,28 +123,44 @@ def ingest(
     chosen = Layout.read(layout)
     deliveries, not_used = _inspect(folder, chosen, report)
     with exhaustion(), private_umask(), _opened(store) as work:
-        newest = manifests.newest(store)
+        newest, key = manifests.newest(store), pseudonyms.read_key(store, key_file, keep_ids)
+        before = increments.addable(store, newest, chosen, pseudonyms.key_id(key)) if add else None
         plan = _Plan(
             layout=chosen,
-            deliveries=deliveries,
+            deliveries=increments.not_held(deliveries, before),
             not_used=not_used,
             into=store,
             buckets=_bucket_count(buckets, newest, deliveries),
-            key=pseudonyms.read_key(store, key_file, keep_ids),
+            key=key,
             number=max(manifests.numbers(store), default=0) + 1,
             max_reject_rate=max_reject_rate,
+            extracted_on=extracted_on,
+            add=add,
+            before=before,
             progress=report,
         )
         if newest and newest.fingerprint == plan.fingerprint:
             return Store(store, newest)
-        with sandbox([folder.resolve(), (store / "data").resolve()], work, memory_limit, threads) as connection:
-            manifest = _load(connection, plan, work)
-        if newest and manifest.holds_same_rows(newest):
-            shutil.rmtree(store / plan.snapshot)  # written by this run and in no manifest
-            return Store(store, newest)
-        manifests.commit(store, manifest)
-        sweep(store)
-        return Store(store, manifest)
+        with sandbox(_readable(folder, store), work, memory_limit, threads) as connection:
+            return _committed(plan, _load(connection, plan, work), newest)
+
+
+def _readable(folder: Path, store: Path) -> list[Path]:
+    return [one.resolve() for one in (folder, store / "data", increments.folder_of(store))]
+
+
+def _committed(plan: _Plan, manifest: Manifest, newest: Manifest | None) -> Store:
+    """Make what was written a snapshot, or take it away again if it holds the rows of the newest one.
+
+    With ``add`` it is a snapshot in any case: lines that change no row today, such as a reversal before its original,
+    count later.
+    """
+    if newest and not plan.add and manifest.holds_same_rows(newest):
+        shutil.rmtree(plan.into / plan.snapshot)  # written by this run and in no manifest
+        return Store(plan.into, newest)
+    manifests.commit(plan.into, manifest)
+    sweep(plan.into)
+    return Store(plan.into, manifest)
 
 
 def _check_arguments(folder: Path, store: Path, buckets: int | None, max_reject_rate: float) -> None:
@@ -201,11 +230,16 @@ def _bucket_count(asked: int | None, newest: Manifest | None, deliveries: list[D
 
 def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     connection.execute("create schema extract")
+    connection.execute(shipped_sql("ingest/spelled_code.sql"))
     _create_code_tables(connection, plan.layout)
     collect_identifiers(connection, plan.deliveries, plan.layout)
     pseudonyms.make_pseudonyms(connection, plan.key, plan.buckets)
+    if plan.before:
+        increments.add_known_persons(connection, plan.into, plan.before, plan.layout, plan.buckets)
     inputs, staged = _stage(connection, plan, work)
     _refuse_many_rejects(connection, plan, inputs, work)
+    lines = _settle_with_kept(connection, plan, staged, work) if plan.add else ()
+    claim_counts = _count_claims(connection, plan, staged)
     tables, counts, data_end = _write_tables(connection, plan, staged, work)
     _refuse_many_rejected_rows(plan, counts, work)
     return Manifest(
@@ -218,12 +252,27 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
         buckets=plan.buckets,
         key_id=pseudonyms.key_id(plan.key),
         data_end=data_end,
+        last_day=plan.last_day,
         unlisted_persons=_unlisted_persons(connection, plan, tables),
         tables=tables,
-        inputs=tuple(inputs),
+        inputs=(*increments.held_files(plan.before), *inputs),
+        lines=lines,
         not_used=tuple(plan.not_used),
         counts=counts,
+        claims=claim_counts,
     )
+
+
+def _settle_with_kept(
+    connection: Connection, plan: _Plan, staged: dict[str, list[Path]], work: Path
+) -> tuple[KeptLines, ...]:
+    """Keep the new lines, and stage those kept by earlier ingestions beside them; return what is kept by now."""
+    new = increments.keep(connection, plan.into, staged, plan.layout, work, plan.fingerprint[:12])
+    if not plan.before:
+        return new
+    for source, files in increments.restore(connection, plan.into, plan.before, plan.layout, work).items():
+        staged[source] += files
+    return (*plan.before.lines, *new)
 
 
 def _create_code_tables(connection: Connection, layout: Layout) -> None:
@@ -288,9 +337,19 @@ def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount], work:
             reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in count.rejected.items())
             raise InputRefusedError(
                 f"{table}: {rejected:,} of {count.supplied:,} rows rejected ({reasons}), more than the share of "
-                f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. Check the unit and the "
-                f"plausible range of the instrument. The rows are in {plan.rejects}"
+                f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. future_date means later "
+                f"than {plan.last_day} (--extracted-on); implausible, outside the range of its instrument. The rows "
+                f"are in {plan.rejects}"
             )
+
+
+def _count_claims(connection: Connection, plan: _Plan, staged: dict[str, list[Path]]) -> dict[str, ClaimCount]:
+    """Return what became of the lines of every claim view, over all buckets."""
+    counts = {name: ClaimCount() for name in plan.layout.claims}
+    for bucket in range(plan.buckets if counts else 0):
+        create_views(connection, staged, plan.layout, bucket)
+        counts = {name: counts[name] + more for name, more in claims.count_lines(connection, plan.layout).items()}
+    return counts
 
 
 def _write_tables(
@@ -302,7 +361,7 @@ def _write_tables(
     latest: list[dt.date] = []
     steps = 2 * plan.buckets
     for phase, names in enumerate((_EVENTS, _LATER)):
-        parameters = {"data_end": max(latest, default=None)}
+        parameters = {"data_end": max(latest, default=None), "last_day": plan.last_day}
         writers = [
             TableWriter(connection, plan.layout, TABLES[name], plan.into.resolve(), plan.snapshot, work, parameters)
             for name in names

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from cohort.errors import InputRefusedError
+from cohort.ingest import claims
 from cohort.ingest.engine import Connection, literal, quoted, read_csv, translated
 from cohort.ingest.guard import Inspection, file_state, packed_as, record_lines
 from cohort.ingest.layouts import Layout
@@ -281,9 +282,9 @@ def create_views(connection: Connection, staged: dict[str, list[Path]], layout: 
         mine = f"where bucket = {bucket}" if source.person else ""
         rows = f"select {columns} from read_parquet([{files}]) {mine}" if files else _empty(source)
         connection.execute(f"create or replace view extract.{quoted(name)} as {rows}")
-    for name, sql in layout.views.items():
+    for name in layout.views:
         with translated(f"layout {layout.name}, {name}.sql"):
-            connection.execute(f"create or replace view extract.{quoted(name)} as {sql}")
+            claims.create_view(connection, layout, name)
 
 
 def _empty(source: Source) -> str:

@@ -86,7 +86,8 @@ class TableWriter:
             f"cast({_source_of(name, offered)} as {sql_type}) as {quoted(name)}" for name, sql_type in wanted.items()
         )
         normalise = shipped_sql(f"ingest/normalise/{self.table.name}.sql")
-        words = {name: value for name, value in _WORDS.items() if name in used_parameters(normalise)}
+        offers = _WORDS | self.parameters
+        words = {name: offers[name] for name in used_parameters(normalise)}
         enums = ", ".join(f"{name}::{_enum(values)} as {name}" for name, values in _ENUMS.items() if name in types)
         normalised: pl.DataFrame = self.connection.sql(
             f"with supplied as (select {columns} from ({sql}\n)), normalised as ({normalise}) "

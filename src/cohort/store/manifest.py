@@ -79,6 +79,28 @@ class TableCount(_Record):
         return TableCount(**numbers, rejected=dict(sorted(rejected.items())))
 
 
+class ClaimCount(_Record):
+    """The lines of one claim view and what became of them; ``superseded`` gives the lines per reason, as `replaced`."""
+
+    lines: int = 0
+    standing: int = 0
+    superseded: dict[str, int] = {}
+
+    @property
+    def adds_up(self) -> bool:
+        """Return whether every line has exactly one fate."""
+        return self.lines == self.standing + sum(self.superseded.values())
+
+    def __add__(self, other: ClaimCount) -> ClaimCount:
+        """Add the counts of two buckets."""
+        superseded = Counter(self.superseded) + Counter(other.superseded)
+        return ClaimCount(
+            lines=self.lines + other.lines,
+            standing=self.standing + other.standing,
+            superseded=dict(sorted(superseded.items())),
+        )
+
+
 class StoredFile(_Record):
     """One immutable Parquet file: its path below the store, its bucket, rows, bytes and SHA-256."""
 
@@ -89,11 +111,20 @@ class StoredFile(_Record):
     sha256: str
 
 
+class KeptLines(_Record):
+    """Accepted lines of one source, typed and under pseudonyms, kept for further extracts; the path is in the store."""
+
+    source: str
+    path: str
+    sha256: str
+
+
 class Account(_Record):
-    """The books of one ingestion: lines per file and rows per table."""
+    """The books of one ingestion: lines per file, lines per claim view, and rows per table."""
 
     files: tuple[InputFile, ...]
     tables: dict[str, TableCount]
+    claims: dict[str, ClaimCount] = {}
 
     def __str__(self) -> str:
         """Print the identities that were asserted, one line per file and table."""
@@ -101,6 +132,11 @@ class Account(_Record):
             f"{file.name}: {file.lines:,} lines = {file.header} header + {file.blank:,} blank + "
             f"{file.continuation:,} continuation + {file.loaded:,} loaded + {file.rejected:,} rejected"
             for file in self.files
+        ]
+        lines += [
+            f"{name}: {count.lines:,} claim lines = {count.standing:,} standing"
+            + "".join(f" + {rows:,} {reason}" for reason, rows in count.superseded.items())
+            for name, count in self.claims.items()
         ]
         lines += [
             f"{name}: {count.supplied:,} rows = {count.stored:,} stored + {count.duplicates:,} duplicates + "
@@ -129,11 +165,14 @@ class Manifest(_Record):
     inputs: tuple[InputFile, ...]
     not_used: tuple[str, ...]
     counts: dict[str, TableCount]
+    claims: dict[str, ClaimCount] = {}
+    last_day: dt.date | None = None  # of the extract; absent in manifests of the version before
+    lines: tuple[KeptLines, ...] = ()
 
     @property
     def account(self) -> Account:
         """Return the account of the ingestion that made this commit."""
-        return Account(files=self.inputs, tables=self.counts)
+        return Account(files=self.inputs, tables=self.counts, claims=self.claims)
 
     def holds_same_rows(self, other: Manifest) -> bool:
         """Return whether the two commits hold the same bytes, table for table and bucket for bucket."""

@@ -1,0 +1,144 @@
+"""Further extracts of one supplier: a store that keeps its typed lines can settle old and new ones together.
+
+Claims that a later extract corrects, open spans and what a person is last known to be cannot be settled from the
+store's tables alone. So an ingestion with ``add`` keeps the accepted lines, typed and under pseudonyms, below the
+store's private folder; the next one reads them beside its own. The result is what one extract of all files would give.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cohort.errors import InputRefusedError
+from cohort.ingest.engine import Connection, literal, quoted, translated
+from cohort.ingest.layouts import Layout
+from cohort.ingest.staging import STAGED_ROWS, Delivery
+from cohort.store.files import make_folder, publish, sha256_of
+from cohort.store.manifest import InputFile, KeptLines, Manifest
+from cohort.store.tables import LANES
+
+
+def folder_of(store: Path) -> Path:
+    """Return the folder of the kept lines of a store."""
+    return store / "private" / "lines"
+
+
+def addable(store: Path, newest: Manifest | None, layout: Layout, key_id: str) -> Manifest | None:
+    """Return the snapshot to add to, None if the store is new.
+
+    Raises
+    ------
+    InputRefusedError
+        If its lines were not kept, are damaged, or were typed or keyed otherwise.
+    """
+    problem = None
+    if newest is None:
+        return None
+    if not newest.lines:
+        problem = "was made without --add and kept no lines to settle new ones with"
+    elif newest.layout_sha256 != layout.sha256:
+        problem = "was made with another layout, or another version of it"
+    elif newest.key_id != key_id:
+        problem = "was made with another key, so no person would be found again"
+    if problem:
+        raise InputRefusedError(f"{store} {problem}; ingest all extracts with --add into a new store")
+    for kept in newest.lines:
+        _check_whole(store / kept.path, kept.sha256)
+    return newest
+
+
+def not_held(deliveries: list[Delivery], before: Manifest | None) -> list[Delivery]:
+    """Return the files whose content the store does not hold yet."""
+    held = {(file.source, file.sha256, file.name) for file in held_files(before)}
+    contents = {(source, sha256) for source, sha256, _ in held}
+
+    def is_held(delivery: Delivery) -> bool:
+        content = (delivery.source, delivery.inspection.sha256)
+        return (*content, delivery.name) in held if delivery.declared.names_matter else content in contents
+
+    return [delivery for delivery in deliveries if not is_held(delivery)]
+
+
+def add_known_persons(connection: Connection, store: Path, before: Manifest, layout: Layout, buckets: int) -> None:
+    """Give numbers to the persons of the kept lines together with those of the new files."""
+    known = [
+        f"select {quoted(person)} as person_id from read_parquet({literal((store / kept.path).resolve())})"
+        for kept in before.lines
+        if (person := layout.sources[kept.source].person)
+    ]
+    if not known:
+        return
+    with translated("kept lines"):
+        connection.execute(f"create temp table known as select distinct person_id from ({' union all '.join(known)})")
+        connection.execute(
+            "create or replace table pseudonym as with everybody as ("
+            "select person, person_id, unclean, bucket from pseudonym union all "
+            f"select null, person_id, false, (person_id % {LANES} % {buckets})::smallint "
+            "from known anti join pseudonym using (person_id)) "
+            "select *, row_number() over (order by bucket, person_id) - 1 as number from everybody"
+        )
+        connection.execute("drop table known")
+
+
+def restore(connection: Connection, store: Path, before: Manifest, layout: Layout, work: Path) -> dict[str, list[Path]]:
+    """Return the kept lines of each source as staged files."""
+    staged: dict[str, list[Path]] = {name: [] for name in layout.sources}
+    for number, kept in enumerate(before.lines):
+        lines, person = f"read_parquet({literal((store / kept.path).resolve())})", layout.sources[kept.source].person
+        target = work / f"kept-{number:06d}.parquet"
+        rows = f"select *, null::smallint as bucket from {lines}"
+        if person:
+            rows = (
+                f"select lines.* replace (pseudonym.number as {quoted(person)}), pseudonym.bucket "
+                f"from {lines} as lines join pseudonym on pseudonym.person_id = lines.{quoted(person)} "
+                "order by pseudonym.bucket"
+            )
+        _write(connection, rows, target, "snappy")
+        staged[kept.source].append(target)
+    return staged
+
+
+def keep(
+    connection: Connection, store: Path, staged: dict[str, list[Path]], layout: Layout, work: Path, name: str
+) -> tuple[KeptLines, ...]:
+    """Keep staged files below ``private/lines/<name>`` with pseudonyms in the place of numbers."""
+    kept = []
+    for source, files in staged.items():
+        person = layout.sources[source].person
+        for number, file in enumerate(files):
+            rows = f"select * exclude (bucket) from read_parquet({literal(file)})"
+            if person:
+                rows = (
+                    f"select lines.* exclude (bucket) replace (pseudonym.person_id as {quoted(person)}) "
+                    f"from read_parquet({literal(file)}) as lines "
+                    f"join pseudonym on pseudonym.number = lines.{quoted(person)}"
+                )
+            written = work / "kept.parquet"
+            _write(connection, rows, written, "zstd")
+            target = folder_of(store) / name / f"{source}-{number:06d}.parquet"
+            make_folder(target.parent)
+            kept.append(KeptLines(source=source, path=str(target.relative_to(store)), sha256=sha256_of(written)))
+            publish(written, target)
+    return tuple(kept)
+
+
+def held_files(before: Manifest | None) -> tuple[InputFile, ...]:
+    """Return the account of the files that the store holds already."""
+    return before.inputs if before else ()
+
+
+def _check_whole(path: Path, sha256: str) -> None:
+    try:
+        whole = sha256_of(path) == sha256
+    except OSError:
+        whole = False
+    if not whole:
+        raise InputRefusedError(f"{path} is damaged or gone; restore it from a backup, or ingest all extracts again")
+
+
+def _write(connection: Connection, rows: str, target: Path, compression: str) -> None:
+    with translated("kept lines"):
+        connection.execute(
+            f"copy ({rows}) to {literal(target)} "
+            f"(format parquet, compression {compression}, row_group_size {STAGED_ROWS})"
+        )
