@@ -24,9 +24,9 @@ def outcome_outlasts_follow_up(study: Study) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "outcome_after_follow_up",
-            f"outcome.within_days: the outcome may happen up to day {within}, but follow-up ends on day {longest} "
-            "(cohort.end.max_days): later events are censored. Follow as long as the definition, or end the definition "
-            "with follow-up.",
+            f"outcome.within_days: the outcome's rule reaches over {within} days, but follow-up ends on day {longest} "
+            "(cohort.end.max_days): what would complete it later is not seen. Follow as long as the definition, or end "
+            "the definition with follow-up.",
         )
 
 
