@@ -61,6 +61,7 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 7,
     layout: Annotated[str, typer.Option(help="Layout of the extract files.")] = "tuva",
     dirt: Annotated[float, typer.Option(min=0.0, max=1.0, help="From spotless (0) to hostile (1).")] = 0.0,
+    file_format: Annotated[str, typer.Option("--format", help="csv, csv.gz or parquet.")] = "csv",
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Write the extracts of a simulated population whose truth is known."""
@@ -74,9 +75,10 @@ def simulate(
             layout=layout,
             out=out,
             dirt=dirt,
+            format=file_format,
             progress=lambda done, total: reporter("simulate", done, total),
         )
-    typer.echo(f"{made.persons:,} persons in {len(made.files)} files under {out}")
+    typer.echo(f"{made.persons:,} persons in {len(made.files)} files under {out}, their truth in {out / 'truth'}")
 
 
 @app.command()
