@@ -11,6 +11,7 @@ from ingest_helpers import LAYOUT, write_layout
 from cohort.errors import InputRefusedError
 from cohort.ingest.load import ingest
 from cohort.store.store import Store
+from cohort.store.verify import sweep, verify
 
 CUT = dt.date(2024, 6, 30)
 DECLARED = (
@@ -123,3 +124,17 @@ def test_kept_lines_are_private_and_hold_no_identifier(tmp_path, layout):
     files = list((tmp_path / "store" / "private" / "lines").rglob("*.parquet"))
     assert [set(pl.read_parquet(file)["ID"]) for file in files] == [persons, persons]
     assert all(file.stat().st_mode & 0o077 == 0 and file.parent.stat().st_mode & 0o077 == 0 for file in files)
+
+
+def test_kept_lines_are_verified_and_swept_like_data(tmp_path, layout):
+    store = load(tmp_path, layout, "1")
+    orphan = tmp_path / "store" / "private" / "lines" / "of_a_dead_run"
+    orphan.mkdir()
+    assert sweep(store.path, older_than_days=-1) == [orphan]
+    assert verify(store.path).problems == ()
+    (kept, *_) = store.manifest.lines
+    damaged = bytearray((store.path / kept.path).read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    (store.path / kept.path).write_bytes(damaged)
+    (problem,) = verify(store.path).problems
+    assert problem.startswith(kept.path)

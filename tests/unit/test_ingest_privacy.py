@@ -9,7 +9,7 @@ from ingest_helpers import write_extract, write_layout
 from cohort.errors import CohortError
 from cohort.ingest.load import ingest
 
-NAME, CODE, DAY = "CANARYID77", "CANARYCODE", "2077-07-17"
+NAME, CODE, DAY = "CANARYID77", "CANARYCODE", "1977-07-17"
 GOOD = f"{NAME},{DAY},{CODE}"
 HEADER = "ID,DAY,CODE\n"
 

@@ -117,7 +117,8 @@ def keep(
             _write(connection, rows, written, "zstd")
             target = folder_of(store) / name / f"{source}-{number:06d}.parquet"
             make_folder(target.parent)
-            kept.append(KeptLines(source=source, path=str(target.relative_to(store)), sha256=sha256_of(written)))
+            path, size = str(target.relative_to(store)), written.stat().st_size
+            kept.append(KeptLines(source=source, path=path, bytes=size, sha256=sha256_of(written)))
             publish(written, target)
     return tuple(kept)
 

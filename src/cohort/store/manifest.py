@@ -116,6 +116,7 @@ class KeptLines(_Record):
 
     source: str
     path: str
+    bytes: int
     sha256: str
 
 

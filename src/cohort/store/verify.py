@@ -10,7 +10,7 @@ from pathlib import Path
 from cohort.errors import InputRefusedError
 from cohort.store import manifest as manifests
 from cohort.store.files import sha256_of
-from cohort.store.manifest import Manifest, StoredFile
+from cohort.store.manifest import KeptLines, Manifest, StoredFile
 
 ORPHAN_DAYS = 7
 """Age below which a folder that no snapshot names is left alone: its run may still be looked into."""
@@ -37,25 +37,25 @@ def verify(store: Path) -> Verification:
     readable, problems = _manifests(store)
     if not readable and not problems:
         raise InputRefusedError(f"{store} holds no store: there is no manifest in it")
-    files = {file.path: file for manifest in readable for table in manifest.tables.values() for file in table}
+    files = {file.path: file for manifest in readable for file in _files(manifest)}
     problems += [problem for _, file in sorted(files.items()) if (problem := _problem(store, file))]
     return Verification(len(readable), len(files), sum(file.bytes for file in files.values()), tuple(problems))
 
 
 def sweep(store: Path, *, older_than_days: float = ORPHAN_DAYS) -> list[Path]:
-    """Remove data folders that no snapshot names and nobody has touched for days; return them.
+    """Remove folders of data and of kept lines that no snapshot names and nobody has touched for days; return them.
 
     The caller holds the store's lock. As long as one manifest cannot be read nothing is removed: the folder may be its.
     """
     readable, problems = _manifests(store)
     if problems:
         return []
-    named = {Path(file.path).parts[1] for manifest in readable for table in manifest.tables.values() for file in table}
+    named = {store / parent for manifest in readable for file in _files(manifest) for parent in Path(file.path).parents}
     oldest = time.time() - older_than_days * 86_400
     orphans = [
         folder
-        for folder in sorted((store / "data").iterdir())
-        if folder.is_dir() and folder.name not in named and _last_touched(folder) < oldest
+        for folder in sorted([*(store / "data").iterdir(), *(store / "private" / "lines").glob("*")])
+        if folder.is_dir() and folder not in named and _last_touched(folder) < oldest
     ]
     for folder in orphans:
         shutil.rmtree(folder)
@@ -72,7 +72,11 @@ def _manifests(store: Path) -> tuple[list[Manifest], list[str]]:
     return readable, problems
 
 
-def _problem(store: Path, file: StoredFile) -> str | None:
+def _files(manifest: Manifest) -> list[StoredFile | KeptLines]:
+    return [*(file for table in manifest.tables.values() for file in table), *manifest.lines]
+
+
+def _problem(store: Path, file: StoredFile | KeptLines) -> str | None:
     path = store / file.path
     try:
         size = path.stat().st_size
