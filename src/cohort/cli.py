@@ -12,7 +12,7 @@ import sys
 import traceback
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -61,7 +61,9 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 7,
     layout: Annotated[str, typer.Option(help="Layout of the extract files.")] = "tuva",
     dirt: Annotated[float, typer.Option(min=0.0, max=1.0, help="From spotless (0) to hostile (1).")] = 0.0,
-    file_format: Annotated[str, typer.Option("--format", help="csv, csv.gz or parquet.")] = "csv",
+    file_format: Annotated[
+        Literal["csv", "csv.gz", "parquet"], typer.Option("--format", help="Format of the extract files.")
+    ] = "csv",
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Write the extracts of a simulated population whose truth is known."""

@@ -6,52 +6,16 @@ Read from the study object, as the protocol table is, so the diagram cannot show
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from cohort.population.criteria import Enrolled, Exclude
+from cohort.report.spans import TITLES, Span
 from cohort.time import Window
 
 if TYPE_CHECKING:
     from cohort.study import Study
 
-Part = Literal["index", "washout", "enrolment", "requirement", "exclusion", "covariates", "exposure", "wait", "risk"]
-
-_TITLES: dict[Part, str] = {
-    "index": "Index date",
-    "washout": "Washout",
-    "enrolment": "Enrolment required",
-    "requirement": "Required",
-    "exclusion": "Excluded if present",
-    "covariates": "Covariates",
-    "exposure": "Exposure",
-    "wait": "Until the landmark",
-    "risk": "Follow-up, at risk",
-}
-
-
 INDEX = Window(0, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """One row of the diagram: a part of the design, what it holds, and its days; none leaves an end open."""
-
-    part: Part
-    text: str
-    window: Window
-
-    @property
-    def title(self) -> str:
-        """Return what the row is called."""
-        return _TITLES[self.part]
-
-    @property
-    def days(self) -> str:
-        """Return the days as the protocol table writes them; one day alone is named once."""
-        if self.part == "risk" and self.window.last is None:
-            return f"from day {self.window.first}"
-        return f"day {self.window.first}" if self.window.first == self.window.last else str(self.window)
 
 
 def timeline(study: Study) -> tuple[Span, ...]:
@@ -63,7 +27,7 @@ def timeline(study: Study) -> tuple[Span, ...]:
     2019;170:398-406. doi:10.7326/M18-3079.
     """
     spans = [*_entry(study), *_rules(study), *_covariates(study), *_follow_up(study)]
-    order = list(_TITLES)
+    order = list(TITLES)
     return tuple(sorted(spans, key=lambda span: order.index(span.part)))
 
 

@@ -1,5 +1,6 @@
 """DuckDB's own corpus of difficult CSV files: what the loader reads is what an independent strict parser reads."""
 
+import gzip
 import io
 import sys
 import tarfile
@@ -60,7 +61,9 @@ def test_no_file_of_the_corpus_loads_silently_wrong(shared, tmp_path, delimiter)
                 refused += 1
                 continue
             try:
-                (_, names), *records = parse(content, delimiter)
+                # packing is known by the first bytes, whatever the name: one file of the corpus is gzip called .gzz
+                plain = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+                (_, names), *records = parse(plain, delimiter)
             except MalformedError:
                 pytest.fail(f"{name} was read but is malformed")
             assert list(header) == [cell.strip() for cell in names], name

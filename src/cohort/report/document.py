@@ -18,12 +18,12 @@ from cohort.report.flow import flow
 from cohort.report.labels import AnalysisTitle, Labels
 from cohort.report.numbers import WITHHELD, plain
 from cohort.report.sections import curve_sections, model_sections, other_sections, rate_sections
+from cohort.report.spans import Span
 from cohort.report.summary import summary
 from cohort.report.table_one import table_one
 from cohort.results.disclosure import Released
 from cohort.results.estimates import write_csv
 from cohort.results.provenance import CodelistUsed, Provenance
-from cohort.timeline import Span
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from cohort.report.figures import FAINT, INK, PALETTE, canvas, style, svg, write
-from cohort.timeline import Part, Span
+from cohort.report.spans import Part, Span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
