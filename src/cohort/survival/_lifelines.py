@@ -119,7 +119,7 @@ class SemiParametricModel(SemiParametricPHFitter):  # type: ignore[misc]  # life
     @cached_property
     def timeline(self) -> pd.Index[Any]:
         """Return the distinct exit times, at which the baseline curves are given."""
-        return cast("pd.Index[Any]", pd.Index(np.unique(self.estimate_.follow.time.astype(float))))
+        return pd.Index(np.unique(self.estimate_.follow.time.astype(float)))
 
     @cached_property
     def baseline_cumulative_hazard_(self) -> pd.DataFrame:
