@@ -135,3 +135,10 @@ def test_fine_gray_differs_from_cox_where_the_competing_event_matters():
         for analysis in (co.cox("exposed"), co.fine_gray("exposed"))
     ]
     assert ratios[0] > ratios[1]  # the exposed die first, which lowers their cumulative incidence
+
+
+def test_no_row_of_a_person_is_in_the_text_of_a_table():
+    """What prints itself ends up in logs."""
+    shown = repr(table(SIX | {"marker": ["CANARY"] * 6}))
+    assert "CANARY" not in shown
+    assert "pain" in shown

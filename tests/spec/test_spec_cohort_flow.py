@@ -200,3 +200,38 @@ def test_death_that_does_not_compete_is_a_censoring():
     part = run(WORLD, COHORT, outcome)
     row = part.rows.filter(pl.col("person_id") == 10).row(0, named=True)
     assert (row["time"], row["cause"], row["exit_reason"]) == (200, 0, "death")
+
+
+def test_sex_region_and_records_are_required():
+    people = world(
+        person="""
+            person_id birth_date sex    region
+            1         1970-01-01 female north
+            2         1970-01-01 male   north
+            3         1970-01-01 female south
+            4         1970-01-01 female -
+            5         1970-01-01 -      north
+            6         1970-01-01 female north
+        """,
+        diagnosis="\n".join(
+            ["person_id date code"]
+            + [f"{n} 2020-03-01 M545" for n in range(1, 7)]
+            + ["1 2020-02-01 G894", "1 2020-02-02 G894", "6 2020-02-01 G894", "6 2020-02-01 G8929"]
+        ),
+    )
+    again = co.Codelist.from_rows("pain", [{"system": "icd10cm", "code": "G89"}])
+    cohort = (
+        co.Cohort("required")
+        .enter_at_first(co.diagnosis(BACK))
+        .require_sex("female")
+        .require_region("north", "west")
+        .require(co.diagnosis(again), co.Window(-60, -1), reason="pain recorded", at_least=2)
+    )
+    steps = [
+        (s.reason, s.persons_kept) for s in run(people, cohort, co.first_record(co.diagnosis(CANCER))).attrition.steps
+    ]
+    assert steps[3:6] == [
+        ("Sex: female", 4),  # 2 is male, the sex of 5 unknown
+        ("Region: north, west", 2),  # 3 lives elsewhere, 4 nobody knows where
+        ("With pain recorded on at least 2 days (day -60 to day -1)", 1),  # two codes of one day are one day: 6
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -22,7 +22,7 @@ class AnalysisTable:
     a report.
     """
 
-    parts: tuple[pl.DataFrame, ...]
+    parts: tuple[pl.DataFrame, ...] = field(repr=False)  # a repr ends up in logs, and rows are persons
     causes: tuple[str, ...]
     landmark: int
     variables: Mapping[str, VariableType]
