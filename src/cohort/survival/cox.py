@@ -18,6 +18,7 @@ from scipy import stats
 from cohort.errors import InputRefusedError, StudyError
 from cohort.frames import as_lazy, require_columns
 from cohort.survival.cox_concordance import concordance
+from cohort.survival.cox_firth import FirthProfile
 from cohort.survival.cox_model import CoxEstimate, Follow, estimate
 from cohort.survival.cox_newton import Optimum, Ties
 from cohort.survival.cox_order import canonical_order
@@ -95,26 +96,30 @@ def fit_cox(
     level: float = 0.95,
     missing: Missing = "refuse",
     with_concordance: bool = False,
+    firth: bool = False,
 ) -> CoxFit:
     """Fit a Cox model to one row per person; no bit of the result depends on row order or threads.
 
     ``time`` (and ``entry``) are whole days or any number, ``event`` is Boolean or 0/1, ``terms`` are names and products
     such as ``"early_opioid + age + sex + age:sex"``. Missing values in a term are refused, or with
-    ``missing="leave_out"`` those rows are left out and counted. ``with_concordance`` adds Harrell's C.
+    ``missing="leave_out"`` those rows are left out and counted. ``with_concordance`` adds Harrell's C. ``firth`` adds
+    Firth's penalty, under which a monotone likelihood has a maximum: limits, z (a signed root) and p-value are then
+    those of the profile penalised likelihood, and both log-likelihoods include the penalty.
 
     Raises InputRefusedError for unusable columns, and NotEstimableError (``no_events``, ``constant``, ``collinear``,
     ``monotone_likelihood``, ``not_converged`` …), which names the columns.
 
     References
     ----------
-    Cox DR (1972), doi:10.1111/j.2517-6161.1972.tb00899.x; Efron B (1977), doi:10.1080/01621459.1977.10480613.
+    Cox DR (1972), doi:10.1111/j.2517-6161.1972.tb00899.x; Efron B (1977), doi:10.1080/01621459.1977.10480613;
+    Heinze G, Schemper M (2001), doi:10.1111/j.0006-341X.2001.00114.x.
     """
     if ties not in ("efron", "breslow"):
         raise StudyError("ties must be 'efron' or 'breslow'")
     if not 0 < level < 1:
         raise StudyError("level must lie between 0 and 1")
     design, follow = model_arrays(frame, time, event, entry, terms=terms, missing=missing)
-    fit = estimate(design.matrix, follow, design.names, ties)
+    fit = estimate(design.matrix, follow, design.names, ties, firth_level=level if firth else None)
     agreement = concordance(linear_predictor(fit), fit.follow, variance=False).estimate if with_concordance else None
     return replace(result(fit, design, level), concordance=agreement)
 
@@ -168,7 +173,7 @@ def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) 
 
 def result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
     """Return the table of a fitted model with its Wald limits."""
-    return summarise(
+    table = summarise(
         fit.optimum,
         (fit.coef, fit.std_error, fit.covariance),
         design.names,
@@ -179,6 +184,23 @@ def result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
         n_missing=design.n_missing,
         references=design.references,
         remarks=("delayed entry",) * bool(fit.rows.cells.start.size),
+    )
+    return table if fit.firth is None else _with_profile(table, fit.firth)
+
+
+def _with_profile(table: CoxFit, profile: FirthProfile) -> CoxFit:
+    z = profile.signed_root(table.coef)
+    with np.errstate(over="ignore", under="ignore"):
+        lower, upper = np.exp(profile.lower), np.exp(profile.upper)
+    return replace(
+        table,
+        lower=lower,
+        upper=upper,
+        z=z,
+        p_value=2 * stats.norm.sf(np.abs(z)),
+        log_likelihood_null=profile.log_likelihood_null,
+        log_likelihood=profile.log_likelihood,
+        method=table.method.replace("Wald limits", "Firth penalty, profile penalised likelihood limits"),
     )
 
 

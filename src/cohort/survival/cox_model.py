@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cohort.errors import InputRefusedError, NotEstimableError
+from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.survival.cox_checks import extremes, require_bounded, require_identified
+from cohort.survival.cox_firth import FirthLikelihood, FirthProfile, maximise_firth
 from cohort.survival.cox_newton import Optimum, PartialLikelihood, Penalty, Point, Ties, maximise
 from cohort.survival.cox_risk import check_follow_up, risk_sets
 from cohort.survival.cox_sums import Rows, RowSums, centre_and_scale, score_tables, workers
@@ -53,7 +54,7 @@ class CoxEstimate:
 
     ``coef`` has shape (p,), ``covariance`` (p, p): the sandwich where that was asked for, else the inverse
     information, which ``model_covariance`` always is. ``used`` marks the rows with a positive weight, shape (n,);
-    ``rows`` and ``follow`` hold those.
+    ``rows`` and ``follow`` hold those. ``firth`` has the profile limits of a penalised fit.
     """
 
     names: tuple[str, ...]
@@ -67,6 +68,7 @@ class CoxEstimate:
     used: NDArray[np.bool_]
     ties: Ties
     robust: bool
+    firth: FirthProfile | None = None
 
     @property
     def point(self) -> Point:
@@ -121,6 +123,7 @@ def estimate(
     *,
     robust: bool = False,
     cluster: NDArray[np.int64] | None = None,
+    firth_level: float | None = None,
 ) -> CoxEstimate:
     """Maximise the partial likelihood.
 
@@ -132,11 +135,15 @@ def estimate(
         On the coefficients in the units of the covariates.
     robust, cluster
         Ask for the sandwich variance, over rows or over clusters (whole numbers, int64, shape (n,)).
+    firth_level
+        Ask for Firth's penalty, with profile limits at this level; with neither another penalty nor a sandwich.
 
     References
     ----------
     Lin DY, Wei LJ (1989), doi:10.1080/01621459.1989.10478874 (sandwich variance).
     """
+    if firth_level is not None and (penalty or robust or cluster is not None):
+        raise StudyError("Firth's correction goes with neither another penalty nor a robust variance")
     with workers() as pool:
         rows, follow, used = place_rows(np.asfortranarray(x), follow, pool)
         if unbounded := tuple(
@@ -144,14 +151,8 @@ def estimate(
         ):
             raise NotEstimableError("overflow", unbounded)
         sums = RowSums(rows, pool)
-        likelihood = PartialLikelihood(sums, rows.cells, ties, sums.events())
         scaled = (penalty or Penalty.none(len(names))).over(rows.scale)
-        optimum = maximise(
-            likelihood,
-            scaled,
-            lambda point: require_identified(point, names, scaled),
-            lambda point: require_bounded(lambda u: extremes(rows, u), point.score, names, scaled),
-        )
+        optimum, profile = _maximum(sums, names, ties, scaled, firth_level)
         bread = scaled.bread(optimum)
         meat = None
         if robust or cluster is not None:
@@ -163,8 +164,27 @@ def estimate(
     coef, std_error, covariance = in_units(optimum.theta, variance, rows.scale)
     model = in_units(optimum.theta, bread, rows.scale)[2]
     return CoxEstimate(
-        names, coef, std_error, covariance, model, optimum, rows, follow, used, ties, robust=meat is not None
-    )
+        names, coef, std_error, covariance, model, optimum, rows, follow, used, ties,
+        robust=meat is not None, firth=profile,
+    )  # fmt: skip
+
+
+def _maximum(
+    sums: RowSums, names: tuple[str, ...], ties: Ties, penalty: Penalty, firth_level: float | None
+) -> tuple[Optimum, FirthProfile | None]:
+    """Return the maximum at scaled coefficients, and the profile if Firth's penalty was asked for."""
+    rows = sums.rows
+    likelihood = PartialLikelihood(sums, rows.cells, ties, sums.events())
+
+    def identified(point: Point) -> None:
+        require_identified(point, names, penalty)
+
+    def bounded(point: Point) -> None:
+        require_bounded(lambda u: extremes(rows, u), point.score, names, penalty)
+
+    if firth_level is None:
+        return maximise(likelihood, penalty, identified, bounded), None
+    return maximise_firth(FirthLikelihood(likelihood, sums), rows.scale, identified, firth_level)
 
 
 def in_units(theta: Floats, variance: Floats, scale: Floats) -> tuple[Floats, Floats, Floats]:
