@@ -203,8 +203,11 @@ def _spread(step: Floats, free: NDArray[np.bool_]) -> Floats:
 
 
 def _uphill(likelihood: FirthLikelihood, here: _Penalised, step: Floats) -> _Penalised | None:
-    """Go along a step of at most 5 in any coefficient, halved until the value does not fall by more than rounding."""
-    step = step / max(1.0, float(np.abs(step).max()) / 5)
+    """Go along a step, halved until the value does not fall by more than rounding.
+
+    No coefficient moves by more than 5 and what the largest already is: far from the maximum steps overshoot.
+    """
+    step = step / max(1.0, float(np.abs(step).max()) / (5 + float(np.abs(here.point.theta).max())))
     for _ in range(40):
         there = likelihood.at(here.point.theta + step)
         if there is not None and there.value >= here.value - 1e-12 * abs(here.value):

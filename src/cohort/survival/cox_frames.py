@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cohort.errors import InputRefusedError, StudyError
+from cohort.frames import require_distinct
 from cohort.survival.cox_model import Follow
 from cohort.survival.cox_newton import Penalty
 from cohort.survival.cox_sums import workers
@@ -121,7 +122,8 @@ def numbers(frame: Any, name: str) -> NDArray[np.generic]:
     if values.dtype.kind in "biuf":
         return values
     column = as_polars(frame, (name,))[name]  # nullable columns of pandas with a missing value arrive as objects
-    if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+    numeric = column.dtype.is_numeric() or column.dtype == pl.Boolean
+    if not (numeric or column.null_count() == len(column)):
         raise InputRefusedError(f"column {name} is {column.dtype}; it must be a number or Boolean (or be in a formula)")
     return cast("NDArray[np.generic]", column.cast(pl.Float64).to_numpy())
 
@@ -162,6 +164,7 @@ def eager(frame: Any) -> Any:
         return frame.collect()
     if not (isinstance(frame, pl.DataFrame) or hasattr(frame, "iloc")):
         raise InputRefusedError(f"a {type(frame).__name__} is not a frame; pass polars or pandas")
+    require_distinct(frame)
     return frame
 
 

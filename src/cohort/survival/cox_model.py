@@ -18,6 +18,7 @@ from cohort.survival.cox_firth import FirthLikelihood, FirthProfile, maximise_fi
 from cohort.survival.cox_newton import Optimum, PartialLikelihood, Penalty, Point, Ties, maximise
 from cohort.survival.cox_risk import check_follow_up, risk_sets
 from cohort.survival.cox_sums import Rows, RowSums, centre_and_scale, score_tables, workers
+from cohort.survival.exact import LARGEST_WEIGHT, SMALLEST_WEIGHT
 
 Floats = NDArray[np.float64]
 _NONE = np.empty(0)
@@ -222,4 +223,6 @@ def _positive(weight: Floats) -> NDArray[np.bool_]:
     if wrong:
         raise InputRefusedError(f"the weight is negative or not a finite number in {wrong} rows")
     positive: NDArray[np.bool_] = weight > 0
+    if extreme := int(((weight > LARGEST_WEIGHT) | (positive & (weight < SMALLEST_WEIGHT))).sum()):
+        raise InputRefusedError(f"the weight's square leaves the range of numbers in {extreme} rows; rescale the weights")
     return positive

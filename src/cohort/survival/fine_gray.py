@@ -24,7 +24,7 @@ from scipy import stats
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.survival.cox import model_arrays
 from cohort.survival.cox_checks import extremes, require_bounded, require_identified
-from cohort.survival.cox_model import place_rows
+from cohort.survival.cox_model import in_units, place_rows
 from cohort.survival.cox_newton import Optimum, Penalty, Point, Ties, assemble, invert, maximise, tied_terms
 from cohort.survival.cox_risk import RiskSets, clock
 from cohort.survival.cox_sums import Rows, RowSums, kernels, never_at_risk, score_tables, workers
@@ -326,12 +326,13 @@ def _result(
 ) -> FineGrayFit:
     point = optimum.point
     events = int(rows.cells.deaths.sum())
+    coef, std_error, variance = in_units(optimum.theta, covariance, rows.scale)
     known = "known censoring weights" if ties == "efron" else "estimated censoring weights"
     return FineGrayFit(
         terms=design.names,
-        coef=optimum.theta / rows.scale,
-        std_error=np.sqrt(np.diag(covariance)) / rows.scale,
-        covariance=covariance / np.outer(rows.scale, rows.scale),
+        coef=coef,
+        std_error=std_error,
+        covariance=variance,
         log_likelihood_null=optimum.null.log_likelihood,
         log_likelihood=point.log_likelihood,
         time=rows.cells.time,
