@@ -224,5 +224,7 @@ def _positive(weight: Floats) -> NDArray[np.bool_]:
         raise InputRefusedError(f"the weight is negative or not a finite number in {wrong} rows")
     positive: NDArray[np.bool_] = weight > 0
     if extreme := int(((weight > LARGEST_WEIGHT) | (positive & (weight < SMALLEST_WEIGHT))).sum()):
-        raise InputRefusedError(f"the weight's square leaves the range of numbers in {extreme} rows; rescale the weights")
+        raise InputRefusedError(
+            f"the weight's square leaves the range of numbers in {extreme} rows; rescale the weights"
+        )
     return positive
