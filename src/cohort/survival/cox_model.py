@@ -101,7 +101,7 @@ def place_rows(x: Floats, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Row
     check_follow_up(follow.time, follow.event, follow.entry)
     used = np.ones(follow.time.size, dtype=bool)
     if follow.weight is not None:
-        used = _positive(follow.weight)
+        used = positive(follow.weight)
     if follow.offset is not None and (wrong := int((~np.isfinite(follow.offset)).sum())):
         raise InputRefusedError(f"the offset is not a finite number in {wrong} rows")
     if not used.all():
@@ -218,13 +218,14 @@ def _sandwich(bread: Floats, meat: Floats) -> Floats:
     return product
 
 
-def _positive(weight: Floats) -> NDArray[np.bool_]:
+def positive(weight: Floats) -> NDArray[np.bool_]:
+    """Return which weights are not 0, shape (n,), refusing those that cannot be counted."""
     wrong = int((~(np.isfinite(weight) & (weight >= 0))).sum())
     if wrong:
         raise InputRefusedError(f"the weight is negative or not a finite number in {wrong} rows")
-    positive: NDArray[np.bool_] = weight > 0
-    if extreme := int(((weight > LARGEST_WEIGHT) | (positive & (weight < SMALLEST_WEIGHT))).sum()):
+    counted: NDArray[np.bool_] = weight > 0
+    if extreme := int(((weight > LARGEST_WEIGHT) | (counted & (weight < SMALLEST_WEIGHT))).sum()):
         raise InputRefusedError(
             f"the weight's square leaves the range of numbers in {extreme} rows; rescale the weights"
         )
-    return positive
+    return counted

@@ -96,6 +96,9 @@ def design_matrix(
     refused, and NotEstimableError if a text variable has a single level.
     """
     parsed = parse_terms(terms) if isinstance(terms, str) else tuple(terms)
+    if not parsed:
+        height = as_lazy(frame).select(pl.len()).collect().item()
+        return Design((), (), (), np.empty((height, 0)), np.ones(height, dtype=bool), {}, {})
     table, kept, found = _scan(frame, parsed, missing, levels or {})
     columns = {name: _columns(table[name], found.get(name)) for name in table.columns}
     names, term_of, matrix = _assemble(parsed, columns, table.height)
