@@ -29,6 +29,7 @@ from cohort.survival.cox_newton import Optimum, Penalty, Point, Ties, assemble, 
 from cohort.survival.cox_risk import RiskSets, clock
 from cohort.survival.cox_sums import Rows, RowSums, kernels, never_at_risk, score_tables, workers
 from cohort.survival.design import Design, Missing, Term, design_matrix
+from cohort.survival.fine_gray_limits import Clock, Influences, Persons, influences
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,7 +40,8 @@ class FineGrayFit:
     """A fitted Fine–Gray model; arrays have one entry per column of the design, shape (p,), ``covariance`` (p, p).
 
     ``time`` and ``hazard`` (K,) are the event times and the increments of the subdistribution hazard at the covariate
-    ``means`` (p,). ``n_events`` and ``n_competing`` count events of the cause of interest and of the others.
+    ``means`` (p,), ``scale`` the reach of each column. ``n_events`` and ``n_competing`` count events of the cause of
+    interest and of the others.
     """
 
     terms: tuple[str, ...]
@@ -51,6 +53,8 @@ class FineGrayFit:
     time: Floats
     hazard: Floats
     means: Floats
+    scale: Floats
+    influences: Influences
     n: int
     n_events: int
     n_competing: int
@@ -98,6 +102,36 @@ class FineGrayFit:
         cumulative = curve[np.searchsorted(self.time, at, side="right")]
         incidence: Floats = -np.expm1(-np.outer(cumulative, np.exp((x - self.means) @ self.coef)))
         return incidence
+
+    def predict(self, frame: Any, times: Any = None) -> pl.DataFrame:
+        """Return predicted incidence with limits at ``level``: ``row, time, estimate, std_error, lower, upper``.
+
+        Limits are those of the log cumulative subdistribution hazard, so that they stay between 0 and 1; they count
+        the coefficients, the baseline and, where the sandwich does (``ties="breslow"``), the censoring curve.
+        """
+        x = design_matrix(frame, self.design.terms, levels=self.design.levels).matrix
+        at = self.time if times is None else np.asarray(times, dtype=float)
+        place = np.searchsorted(self.time, at, side="right")
+        total = np.cumsum(self.hazard)
+        risk = np.exp((x - self.means) @ self.coef)
+        cumulative = np.outer(np.append(0.0, total)[place], risk)
+        spread = np.sqrt(self.influences.variance((x - self.means) / self.scale, total, place)) * risk
+        return incidence_table(cumulative, spread, at, self.level)
+
+
+def incidence_table(cumulative: Floats, spread: Floats, times: Floats, level: float) -> pl.DataFrame:
+    """Return incidence and its limits from cumulative hazards and their standard errors, both (times, rows)."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = np.exp(stats.norm.isf((1 - level) / 2) * np.where(cumulative > 0, spread / cumulative, 0.0))
+        shown = {
+            "estimate": -np.expm1(-cumulative),
+            "std_error": np.exp(-cumulative) * spread,
+            "lower": -np.expm1(-cumulative / ratio),
+            "upper": np.where(cumulative > 0, -np.expm1(-cumulative * ratio), 0.0),
+        }
+    rows = np.repeat(np.arange(cumulative.shape[1]), times.size)
+    columns = {name: values.T.ravel() for name, values in shown.items()}
+    return pl.DataFrame({"row": rows, "time": np.tile(times, cumulative.shape[1]), **columns})
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +263,12 @@ def fit_fine_gray(
         scores = likelihood.scores(optimum.point)
         if ties == "breslow":
             scores += _censoring_scores(likelihood, optimum.point, calendar)
-    covariance = bread @ (scores @ scores.T) @ bread
+        spread = influences(
+            _persons(likelihood, calendar, scores), _clock(likelihood, calendar), optimum.point,
+            rows.cells.weight, bread, estimated=ties == "breslow",
+        )  # fmt: skip
     return _result(
-        optimum, rows, covariance, design,
+        optimum, rows, spread, design,
         causes=causes, cause_of_interest=cause_of_interest, level=level, ties=ties,
     )  # fmt: skip
 
@@ -307,6 +344,25 @@ def _censoring_scores(likelihood: _SubdistributionLikelihood, point: Point, cale
     return scores
 
 
+def _clock(likelihood: _SubdistributionLikelihood, calendar: _Calendar) -> Clock:
+    cells = likelihood.cells
+    events = np.flatnonzero(cells.event)
+    day_of_cell = np.zeros(cells.time.size, dtype=np.int64)
+    day_of_cell[cells.stop[events]] = calendar.place[events]
+    return Clock(day_of_cell, likelihood.late.free, calendar.present, calendar.censored)
+
+
+def _persons(likelihood: _SubdistributionLikelihood, calendar: _Calendar, scores: Floats) -> Persons:
+    cells, late = likelihood.cells, likelihood.late
+    event = cells.event.astype(np.float64)
+    late_risk = np.zeros_like(event)
+    late_risk[late.rows] = late.sums.risk_of_row
+    censored = 1.0 - event
+    censored[late.rows] = 0.0
+    risk = likelihood.main.risk_of_row
+    return Persons(calendar.place, cells.stop.astype(np.int64), event, censored, risk, late_risk, scores)
+
+
 def _from_here(values: Floats) -> Floats:
     """Return sums from each position to the end, along the last axis."""
     sums: Floats = np.flip(np.cumsum(np.flip(values, axis=-1), axis=-1), axis=-1)
@@ -316,7 +372,7 @@ def _from_here(values: Floats) -> Floats:
 def _result(
     optimum: Optimum,
     rows: Rows,
-    covariance: Floats,
+    spread: Influences,
     design: Design,
     *,
     causes: Ints,
@@ -326,7 +382,7 @@ def _result(
 ) -> FineGrayFit:
     point = optimum.point
     events = int(rows.cells.deaths.sum())
-    coef, std_error, variance = in_units(optimum.theta, covariance, rows.scale)
+    coef, std_error, variance = in_units(optimum.theta, spread.covariance, rows.scale)
     known = "known censoring weights" if ties == "efron" else "estimated censoring weights"
     return FineGrayFit(
         terms=design.names,
@@ -338,6 +394,8 @@ def _result(
         time=rows.cells.time,
         hazard=point.ties[0],
         means=rows.centre,
+        scale=rows.scale,
+        influences=spread,
         n=rows.shape[0],
         n_events=events,
         n_competing=int(np.count_nonzero(causes)) - events,
@@ -378,8 +436,13 @@ class FineGrayFitter:
             raise AttributeError("call fit first")
         return import_module("cohort.survival._lifelines").fine_gray_attribute(self.fit_, name)
 
-    def predict_cumulative_incidence(self, frame: Any, times: Any = None) -> pl.DataFrame:
-        """Return the predicted cumulative incidence: ``time`` and one column per row of the frame, ``0, 1, …``."""
+    def predict_cumulative_incidence(self, frame: Any, times: Any = None, *, limits: bool = False) -> pl.DataFrame:
+        """Return the predicted cumulative incidence: ``time`` and one column per row of the frame, ``0, 1, …``.
+
+        With ``limits``, one line for each row and time: ``row, time, estimate, std_error, lower, upper``.
+        """
+        if limits:
+            return self.fit_.predict(frame, times)
         incidence = self.fit_.cumulative_incidence(frame, times)
         at = self.fit_.time if times is None else np.asarray(times, dtype=float)
         return pl.DataFrame({"time": at, **{str(k): column for k, column in enumerate(incidence.T)}})
