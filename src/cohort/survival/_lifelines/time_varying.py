@@ -81,7 +81,7 @@ class CoxTimeVaryingFitter(lifelines.CoxTimeVaryingFitter):  # type: ignore[misc
     def _fill(self, data: Training, penalty: Penalty | None, person: NDArray[np.int64] | None) -> None:
         fit, follow = self.estimate_, self.estimate_.follow
         index = pd.Index(data.names, name="covariate")
-        rows = row_labels(self._frame, fit.used)
+        rows = self._rows(fit.used)
         self._n_examples = rows.size
         self._n_unique = rows.size if person is None else np.unique(person[fit.used]).size
         mean = fit.rows.centre if follow.weight is None else fit.rows.x.mean(axis=0)
@@ -101,6 +101,13 @@ class CoxTimeVaryingFitter(lifelines.CoxTimeVaryingFitter):  # type: ignore[misc
         self.baseline_cumulative_hazard_ = baseline(fit, times, self._norm_mean, data.strata, "baseline hazard")
         survival = cast("pd.DataFrame", np.exp(-self.baseline_cumulative_hazard_))
         self.baseline_survival_ = survival if self.strata else survival.set_axis(["baseline survival"], axis=1)
+
+    def _rows(self, used: NDArray[np.bool_]) -> pd.Index[Any]:
+        """Return the labels of the rows used: the persons, as in lifelines, or without them the frame's index."""
+        if self.id_col is None:
+            return row_labels(self._frame, used)
+        persons: pd.Index[Any] = pd.Index(np.asarray(self._frame[self.id_col].to_numpy())[used], name=self.id_col)
+        return persons
 
     def proportional_hazards_test(self, transform: Transform = "km") -> ProportionalHazardsTest:
         """Return R's cox.zph of each term and of all together."""
