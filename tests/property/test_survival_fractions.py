@@ -116,11 +116,11 @@ def test_a_thousand_rank_tests() -> None:
     assert compared > 600
 
 
-def test_a_thousand_score_tests_of_a_cox_model_are_the_rank_test_without_ties() -> None:
+def test_score_tests_of_a_cox_model_are_the_rank_test_without_ties() -> None:
     # for one 0/1 covariate and distinct times, score²/information at 0 is the log-rank statistic
     rng = np.random.default_rng(5)
     compared = 0
-    for _ in range(1000):
+    for _ in range(400):
         n = int(rng.integers(3, 13))
         event, group = rng.integers(0, 2, n), rng.integers(0, 2, n)
         rows = [(day, int(e), int(g)) for day, (e, g) in enumerate(zip(event, group, strict=True))]
@@ -133,4 +133,4 @@ def test_a_thousand_score_tests_of_a_cox_model_are_the_rank_test_without_ties() 
             continue
         np.testing.assert_allclose(fit.score_test, float(expected), rtol=1e-11, atol=1e-12)
         compared += 1
-    assert compared > 300
+    assert compared > 120

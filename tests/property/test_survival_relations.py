@@ -72,15 +72,7 @@ MODELS: dict[str, Callable[[pl.DataFrame], Fitted]] = {
     "log-logistic": lambda f: of_parameters(sv.fit_parametric(f, entry="entry", terms="x + y", model="log_logistic")),
     "spline": lambda f: of_parameters(sv.fit_spline(f, entry="entry", terms="x + y", knots=1)),
 }
-NO_CLOCK = {
-    "Cox",
-    "Cox, robust",
-    "Cox of intervals",
-    "Firth",
-    "Fine-Gray, Efron",
-    "Fine-Gray, Breslow",
-    "cause-specific",
-}
+OF_DENSITIES = ("Weibull", "log-logistic", "spline")
 
 
 def compare(after: Fitted, before: Fitted, scale: Any = 1.0, *, log_likelihood: float = 0.0) -> None:
