@@ -12,7 +12,9 @@ Kawaguchi ES et al. (2021), doi:10.32614/RJ-2021-010 (the forward–backward sca
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -40,8 +42,8 @@ class FineGrayFit:
     """A fitted Fine–Gray model; arrays have one entry per column of the design, shape (p,), ``covariance`` (p, p).
 
     ``time`` and ``hazard`` (K,) are the event times and the increments of the subdistribution hazard at the covariate
-    ``means`` (p,), ``scale`` the reach of each column. ``n_events`` and ``n_competing`` count events of the cause of
-    interest and of the others.
+    ``means`` (p,), ``scale`` the reach of each column; ``influences()`` is what limits of predictions need.
+    ``n_events`` and ``n_competing`` count events of the cause of interest and of the others.
     """
 
     terms: tuple[str, ...]
@@ -54,7 +56,7 @@ class FineGrayFit:
     hazard: Floats
     means: Floats
     scale: Floats
-    influences: Influences
+    influences: Callable[[], Influences]
     n: int
     n_events: int
     n_competing: int
@@ -115,7 +117,7 @@ class FineGrayFit:
         total = np.cumsum(self.hazard)
         risk = np.exp((x - self.means) @ self.coef)
         cumulative = np.outer(np.append(0.0, total)[place], risk)
-        spread = np.sqrt(self.influences.variance((x - self.means) / self.scale, total, place)) * risk
+        spread = np.sqrt(self.influences().variance((x - self.means) / self.scale, total, place)) * risk
         return incidence_table(cumulative, spread, at, self.level)
 
 
@@ -263,12 +265,14 @@ def fit_fine_gray(
         scores = likelihood.scores(optimum.point)
         if ties == "breslow":
             scores += _censoring_scores(likelihood, optimum.point, calendar)
-        spread = influences(
-            _persons(likelihood, calendar, scores), _clock(likelihood, calendar), optimum.point,
+        # costs as much as a Newton step, so only who predicts pays for it
+        spread = partial(
+            influences, _persons(likelihood, calendar, scores), _clock(likelihood, calendar), optimum.point,
             rows.cells.weight, bread, estimated=ties == "breslow",
         )  # fmt: skip
+    covariance = bread @ (scores @ scores.T) @ bread
     return _result(
-        optimum, rows, spread, design,
+        optimum, rows, covariance, spread, design,
         causes=causes, cause_of_interest=cause_of_interest, level=level, ties=ties,
     )  # fmt: skip
 
@@ -372,7 +376,8 @@ def _from_here(values: Floats) -> Floats:
 def _result(
     optimum: Optimum,
     rows: Rows,
-    spread: Influences,
+    covariance: Floats,
+    spread: Callable[[], Influences],
     design: Design,
     *,
     causes: Ints,
@@ -382,7 +387,7 @@ def _result(
 ) -> FineGrayFit:
     point = optimum.point
     events = int(rows.cells.deaths.sum())
-    coef, std_error, variance = in_units(optimum.theta, spread.covariance, rows.scale)
+    coef, std_error, variance = in_units(optimum.theta, covariance, rows.scale)
     known = "known censoring weights" if ties == "efron" else "estimated censoring weights"
     return FineGrayFit(
         terms=design.names,

@@ -94,19 +94,22 @@ def influences(
         alpha, beta = alpha + to_alpha, beta + to_beta
     place = np.searchsorted(clock.day_of_cell, persons.day, side="left")
 
-    def left(values: Floats) -> Floats:
-        sums: Floats = np.cumsum(np.bincount(place, values, q.size + 1)[: q.size])
+    moving = np.flatnonzero(beta)  # few, where the censoring curve is taken as known
+
+    def left(values: Floats, rows: Ints | slice = slice(None)) -> Floats:
+        sums: Floats = np.cumsum(np.bincount(place[rows], values[rows], q.size + 1)[: q.size])
         return sums
 
     def stays(values: Floats) -> Floats:
         return float(values.sum()) - left(values)
 
-    squares = left(alpha * alpha) + 2 * r * left(alpha * beta) + r * r * left(beta * beta)
-    squares += q * q * stays(persons.risk**2) + 2 * q * common * stays(persons.risk)
-    squares += common * common * stays(np.ones_like(alpha))
-    cross = [
-        left(u * alpha) + r * left(u * beta) - q * stays(u * persons.risk) - common * stays(u) for u in persons.scores
-    ]
+    squares = left(alpha * alpha) + 2 * r * left(alpha * beta, moving) + r * r * left(beta * beta, moving)
+    squares += q * q * stays(persons.risk**2)
+    if estimated:
+        squares += 2 * q * common * stays(persons.risk) + common * common * stays(np.ones_like(alpha))
+    cross = [left(u * alpha) + r * left(u * beta, moving) - q * stays(u * persons.risk) for u in persons.scores]
+    if estimated:
+        cross = [part - common * stays(u) for part, u in zip(cross, persons.scores, strict=True)]
     drift = np.cumsum(a2 * point.mean_risk - b2 * point.mean_dying, axis=1)
     meat = persons.scores @ persons.scores.T
     return Influences(squares, np.array(cross).reshape(-1, q.size), drift, bread, bread @ meat @ bread)
