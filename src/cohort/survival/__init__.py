@@ -34,6 +34,8 @@ _HOME = {
     "multistate_from": "state_model",
     "count_transitions": "transitions",
     "transition_rows": "transitions",
+    "TransitionFits": "transition_models",
+    "fit_transitions": "transition_models",
     "PAIN_STATES": "pain_states",
     "pain_spells": "pain_states",
     "incidence_rate": "rates",
