@@ -15,6 +15,8 @@ _HOME = {
     "Effects": "marginal",
     "doubly_robust_effects": "doubly_robust",
     "standardised_effects": "standardisation",
+    "clone_censor_weight": "emulation",
+    "Emulation": "emulation",
     "match": "matching",
     "stratify": "matching",
     "balance": "balance_table",
