@@ -19,6 +19,13 @@ _HOME = {
     "Emulation": "emulation",
     "match": "matching",
     "stratify": "matching",
+    "systematic_error": "calibration",
+    "SystematicError": "calibration",
+    "e_value": "sensitivity",
+    "confounder_bias": "sensitivity",
+    "tipping_point": "sensitivity",
+    "corrected_risks": "sensitivity",
+    "probabilistic_bias": "sensitivity",
     "balance": "balance_table",
     "positivity": "overlap",
 }
