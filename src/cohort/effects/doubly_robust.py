@@ -7,7 +7,8 @@ lose without him. Its mean over persons is the curve, so a regression of it is a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,28 +61,15 @@ def doubly_robust_effects(
     Syriopoulou E, Parner ET (2017), Lifetime Data Anal 23:1–17, doi:10.1007/s10985-016-9358-8; Parner ET, Andersen PK,
     Overgaard M (2023), Lifetime Data Anal 29:654–671, doi:10.1007/s10985-023-09597-5 (infinitesimal jackknife).
     """
-    if outcome_model not in ("linear", "boosting"):
+    if outcome_model not in get_args(OutcomeModel):
         raise StudyError(f"outcome_model = {outcome_model!r}; linear or boosting")
-    design = design_matrix(frame, terms, "leave_out")
-    if (propensity.kept & ~design.kept).any():
-        raise StudyError("the outcome model has missing covariates for persons with a score; leave them out of both")
-    x = design.matrix[propensity.kept[design.kept]]
     follow = follow_up_of(frame, propensity.kept, time, cause, None)
-    order = canonical_order([*x.T, propensity.treated, follow.time, follow.cause])
+    outcomes = _Outcomes.of(
+        frame, propensity, terms, follow, outcome_model, assign_folds(len(follow.time), folds, seed)
+    )
     found: list[Estimated] = []
     for measure in measures:
-        arms = [
-            _arm(
-                follow,
-                propensity,
-                name,
-                measure,
-                horizon,
-                cause_of_interest,
-                (x, assign_folds(len(x), folds, seed), order, outcome_model),
-            )
-            for name in ARMS
-        ]
+        arms = [_arm(follow, propensity, name, measure, horizon, cause_of_interest, outcomes) for name in ARMS]
         found += [*arms, *contrasts(*arms)]
     crossed = f", cross-fitted in {folds} folds" if folds > 1 else ""
     method = f"augmented weighting: {propensity.text}; {outcome_model} model of pseudo-observations{crossed}"
@@ -98,37 +86,49 @@ def pseudo_observations(
 
 
 def _arm(
-    follow: FollowUp,
-    propensity: Propensity,
-    name: str,
-    measure: str,
-    horizon: float,
-    code: int,
-    model: tuple[Floats, Ints, Ints, OutcomeModel],
+    follow: FollowUp, propensity: Propensity, name: str, measure: str, horizon: float, code: int, outcomes: _Outcomes
 ) -> Estimated:
     """Return the mean outcome had everybody been in an arm; its gradient is each person's influence."""
     arm = propensity.treated if name == "treated" else ~propensity.treated
     chance = propensity.score if name == "treated" else 1 - propensity.score
     outcome = np.zeros(len(arm))
     outcome[arm] = pseudo_observations(follow, arm, measure, horizon, code, name)
-    predicted = _predictions(outcome, arm, *model)
+    predicted = outcomes.predict(outcome, arm)
     parts = predicted + np.where(arm, (outcome - predicted) / chance, 0.0)
     mean = float(parts.mean())
     return Estimated(measure, name, mean, (parts - mean) / len(parts), False)
 
 
-def _predictions(
-    outcome: Floats, arm: NDArray[np.bool_], x: Floats, fold: Ints, order: Ints, model: OutcomeModel
-) -> Floats:
-    """Return everybody's predicted outcome from the arm's persons of the other folds, (n,)."""
-    from sklearn.ensemble import HistGradientBoostingRegressor
-    from sklearn.linear_model import LinearRegression
+@dataclass(frozen=True, slots=True, eq=False)
+class _Outcomes:
+    """The outcome model: covariates (n, p), the fold and the place in canonical order of each person, (n,)."""
 
-    predicted = np.empty(len(outcome))
-    for held_out in range(int(fold.max(initial=0)) + 1):
-        train = order[arm[order] & ((fold[order] != held_out) | (fold.max(initial=0) == 0))]
-        learner = LinearRegression() if model == "linear" else HistGradientBoostingRegressor(random_state=0)
-        rows = fold == held_out
-        with one_thread():
-            predicted[rows] = learner.fit(x[train], outcome[train]).predict(x[rows])
-    return predicted
+    x: Floats
+    fold: Ints
+    order: Ints
+    model: OutcomeModel
+
+    @classmethod
+    def of(
+        cls, frame: Any, propensity: Propensity, terms: str, follow: FollowUp, model: OutcomeModel, fold: Ints
+    ) -> _Outcomes:
+        design = design_matrix(frame, terms, "leave_out")
+        if (propensity.kept & ~design.kept).any():
+            raise StudyError("the outcome model lacks covariates of persons with a score; leave them out of both")
+        x = design.matrix[propensity.kept[design.kept]]
+        return cls(x, fold, canonical_order([*x.T, propensity.treated, follow.time, follow.cause]), model)
+
+    def predict(self, outcome: Floats, arm: NDArray[np.bool_]) -> Floats:
+        """Return everybody's predicted outcome from the arm's persons of other folds (of all, with one fold), (n,)."""
+        from sklearn.ensemble import HistGradientBoostingRegressor
+        from sklearn.linear_model import LinearRegression
+
+        predicted, folds = np.empty(len(outcome)), np.unique(self.fold)
+        for held_out in folds:
+            others = (self.fold != held_out) if len(folds) > 1 else np.ones(len(outcome), dtype=bool)
+            train = self.order[(arm & others)[self.order]]
+            learner = LinearRegression() if self.model == "linear" else HistGradientBoostingRegressor(random_state=0)
+            rows = self.fold == held_out
+            with one_thread():
+                predicted[rows] = learner.fit(self.x[train], outcome[train]).predict(self.x[rows])
+        return predicted

@@ -99,10 +99,7 @@ def clone_censor_weight(
     ----------
     Maringe C et al. (2020), Int J Epidemiol 49:1719–1729, doi:10.1093/ije/dyaa057.
     """
-    if not 0 <= grace_days < horizon or not np.isfinite(horizon):
-        raise StudyError(f"grace_days = {grace_days}, horizon = {horizon}; a grace period that ends before the horizon")
-    if truncate is not None and not 0.5 < truncate < 1:
-        raise StudyError(f"truncate = {truncate}; a quantile between 0.5 and 1, such as 0.99")
+    _check(grace_days, horizon, truncate)
     persons, columns = _read(frame, time, cause, treatment_time, terms)
     causes = tuple(sorted({cause_of_interest, *np.unique(persons.cause[persons.cause > 0]).tolist()}))
     question = _Question(grace_days, horizon, cause_of_interest, causes, columns, truncate)
@@ -114,13 +111,15 @@ def clone_censor_weight(
     limits = f"{len(samples)} bootstrap samples of persons" if replicates else "no limits: no bootstrap"
     method = f"clone–censor–weight, grace {grace_days:g} days, Cox models of departing on {terms}{cut}; {limits}"
     return Emulation(
-        _table(trial.values, samples, level),
-        _arms(trial),
-        _curves(trial, question),
-        horizon,
-        level,
-        method,
+        _table(trial.values, samples, level), _arms(trial), _curves(trial, question), horizon, level, method
     )
+
+
+def _check(grace: float, horizon: float, truncate: float | None) -> None:
+    if not 0 <= grace < horizon or not np.isfinite(horizon):
+        raise StudyError(f"grace_days = {grace}, horizon = {horizon}; a grace period that ends before the horizon")
+    if truncate is not None and not 0.5 < truncate < 1:
+        raise StudyError(f"truncate = {truncate}; a quantile between 0.5 and 1, such as 0.99")
 
 
 def _read(frame: Any, time: str, cause: str, started: str, terms: str) -> tuple[Persons, tuple[str, ...]]:

@@ -63,9 +63,7 @@ def incidence_functional(risk: RiskTable, position: int, counts_for: Floats) -> 
     lost = before * ratio(risk.n_event[position], risk.n_risk) * counts_for
     later = np.concatenate([np.cumsum(lost[::-1])[::-1][1:], [0.0]])  # what increments after each time will add
     drift = ratio(ratio(risk.n_any, risk.n_risk) * later, risk.n_survivors) - ratio(lost, risk.n_risk)
-    return Functional(
-        float(lost.sum()), drift, ratio(later, risk.n_survivors), ratio(before * counts_for, risk.n_risk)
-    )
+    return Functional(float(lost.sum()), drift, ratio(later, risk.n_survivors), ratio(before * counts_for, risk.n_risk))
 
 
 def up_to(risk: RiskTable, horizon: float) -> Floats:
