@@ -79,9 +79,13 @@ def _estimates(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
 
 def _estimate(row: Row) -> Cell:
     write = {"risk": percent, "risk_difference": percent, "risk_ratio": ratio, "marginal_hazard_ratio": ratio}
-    number = write.get(row["estimand"], lambda value: decimal(value, 1))
+    number = write.get(row["estimand"], _tenths)
     ends = interval(number(row["lower"]), number(row["upper"])) if row["lower"] is not None else ""
     return Cell(number(row["value"]) + (f" ({ends})" if ends else ""))
+
+
+def _tenths(value: float | None) -> str:
+    return decimal(value, 1)
 
 
 def _gates(rows: pl.DataFrame) -> Table:
