@@ -92,6 +92,51 @@ def test_delayed_entry_against_the_sum_written_out(model, error) -> None:
     assert nearby.fun >= -fit.log_likelihood - 1e-9
 
 
+class LogGamma:
+    """The generalised gamma's error by scipy: q e + log k is the log of a gamma variate of shape k = 1 / q²."""
+
+    def __init__(self, q: float) -> None:
+        self.q, self.k = q, q**-2
+
+    def logpdf(self, z: np.ndarray) -> np.ndarray:
+        return stats.loggamma.logpdf(self.q * z + np.log(self.k), self.k) + np.log(abs(self.q))
+
+    def logsf(self, z: np.ndarray) -> np.ndarray:
+        tail = stats.loggamma.logsf if self.q > 0 else stats.loggamma.logcdf
+        return tail(self.q * z + np.log(self.k), self.k)
+
+
+def test_the_generalised_gamma_against_the_sum_written_out() -> None:
+    frame = people(300)
+    fit = sv.fit_parametric(frame, entry="entry", terms="x + y", model="generalised_gamma")
+    assert fit.parameters == ("intercept", "x", "y", "log(scale)", "shape")
+
+    def negative(theta: np.ndarray) -> float:
+        return negative_log_likelihood(theta[:-1], frame, LogGamma(float(theta[-1])))
+
+    np.testing.assert_allclose(negative(fit.coef), -fit.log_likelihood, rtol=1e-11)
+    unit = fit.std_error
+    for j in range(5):
+        step = 1e-3 * unit * (np.arange(5) == j)
+        assert abs(negative(fit.coef + step) - negative(fit.coef - step)) / 2e-3 < 1e-4  # the slope per standard error
+        # its curvature is that of the information
+        bend = (negative(fit.coef + 100 * step) - 2 * negative(fit.coef) + negative(fit.coef - 100 * step)) / 0.01
+        np.testing.assert_allclose(bend, np.linalg.inv(fit.covariance)[j, j] * unit[j] ** 2, rtol=0.02)
+    for special in ("weibull", "log_normal"):
+        assert fit.log_likelihood > sv.fit_parametric(frame, entry="entry", terms="x + y", model=special).log_likelihood
+
+
+def test_the_generalised_gamma_of_inverse_times_has_the_opposite_shape() -> None:
+    frame = people(500).select("time", "x", event=pl.lit(value=True))
+    turned_frame = frame.with_columns(time=1 / pl.col("time"))
+    fit, inverse = (sv.fit_parametric(f, terms="x", model="generalised_gamma") for f in (frame, turned_frame))
+    np.testing.assert_allclose(inverse.coef, fit.coef * [-1, -1, 1, -1], rtol=1e-6)
+    np.testing.assert_allclose(inverse.std_error, fit.std_error, rtol=1e-6)
+    shown = fit.survival(pl.DataFrame({"x": [1]}), [10, 30]).select("estimate").to_series()
+    turned = inverse.survival(pl.DataFrame({"x": [1]}), [1 / 10, 1 / 30]).select("estimate").to_series()
+    np.testing.assert_allclose(shown + turned, 1, rtol=1e-8)
+
+
 def test_the_spline_against_its_likelihood_written_out() -> None:
     frame = people(200)
     fit = sv.fit_spline(frame, entry="entry", terms="x", knots=2)

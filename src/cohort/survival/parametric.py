@@ -19,10 +19,19 @@ from scipy import stats
 from cohort.errors import StudyError
 from cohort.survival.climbing import Slope, covariance_of
 from cohort.survival.design import Design, design_matrix
+from cohort.survival.generalised_gamma import error_of
 from cohort.survival.location_scale import ERRORS
 from cohort.survival.types import Floats
 
-Family = Literal["weibull", "exponential", "log_normal", "log_logistic"]
+Family = Literal["weibull", "exponential", "log_normal", "log_logistic", "generalised_gamma"]
+SHAPES: dict[Family, tuple[str, ...]] = {
+    "weibull": ("log(scale)",),
+    "exponential": (),
+    "log_normal": ("log(scale)",),
+    "log_logistic": ("log(scale)",),
+    "generalised_gamma": ("log(scale)", "shape"),
+}
+"""Parameters of each family besides the coefficients."""
 LogHazard = Callable[[Floats, Floats, Floats], Floats]
 """(theta, covariates (n, p), times (m,)) → log cumulative hazard, shape (m, n)."""
 
@@ -99,12 +108,14 @@ class ParametricFit:
 
 
 def log_hazard_of_family(theta: Floats, x: Floats, times: Floats, *, family: Family) -> Floats:
-    """Return the log cumulative hazard of an accelerated failure time; theta = (intercept, beta[, log sigma])."""
-    fixed = family == "exponential"
-    beta, scale = (theta, 1.0) if fixed else (theta[:-1], float(np.exp(theta[-1])))
+    """Return the log cumulative hazard of an accelerated failure time; theta = (intercept, beta, shapes)."""
+    own = len(SHAPES[family])
+    beta, shape = theta[: theta.size - own], theta[theta.size - own :]
+    scale = float(np.exp(shape[0])) if own else 1.0
+    error = error_of(float(shape[1])) if own == 2 else ERRORS[family]
     with np.errstate(divide="ignore", over="ignore"):
         z = (np.log(times)[:, None] - beta[0] - x @ beta[1:]) / scale
-        value: Floats = np.log(-ERRORS[family].survival(z))
+        value: Floats = np.log(-error.survival(z))
     return value
 
 

@@ -17,10 +17,19 @@ from cohort.survival.cox import model_columns
 from cohort.survival.cox_model import positive
 from cohort.survival.cox_risk import check_follow_up
 from cohort.survival.design import Design, Missing, design_matrix, parse_terms
+from cohort.survival.generalised_gamma import gamma_likelihood
 from cohort.survival.hazard_models import Spline, poisson, royston_parmar
 from cohort.survival.lexis import split_follow_up
 from cohort.survival.location_scale import ERRORS, Spells, likelihood
-from cohort.survival.parametric import Family, ParametricFit, family_hazard, finished, require_options, uncentred
+from cohort.survival.parametric import (
+    SHAPES,
+    Family,
+    ParametricFit,
+    family_hazard,
+    finished,
+    require_options,
+    uncentred,
+)
 from cohort.survival.types import Floats
 
 
@@ -61,7 +70,8 @@ def fit_parametric(
 ) -> ParametricFit:
     """Fit an accelerated failure time model ``log t = intercept + x'beta + sigma e`` to right-censored follow-up.
 
-    ``model`` is ``weibull``, ``exponential`` (sigma 1), ``log_normal`` or ``log_logistic``; ``weights`` count rows.
+    ``model`` is ``weibull``, ``exponential`` (sigma 1), ``log_normal``, ``log_logistic`` or ``generalised_gamma``; the
+    ``shape`` of the last is 1 for the Weibull and 0 for the log-normal. ``weights`` count rows.
     Parameters as R's ``survreg``: positive coefficients lengthen life. A censored follow-up of 0 days counts in n and
     says nothing; an event on day 0 has no logarithm and is refused.
 
@@ -263,19 +273,21 @@ def _location_scale(
     names = rows.design.names
     centre, spread = require_full_rank(rows.design.matrix, rows.weight, names)
     z = np.column_stack([np.ones(len(lower)), (rows.design.matrix - centre) / spread])
-    fixed = model == "exponential"
-    at = likelihood(Spells(lower, upper, entry, z, rows.weight), ERRORS[model], scale_is_1=fixed)
+    shapes = SHAPES[model]
+    spells = Spells(lower, upper, entry, z, rows.weight)
+    gamma = model == "generalised_gamma"
+    at = gamma_likelihood(spells) if gamma else likelihood(spells, ERRORS[model], scale_is_1=not shapes)
     known = np.where(np.isinf(upper), lower, np.where(lower > 0, (lower + upper) / 2, upper))
     middle = float(rows.weight @ np.log(known) / rows.weight.sum())
-    start = np.zeros(z.shape[1] + (not fixed))
+    start = np.zeros(z.shape[1] + len(shapes))
     start[0] = middle
     inside = (lower > 0) & (upper < np.inf)
     freed = np.where(np.isinf(upper), 1.0, np.where(lower == 0, -1.0, 0.0))
     best = climb(at, start, lambda: _require_bounded(z[:, 1:], inside, freed, names), float(rows.weight.sum()))
     return finished(
         best,
-        uncentred(centre, spread, 1, int(not fixed), [0]),
-        ("intercept", *names, *(() if fixed else ("log(scale)",))),
+        uncentred(centre, spread, 1, len(shapes), [0]),
+        ("intercept", *names, *shapes),
         family_hazard(model),
         rows.design,
         method=f"accelerated failure time, {model}",
