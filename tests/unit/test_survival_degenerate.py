@@ -201,3 +201,11 @@ def test_offsets_so_far_apart_that_risks_overflow() -> None:
     frame = pl.DataFrame(GOOD | {"o": (1e6 * RNG.normal(size=N)).tolist()})
     with pytest.raises(NotEstimableError, match="overflow_at_start"):
         CoxPHFitter().fit(frame, "time", "event", offset_col="o")
+
+
+@pytest.mark.parametrize("fitted", [fit_fine_gray, fit_cause_specific])
+def test_causes_other_than_declared(fitted: Any) -> None:
+    frame = pl.DataFrame(GOOD | {"event": shown_first(3, 1)})
+    with pytest.raises(InputRefusedError, match="column event has a cause other than those declared in 1 rows"):
+        fitted(frame, "time", "event", terms="x", causes=[1, 2])
+    assert fitted(pl.DataFrame(GOOD), "time", "event", terms="x", causes=[1, 2]).to_polars().height == 1

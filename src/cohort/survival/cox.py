@@ -6,6 +6,7 @@ and pandas only when they are asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -169,6 +170,14 @@ def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) 
         if gone := table[name].null_count():
             raise InputRefusedError(f"column {name} ({role}) is missing in {gone} rows; mend or remove them first")
     return table
+
+
+def require_causes(codes: NDArray[Any], name: str, declared: Sequence[int] | None = None) -> None:
+    """Refuse codes that are not 0, 1, 2 …, or other than 0 and those declared, by count."""
+    if wrong := int((~((codes >= 0) & (codes == np.floor(codes)))).sum()):
+        raise InputRefusedError(f"column {name} is not a cause (0, 1, 2, …) in {wrong} rows")
+    if declared is not None and (wrong := int((~np.isin(codes, [0, *declared])).sum())):
+        raise InputRefusedError(f"column {name} has a cause other than those declared in {wrong} rows")
 
 
 def result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:

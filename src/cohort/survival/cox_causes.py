@@ -18,9 +18,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cohort.errors import InputRefusedError, NotEstimableError, StudyError
+from cohort.errors import NotEstimableError, StudyError
 from cohort.survival.cause_limits import Cause, incidence_variance
-from cohort.survival.cox import CoxFit, model_arrays, result
+from cohort.survival.cox import CoxFit, model_arrays, require_causes, result
 from cohort.survival.cox_model import CoxEstimate, estimate
 from cohort.survival.cox_newton import Ties
 from cohort.survival.cox_residuals import baseline_hazard
@@ -112,10 +112,12 @@ def fit_cause_specific(
     ties: Ties = "efron",
     level: float = 0.95,
     missing: Missing = "refuse",
+    causes: Sequence[int] | None = None,
 ) -> CauseSpecificFit:
     """Fit one Cox model to each cause found (0 = censored), the other causes censored.
 
-    Parameters as :func:`cohort.survival.cox.fit_cox`; ``cause`` is a whole number.
+    Parameters as :func:`cohort.survival.cox.fit_cox`; ``cause`` is a whole number, of those declared as ``causes`` if
+    given.
 
     Raises
     ------
@@ -126,13 +128,12 @@ def fit_cause_specific(
         raise StudyError("level must lie between 0 and 1")
     design, follow = model_arrays(frame, time, cause, entry, terms=terms, missing=missing)
     codes = follow.event
-    if wrong := int((~((codes >= 0) & (codes == np.floor(codes)))).sum()):  # type: ignore[operator]  # float by then
-        raise InputRefusedError(f"column {cause} is not a cause (0, 1, 2, …) in {wrong} rows")
-    causes = [int(code) for code in np.unique(codes) if code > 0]
-    if not causes:
+    require_causes(codes, cause, causes)
+    found = [int(code) for code in np.unique(codes) if code > 0]
+    if not found:
         raise NotEstimableError("no_events")
     estimates = {
-        code: estimate(design.matrix, replace(follow, event=codes == code), design.names, ties) for code in causes
+        code: estimate(design.matrix, replace(follow, event=codes == code), design.names, ties) for code in found
     }
     return CauseSpecificFit({code: result(fit, design, level) for code, fit in estimates.items()}, estimates, design)
 

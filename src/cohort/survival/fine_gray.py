@@ -12,7 +12,7 @@ Kawaguchi ES et al. (2021), doi:10.32614/RJ-2021-010 (the forward–backward sca
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
@@ -23,8 +23,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from cohort.errors import InputRefusedError, NotEstimableError, StudyError
-from cohort.survival.cox import model_arrays
+from cohort.errors import NotEstimableError, StudyError
+from cohort.survival.cox import model_arrays, require_causes
 from cohort.survival.cox_checks import extremes, require_bounded, require_identified
 from cohort.survival.cox_model import in_units, place_rows
 from cohort.survival.cox_newton import Optimum, Penalty, Point, Ties, assemble, invert, maximise, tied_terms
@@ -238,10 +238,12 @@ def fit_fine_gray(
     ties: Ties = "efron",
     level: float = 0.95,
     missing: Missing = "refuse",
+    causes: Sequence[int] | None = None,
 ) -> FineGrayFit:
     """Fit a Fine–Gray model to one row per person; the result does not depend on row order or threads.
 
-    ``time`` is in whole days or any number, ``cause`` a whole number with 0 = censored. ``ties="efron"`` gives R's
+    ``time`` is in whole days or any number, ``cause`` a whole number with 0 = censored, of those declared as ``causes``
+    if given. ``ties="efron"`` gives R's
     finegray() + coxph(cluster = id), whose sandwich takes the censoring weights as known; ``ties="breslow"`` gives
     cmprsk::crr(), whose sandwich (Fine and Gray 1999) counts the estimation of the censoring distribution. Terms,
     missing values and what is raised as in :func:`cohort.survival.cox.fit_cox`.
@@ -251,12 +253,12 @@ def fit_fine_gray(
     if not 0 < level < 1:
         raise StudyError("level must lie between 0 and 1")
     design, follow = model_arrays(frame, time, cause, terms=terms, missing=missing)
-    causes = _causes(follow.event, cause, cause_of_interest)
-    follow = replace(follow, event=causes == cause_of_interest)
-    competing = np.flatnonzero((causes != 0) & (causes != cause_of_interest))
+    codes = _causes(follow.event, cause, cause_of_interest, causes)
+    follow = replace(follow, event=codes == cause_of_interest)
+    competing = np.flatnonzero((codes != 0) & (codes != cause_of_interest))
     with workers() as pool:
         rows, follow, _ = place_rows(design.matrix, follow, pool)
-        calendar = _Calendar.of(follow.time, causes)
+        calendar = _Calendar.of(follow.time, codes)
         main = RowSums(rows, pool)
         late = _late(rows, calendar, competing, ties, main)
         likelihood = _SubdistributionLikelihood(main, late, ties, main.events())
@@ -273,13 +275,12 @@ def fit_fine_gray(
     covariance = bread @ (scores @ scores.T) @ bread
     return _result(
         optimum, rows, covariance, spread, design,
-        causes=causes, cause_of_interest=cause_of_interest, level=level, ties=ties,
+        causes=codes, cause_of_interest=cause_of_interest, level=level, ties=ties,
     )  # fmt: skip
 
 
-def _causes(codes: NDArray[Any], name: str, cause_of_interest: int) -> Ints:
-    if wrong := int((~((codes >= 0) & (codes == np.floor(codes)))).sum()):
-        raise InputRefusedError(f"column {name} is not a cause (0, 1, 2, …) in {wrong} rows")
+def _causes(codes: NDArray[Any], name: str, cause_of_interest: int, declared: Sequence[int] | None) -> Ints:
+    require_causes(codes, name, declared)
     if cause_of_interest < 1:
         raise StudyError("cause_of_interest must be 1 or more: 0 means censored")
     if not (codes == cause_of_interest).any():

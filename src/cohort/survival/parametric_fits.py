@@ -233,9 +233,12 @@ def _distinct(frame: Any, roles: dict[str, str], terms: str, weights: str | None
     table = table.select(*keys, *variables, mass.alias("_mass"))
     table = table.filter(pl.Series(positive(table["_mass"].to_numpy()), dtype=pl.Boolean))
     names = [name for name in table.columns if name != "_mass"]
-    # sorted by the weights too: their sums then do not depend on the order of rows
-    grouped = table.sort([*names, "_mass"]).group_by(names, maintain_order=True)
-    distinct = grouped.agg(pl.len().alias("_count"), pl.col("_mass").sum())
+    totals = (pl.len().alias("_count"), pl.col("_mass").sum())
+    if weights:
+        # sorted by the weights too: their sums then do not depend on the order of rows
+        distinct = table.sort([*names, "_mass"]).group_by(names, maintain_order=True).agg(totals)
+    else:
+        distinct = table.group_by(names).agg(totals).sort(names)
     design = design_matrix(distinct, parsed, missing)
     count = distinct["_count"].to_numpy().astype(float)
     kept = distinct.filter(pl.Series(design.kept, dtype=pl.Boolean))
