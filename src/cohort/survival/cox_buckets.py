@@ -25,7 +25,7 @@ from cohort.survival.cox_checks import Extremes, extremes, require_bounded, requ
 from cohort.survival.cox_model import in_units
 from cohort.survival.cox_newton import PartialLikelihood, Penalty, Ties, invert, maximise
 from cohort.survival.cox_risk import RiskSets, check_follow_up, place_in_cells
-from cohort.survival.cox_sums import Arrays, Rows, RowSums, ScoreTables, centre_of, score_tables, workers
+from cohort.survival.cox_sums import Arrays, Rows, RowSums, ScoreTables, by_column, centre_of, score_tables, workers
 from cohort.survival.design import Missing, Term, design_matrix, parse_terms, seen_levels
 
 Floats = NDArray[np.float64]
@@ -133,8 +133,7 @@ class BucketSums:
     def moments(self, hazard: Floats, tied: Floats) -> tuple[Floats, Floats]:
         """Return the first moments by slot (p, 2 (K + 1)) and the sum of v z z' (p, p)."""
         ask = partial(_moments, model=self.model, theta=self.theta, hazard=hazard, tied=tied)
-        table, square = gather(self.map_buckets(ask))
-        return table, square
+        return by_column(*gather(self.map_buckets(ask)), self.model.scale.size)
 
     def events(self) -> Floats:
         """Return the sum of z over events, shape (p,)."""

@@ -30,7 +30,7 @@ T = TypeVar("T")
 Arrays = tuple[Floats, ...]
 ScoreTables = tuple[Floats, Floats, Floats, Floats, Floats]
 
-_CHUNK = 1 << 16  # rows
+_CHUNK = 1 << 17  # rows
 _CELLS = 1 << 23  # numbers that all chunks' tables may hold together: 64 MB
 _STRIP = 4096  # rows whose weighted covariates are held for one rank-p update: 1 MB at p = 30
 
@@ -87,8 +87,7 @@ class RowSums:
         ``hazard`` is the cumulative hazard by cell with 0 appended, ``tied`` the part taken back from tied events,
         both of shape (K + 1,).
         """
-        table, square = add(self.moment_parts(hazard, tied))
-        return table, square
+        return by_column(*add(self.moment_parts(hazard, tied)), self.rows.shape[1])
 
     def events(self) -> Floats:
         """Return the sum of w z over events, shape (p,)."""
@@ -100,30 +99,29 @@ class RowSums:
         slope = theta / rows.scale
 
         def one(first: int, last: int) -> Arrays:
-            table = np.zeros(2 * (cells + 1))
-            total = kernels().risk_sums(
-                rows.x.T, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, rows.cells.start,
-                first, last, self.risk_of_row, table,
-            )  # fmt: skip
+            table, risk = np.zeros(2 * (cells + 1)), self.risk_of_row
+            total = kernels().predictors(
+                rows.x.T, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, first, last, risk, cells + 1
+            )
+            with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the likelihood
+                np.exp(risk[first:last], out=risk[first:last])
+            kernels().risk_sums(risk, rows.weight, rows.cells.slot, rows.cells.start, first, last, table)
             return table, np.array([total])
 
         return self._each(one)
 
     def moment_parts(self, hazard: Floats, tied: Floats) -> Iterator[Arrays]:
-        """Return what :meth:`moments` adds up."""
+        """Return what :meth:`moments` adds up, by slot (2 (K + 1), P) and (P, P), P being p in whole blocks."""
         rows, (_, p, cells) = self.rows, self.rows.shape
+        block = kernels().BLOCK
+        padded = -(-p // block) * block
 
         def one(first: int, last: int) -> Arrays:
-            table, square = np.zeros((p, 2 * (cells + 1))), np.zeros((p, p))
-            strip = np.empty((p, _STRIP))
-            for low in range(first, last, _STRIP):
-                high = min(low + _STRIP, last)
-                kernels().moment_strip(
-                    rows.x.T, rows.centre, rows.scale, self.risk_of_row, rows.cells.slot, rows.cells.start,
-                    hazard, tied, low, high, strip, table,
-                )  # fmt: skip
-                part = strip[:, : high - low]
-                square += part @ part.T
+            table, square = np.zeros((2 * (cells + 1), padded)), np.zeros((padded, padded))
+            kernels().moment_sums(
+                rows.x.T, rows.centre, rows.scale, self.risk_of_row, rows.cells.slot, rows.cells.start, hazard, tied,
+                first, last, table, square,
+            )  # fmt: skip
             return table, square
 
         return self._each(one)
@@ -197,6 +195,12 @@ def add(parts: Iterable[Arrays]) -> Arrays:
         for have, more in zip(total, part, strict=True):
             np.add(have, more, out=have)
     return total
+
+
+def by_column(table: Floats, square: Floats, columns: int) -> tuple[Floats, Floats]:
+    """Return first moments by slot (p, 2 (K + 1)) and the whole of v z z' (p, p) from padded sums."""
+    upper = np.triu(square[:columns, :columns])
+    return np.ascontiguousarray(table[:, :columns].T), upper + np.triu(upper, 1).T
 
 
 def products(scores: Floats, group: NDArray[np.int64]) -> Floats:
