@@ -1,6 +1,6 @@
 """Run a benchmark suite: ``python benchmarks/run.py SUITE [--quick]``, or every suite without a name.
 
-Sizes and repeats are in ``config/SUITE.toml``. The table is printed and written to ``results/SUITE.csv`` with the
+Sizes and repeats (``repeats_of`` for a case whose peer takes minutes) are in ``config/SUITE.toml``. The table is printed and written to ``results/SUITE.csv`` with the
 configuration and the machine beside it (``results/SUITE.json``); ``--quick`` runs the small sizes and writes nothing.
 """
 
@@ -33,7 +33,7 @@ def run_suite(name: str, *, quick: bool) -> list[Row]:
     rows = []
     for case in cases:
         for n in chosen["sizes"].get(case.name, []):
-            row = measure(name, case, n, chosen["repeats"])
+            row = measure(name, case, n, chosen.get("repeats_of", {}).get(case.name, chosen["repeats"]))
             print(_line(row), flush=True)
             rows.append(row)
     if not quick:

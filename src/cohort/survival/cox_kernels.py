@@ -110,7 +110,7 @@ def moment_sums(
     table: Floats,
     square: Floats,
 ) -> None:
-    """Add ``r z`` of rows ``first..last`` into ``table`` and ``v z z'`` into the blocks of ``square`` above its diagonal.
+    """Add ``r z`` of rows ``first..last`` into ``table``, and ``v z z'`` into the upper blocks of ``square``.
 
     ``v = r (A(stop) - A(start) - b)``, the row's expected events; ``hazard`` is A, shape (K + 1,) with 0 for "never
     at risk"; ``tied`` the part b that Efron takes back from events. ``table`` has shape (2 (K + 1), P) and ``square``
@@ -249,17 +249,41 @@ def event_strip(
 
 @_compiled
 def column_span(column: Floats, weight: Floats) -> tuple[float, float, float]:
-    """Return the lowest and highest value of a column and its (weighted) mean, taken from its first value."""
+    """Return the lowest and highest value of a column of finite numbers and its (weighted) mean."""
     origin = column[0]
     low = high = origin
-    total, mass = 0.0, 0.0
-    for i in range(column.size):
-        value = column[i]
-        low, high = min(low, value), max(high, value)
-        w = weight[i] if weight.size else 1.0
-        total += w * (value - origin)
-        mass += w
+    total, mass = 0.0, float(column.size)
+    for first in range(0, column.size, _STRIP):
+        strip = column[first : first + _STRIP]
+        low, high = _range(strip, low, high)
+        total += _weighted_distance(strip, origin, weight[first : first + _STRIP])
+    if weight.size:
+        mass = weight.sum()
     return low, high, origin + total / mass
+
+
+def _of_finite(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile comparisons of numbers that are not NaN for the vector unit."""
+    return _compiled(function, fastmath={"nnan", "nsz"})
+
+
+@_of_finite
+def _range(strip: Floats, low: float, high: float) -> tuple[float, float]:
+    for value in strip:
+        low, high = min(low, value), max(high, value)
+    return low, high
+
+
+@_reassociated
+def _weighted_distance(strip: Floats, origin: float, weight: Floats) -> float:
+    total = 0.0
+    if weight.size:
+        for i in range(strip.size):
+            total += weight[i] * (strip[i] - origin)
+    else:
+        for i in range(strip.size):
+            total += strip[i] - origin
+    return total
 
 
 @_compiled

@@ -254,12 +254,15 @@ class _SingleThreadedBlas:
 
     lock: Lock = field(default_factory=Lock)
     running: int = 0
+    libraries: Any = None
     limit: Any = None
 
     def __enter__(self) -> None:
         with self.lock:
             if not self.running:
-                self.limit = import_module("threadpoolctl").threadpool_limits(limits=1, user_api="blas")
+                # looking for the libraries takes milliseconds, and all that we call are loaded by now
+                self.libraries = self.libraries or import_module("threadpoolctl").ThreadpoolController()
+                self.limit = self.libraries.limit(limits=1, user_api="blas")
             self.running += 1
 
     def __exit__(self, *_: object) -> None:
