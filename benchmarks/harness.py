@@ -1,8 +1,9 @@
 """Two programs beside each other in one run: each in a process of its own, timed in turn, with its peak memory.
 
 A contender is a module-level function ``(n, folder) -> Callable[[], object]``: it prepares its input and returns the
-call that is timed; a callable with a ``pid`` runs in that process, whose memory is then looked at. Both contenders warm up once, then take turns, so that a slow minute of the machine falls on both;
-medians are reported, and the median of the ratios of each turn.
+call that is timed; a callable with a ``pid`` runs in that process, whose memory is then looked at. Both contenders
+warm up once, then take turns, so that a slow minute of the machine falls on both; medians are reported, and the median
+of the ratios of each turn.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Run a benchmark suite: ``python benchmarks/run.py SUITE [--quick]``, or every suite without a name.
 
-Sizes and repeats (``repeats_of`` for a case whose peer takes minutes) are in ``config/SUITE.toml``. The table is printed and written to ``results/SUITE.csv`` with the
-configuration and the machine beside it (``results/SUITE.json``); ``--quick`` runs the small sizes and writes nothing.
+Sizes and repeats (``repeats_of``: cases whose peer takes minutes) are in ``config/SUITE.toml``. The table is printed
+and written to ``results/SUITE.csv`` with the configuration and the machine beside it (``results/SUITE.json``);
+``--quick`` runs the small sizes and writes nothing.
 """
 
 from __future__ import annotations
