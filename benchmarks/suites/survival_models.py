@@ -47,7 +47,7 @@ def follow_up(n: int, p: int, *, whole_days: bool = True) -> pl.DataFrame:
 
 
 def spells(persons: int, p: int) -> pl.DataFrame:
-    """Return rows ``(start, stop]`` of persons whose covariates change, 3.5 a person on average; one person in nine has an event."""
+    """Return rows ``(start, stop]`` of persons whose covariates change, 3.5 each; one person in nine has an event."""
     random = np.random.default_rng(7)
     counts = 1 + random.poisson(2.66, persons)
     person = np.repeat(np.arange(persons), counts)
