@@ -19,7 +19,7 @@ from harness import Case
 from r_peer import HAS_R, RPeer, coefficients_agree
 
 from cohort import survival as sv
-from cohort.survival.cox_buckets import LANES
+from cohort.survival.cox_lanes import LANES
 
 STEPS = 5
 """Evaluations of a Cox fit on these data: the start, three steps, and the point that is reported."""

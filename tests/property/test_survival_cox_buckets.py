@@ -12,7 +12,8 @@ import pytest
 
 from cohort.errors import InputRefusedError, NotEstimableError
 from cohort.survival.cox import CoxFit, CoxTimeVaryingFitter, fit_cox
-from cohort.survival.cox_buckets import LANES, fit_cox_buckets, merge
+from cohort.survival.cox_buckets import fit_cox_buckets
+from cohort.survival.cox_lanes import LANES, merge
 
 TERMS = "age + exposed + region + age:exposed"
 

@@ -159,7 +159,7 @@ def estimate(
             if groups is not None and not groups.any():
                 raise NotEstimableError("sandwich_of_one_cluster")
             meat = sums.score_products(score_tables(optimum.point, rows.cells), groups)
-    variance = bread if meat is None else _sandwich(bread, meat)
+    variance = bread if meat is None else sandwich(bread, meat)
     coef, std_error, covariance = in_units(optimum.theta, variance, rows.scale)
     model = in_units(optimum.theta, bread, rows.scale)[2]
     return CoxEstimate(
@@ -188,7 +188,7 @@ def evaluate(fit: CoxEstimate, x: Floats, follow: Follow) -> CoxEstimate:
     return replace(fit, optimum=optimum, rows=rows, follow=follow, used=used)
 
 
-def _sandwich(bread: Floats, meat: Floats) -> Floats:
+def sandwich(bread: Floats, meat: Floats) -> Floats:
     """Return bread meat bread, in which coefficients without variance (lassoed to 0, NaN in bread) keep none."""
     unknown = np.isnan(np.diag(bread))
     filled = np.where(np.isnan(bread), 0.0, bread)

@@ -87,7 +87,8 @@ class RowSums:
         ``hazard`` is the cumulative hazard by cell with 0 appended, ``tied`` the part taken back from tied events,
         both of shape (K + 1,).
         """
-        return by_column(*add(self.moment_parts(hazard, tied)), self.rows.shape[1])
+        table, square = add(self.moment_parts(hazard, tied))
+        return by_column(table, square, self.rows.shape[1])
 
     def events(self) -> Floats:
         """Return the sum of w z over events, shape (p,)."""
@@ -135,6 +136,16 @@ class RowSums:
             events = first + np.flatnonzero(rows.cells.slot[first:last] > cells)
             kernels().event_strip(rows.x.T, rows.centre, rows.scale, rows.weight, events, out)
             return (out,)
+
+        return self._each(one)
+
+    def spread_parts(self) -> Iterator[Arrays]:
+        """Return the parts of the sums over rows of z and of z², each of shape (p,)."""
+        rows = self.rows
+
+        def one(first: int, last: int) -> Arrays:
+            z = (rows.x[first:last] - rows.centre) / rows.scale
+            return z.sum(axis=0), (z * z).sum(axis=0)
 
         return self._each(one)
 
@@ -276,8 +287,8 @@ _BLAS = _SingleThreadedBlas()
 
 
 @contextmanager
-def workers() -> Iterator[ThreadPoolExecutor]:
-    """Give a pool of threads, one per available core (at most 8), with BLAS held to one thread each."""
+def workers(parts: int = 8) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of threads, one per available core (at most 8, or ``parts``), with BLAS held to one thread each."""
     from_system = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with _BLAS, ThreadPoolExecutor(min(8, from_system)) as pool:
+    with _BLAS, ThreadPoolExecutor(max(1, min(8, parts, from_system))) as pool:
         yield pool
