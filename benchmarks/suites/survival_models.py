@@ -20,10 +20,11 @@ from r_peer import HAS_R, RPeer, coefficients_agree
 
 from cohort import survival as sv
 from cohort.survival.cox_lanes import LANES
+from cohort.survival.cox_sums import workers
 
 STEPS = 5
 """Evaluations of a Cox fit on these data: the start, three steps, and the point that is reported."""
-STRIP = 4096
+STRIP, CHUNK = 4096, 1 << 17
 
 
 def covariates(n: int, p: int, random: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -134,16 +135,24 @@ def cox_r_core(n: int, folder: Path, *, p: int):
 def reads(n: int, folder: Path, *, p: int):
     """Read the covariates twice and add up X'WX, once for each step."""
     x = np.asfortranarray(follow_up(n, p).drop("t", "e").to_numpy()).T
-    slope, weight, strip = np.full(p, 0.01), np.ones(n), np.empty((p, STRIP))
+    slope, weight = np.full(p, 0.01), np.ones(n)
+    chunks = [(low, min(low + CHUNK, n)) for low in range(0, n, CHUNK)]
+
+    def update(chunk: tuple[int, int]) -> np.ndarray:
+        square, strip = np.zeros((p, p)), np.empty((p, STRIP))
+        for low in range(*chunk, STRIP):
+            high = min(low + STRIP, chunk[1])
+            part = strip[:, : high - low]
+            np.multiply(x[:, low:high], weight[low:high], out=part)
+            square += part @ part.T
+        return square
 
     def run():
-        for _ in range(STEPS):
-            predictor, square = slope @ x, np.zeros((p, p))
-            for low in range(0, n, STRIP):
-                part = strip[:, : min(STRIP, n - low)]
-                np.multiply(x[:, low : low + STRIP], weight[low : low + STRIP], out=part)
-                square += part @ part.T
-        return float(predictor[0])
+        with workers() as pool:  # BLAS on one thread each
+            for _ in range(STEPS):
+                list(pool.map(lambda chunk: slope @ x[:, chunk[0] : chunk[1]], chunks))
+                total = sum(pool.map(update, chunks))
+        return float(total[0, 0])
 
     return run
 

@@ -87,7 +87,7 @@ class RowSums:
         ``hazard`` is the cumulative hazard by cell with 0 appended, ``tied`` the part taken back from tied events,
         both of shape (K + 1,).
         """
-        table, square = add(self.moment_parts(hazard, tied))
+        table, square = add(self.moment_parts(hazard, tied, backwards=True))
         return by_column(table, square, self.rows.shape[1])
 
     def events(self) -> Floats:
@@ -111,8 +111,11 @@ class RowSums:
 
         return self._each(one)
 
-    def moment_parts(self, hazard: Floats, tied: Floats) -> Iterator[Arrays]:
-        """Return what :meth:`moments` adds up, by slot (2 (K + 1), P) and (P, P), P being p in whole blocks."""
+    def moment_parts(self, hazard: Floats, tied: Floats, *, backwards: bool = False) -> Iterator[Arrays]:
+        """Return what :meth:`moments` adds up, by slot (2 (K + 1), P) and (P, P), P being p in whole blocks.
+
+        Going ``backwards``, the rows that were read last are still in the processor's cache.
+        """
         rows, (_, p, cells) = self.rows, self.rows.shape
         block = kernels().BLOCK
         padded = -(-p // block) * block
@@ -125,7 +128,7 @@ class RowSums:
             )  # fmt: skip
             return table, square
 
-        return self._each(one)
+        return self._each(one, backwards=backwards)
 
     def event_parts(self) -> Iterator[Arrays]:
         """Return what :meth:`events` adds up."""
@@ -194,9 +197,10 @@ class RowSums:
             total += part @ part.T
         return total
 
-    def _each(self, one: Callable[[int, int], T]) -> Iterator[T]:
+    def _each(self, one: Callable[[int, int], T], *, backwards: bool = False) -> Iterator[T]:
         each = map if len(self.bounds) == 2 else self.pool.map  # a single part needs no thread
-        return each(one, self.bounds[:-1], self.bounds[1:])
+        order = slice(None, None, -1 if backwards else 1)
+        return each(one, self.bounds[:-1][order], self.bounds[1:][order])
 
 
 def add(parts: Iterable[Arrays]) -> Arrays:
