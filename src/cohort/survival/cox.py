@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -50,7 +50,7 @@ class CoxFit:
     n_events: int
     n_missing: int
     references: dict[str, str]
-    ties: Ties
+    ties: Ties | Literal["exact"]
     level: float
     method: str
     steps: int
@@ -188,7 +188,7 @@ def summarise(
     optimum: Optimum,
     estimates: tuple[Floats, Floats, Floats],
     names: tuple[str, ...],
-    ties: Ties,
+    ties: Ties | Literal["exact"],
     level: float,
     *,
     n: int,
