@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from cohort.errors import NotEstimableError, StudyError
 from cohort.survival.cox import CoxFit, summarise
 from cohort.survival.cox_checks import Extremes, extremes, require_bounded, require_identified
+from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_lanes import Nodes, gather, nodes_of
 from cohort.survival.cox_model import in_units, sandwich
 from cohort.survival.cox_newton import PartialLikelihood, Penalty, Ties, maximise
@@ -53,7 +54,7 @@ class Model:
         cells = place_in_cells(self.cells, own.time, own.event, own.entry, own.stratum)
         lanes, bounds = own.lanes()
         with workers(len(lanes)) as pool:
-            rows = Rows(own.x, self.centre, self.scale, own.weight, _NONE, cells)
+            rows = Rows(Columns.of(own.x), self.centre, self.scale, own.weight, _NONE, cells)
             yield RowSums(rows, pool, bounds), lanes, own.person
 
 

@@ -13,6 +13,7 @@ Breslow NE, Day NE (1980), Statistical methods in cancer research 1, IARC, chapt
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,12 @@ from cohort.errors import StudyError
 from cohort.frames import as_lazy, require_columns
 from cohort.survival.cox import CoxFit, model_arrays, summarise
 from cohort.survival.cox_checks import Extremes, extremes, require_bounded, require_identified
+from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_frames import stratum_codes
 from cohort.survival.cox_model import Follow, in_units, place_rows
 from cohort.survival.cox_newton import Optimum, Penalty, Point, invert, maximise
 from cohort.survival.cox_risk import RiskSets
-from cohort.survival.cox_sums import Rows, kernels, workers
+from cohort.survival.cox_sums import Rows, workers
 from cohort.survival.design import Design, Missing, Term, parse_terms
 
 Floats = NDArray[np.float64]
@@ -99,7 +101,8 @@ class ExactLikelihood:
         score, second, spread = np.zeros(p), np.zeros((p, p)), np.zeros((p, p))
         start = self.cells.start[self.order] if self.cells.start.size else np.empty(0, dtype=np.int32)
         places = (self.cells.stop[self.order], self.cells.event[self.order], start)
-        value = kernels().subset_sums(
+        # importing it loads numba, which `import cohort` must not
+        value = import_module("cohort.survival.cox_exact_kernels").subset_sums(
             z, eta, *places, self.first, self.end, self.cells.deaths, derivatives, score, second, spread
         )
         return value, score, second, spread
@@ -156,7 +159,7 @@ def _fit(design: Design, follow: Follow, level: float, method: str) -> CoxFit:
     if not 0 < level < 1:
         raise StudyError("level must lie between 0 and 1")
     with workers() as pool:
-        rows, follow, _ = place_rows(design.matrix, follow, pool)
+        rows, follow, _ = place_rows(Columns.of(design.matrix), follow, pool)
         optimum = _optimise(ExactLikelihood.of(rows), design.names)
     fit = summarise(
         optimum,

@@ -2,21 +2,19 @@
 
 Every kernel works on one chunk of rows, holds no lock and writes only into what it is given or returns, so that
 chunks can run on any number of threads and still be added in one fixed order. Nothing here knows a frame.
-Covariates come transposed, ``xt`` of shape (p, n), so that the inner loops run along memory.
+Covariates come as the addresses ``x`` (p,) of their columns (see :mod:`cohort.survival.cox_columns`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
-from math import exp, log, sqrt
-from typing import Any, ParamSpec, TypeVar
+from math import log, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-P = ParamSpec("P")
-R = TypeVar("R")
+from cohort.survival.compiling import compiled, of_finite, reassociated
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -27,23 +25,32 @@ _ROWS = 512  # rows whose covariates are held at once: 120 kB at p = 30, inside 
 BLOCK = 4  # columns that are multiplied with each other at once
 
 
-def _compiled(function: Callable[P, R], **options: Any) -> Callable[P, R]:
-    numba = import_module("numba")
-    try:
-        compiled: Callable[P, R] = numba.njit(nogil=True, cache=True, error_model="numpy", **options)(function)
-    except RuntimeError:  # no folder can be written for the cache (a read-only installation without a home)
-        compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
-    return compiled
+def _pointers() -> Any:
+    """Return a function for compiled code that takes the address of a column for a pointer to its numbers."""
+    types = import_module("numba.core.types")
+
+    def pointer(context: Any, address: Any) -> Any:
+        def generate(lowering: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.inttoptr(arguments[0], lowering.get_value_type(signature.return_type))
+
+        return types.CPointer(types.float64)(address), generate
+
+    return import_module("numba.extending").intrinsic(pointer)
 
 
-def _reassociated(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile with sums taken in the order of the vector unit: always the same one, but not the order written."""
-    return _compiled(function, fastmath={"reassoc", "contract", "nsz"})
+_pointer, _carray = _pointers(), import_module("numba").carray
 
 
-@_compiled
+@compiled
+def _part(column: int, first: int, last: int) -> Floats:
+    """Return rows ``first..last`` of the column at an address, where they lie."""
+    part: Floats = _carray(_pointer(column + 8 * first), (last - first,))
+    return part
+
+
+@compiled
 def predictors(
-    xt: Floats,
+    x: NDArray[np.int64],
     centre: Floats,
     coefficient: Floats,
     offset: Floats,
@@ -63,8 +70,8 @@ def predictors(
         high = min(low + _STRIP, last)
         own, place = eta[low:high], slot[low:high]
         own[:] = 0.0
-        for j in range(xt.shape[0]):
-            slope, middle, column = coefficient[j], centre[j], xt[j, low:high]
+        for j in range(x.size):
+            slope, middle, column = coefficient[j], centre[j], _part(x[j], low, high)
             if slope != 0.0:
                 for i in range(own.size):
                     own[i] += (column[i] - middle) * slope
@@ -78,7 +85,7 @@ def predictors(
     return total
 
 
-@_compiled
+@compiled
 def risk_sums(risk: Floats, weight: Floats, slot: Ints, start: Ints, first: int, last: int, table: Floats) -> None:
     """Weight the ``exp(eta)`` of rows ``first..last`` in ``risk`` and add it into ``table``.
 
@@ -95,9 +102,9 @@ def risk_sums(risk: Floats, weight: Floats, slot: Ints, start: Ints, first: int,
             table[start[i]] -= risk[i]
 
 
-@_compiled
+@compiled
 def moment_sums(
-    xt: Floats,
+    x: NDArray[np.int64],
     centre: Floats,
     scale: Floats,
     risk: Floats,
@@ -127,15 +134,15 @@ def moment_sums(
             if start.size:
                 a -= hazard[start[low + i]]
             root[i] = sqrt(own[i] * max(a, 0.0))
-        for j in range(xt.shape[0]):
-            middle, factor, column, out = centre[j], 1.0 / scale[j], xt[j, low : low + size], strip[j]
+        for j in range(x.size):
+            middle, factor, column, out = centre[j], 1.0 / scale[j], _part(x[j], low, low + size), strip[j]
             for i in range(size):
                 out[i] = (column[i] - middle) * factor
         for j in range(0, strip.shape[0], BLOCK):
             _scatter(strip[j : j + BLOCK], own, place, 1.0, table[:, j : j + BLOCK])
             if start.size:
                 _scatter(strip[j : j + BLOCK], own, start[low : low + size], -1.0, table[:, j : j + BLOCK])
-        for j in range(xt.shape[0]):
+        for j in range(x.size):
             out = strip[j]
             for i in range(size):
                 out[i] *= root[i]
@@ -144,7 +151,7 @@ def moment_sums(
                 _add_products(strip[j : j + BLOCK], strip[k : k + BLOCK], size, square[j : j + BLOCK, k : k + BLOCK])
 
 
-@_compiled
+@compiled
 def _scatter(z: Floats, risk: Floats, place: Ints, sign: float, table: Floats) -> None:
     """Add ``sign r z`` of a block of columns into its part of the table."""
     z0, z1, z2, z3 = z[0], z[1], z[2], z[3]
@@ -156,7 +163,7 @@ def _scatter(z: Floats, risk: Floats, place: Ints, sign: float, table: Floats) -
         row[3] += r * z3[i]
 
 
-@_reassociated
+@reassociated
 def _add_products(left: Floats, right: Floats, size: int, out: Floats) -> None:
     """Add the 4 × 4 inner products of two blocks of rows into ``out``: sixteen running sums stay in registers.
 
@@ -178,7 +185,7 @@ def _add_products(left: Floats, right: Floats, size: int, out: Floats) -> None:
             out[j, k] += value
 
 
-@_compiled
+@compiled
 def reversed_sums(table: Floats, head: Flags) -> None:
     """Sum each row of ``table`` (shape (m, K)) from the last cell of a stratum back to its first, in place."""
     for j in range(table.shape[0]):
@@ -187,7 +194,7 @@ def reversed_sums(table: Floats, head: Flags) -> None:
                 table[j, k] += table[j, k + 1]
 
 
-@_compiled
+@compiled
 def forward_sums(table: Floats, head: Flags) -> None:
     """Sum each row of ``table`` (shape (m, K)) from the first cell of a stratum on to its last, in place."""
     for j in range(table.shape[0]):
@@ -196,7 +203,7 @@ def forward_sums(table: Floats, head: Flags) -> None:
                 table[j, k] += table[j, k - 1]
 
 
-@_compiled
+@compiled
 def tie_terms(
     at_risk: Floats, dying: Floats, deaths: NDArray[np.int64], weight: Floats, efron: bool, out: Floats
 ) -> float:
@@ -228,91 +235,22 @@ def tie_terms(
     return total
 
 
-@_compiled
-def subset_sums(
-    z: Floats,
-    eta: Floats,
-    stop: Ints,
-    event: Flags,
-    start: Ints,
-    first: NDArray[np.int64],
-    end: NDArray[np.int64],
-    deaths: NDArray[np.int64],
-    derivatives: bool,
-    score: Floats,
-    second: Floats,
-    spread: Floats,
-) -> float:
-    """Return the log of the chance that, of all subsets of as many as had an event at a time, it was those who had.
-
-    Rows are by stratum, the last to leave first; cell k looks at rows ``first[k]..end[k]`` while ``stop`` is not before
-    it. With f, g, h the sums over subsets of exp(eta) and its derivatives (Gail's recursion), ``score`` gets z - g / f,
-    ``second`` h / f and ``spread`` g g' / f².
-    """
-    p, total = z.shape[1], 0.0
-    for k in range(deaths.size):
-        members = _members(stop, start, first[k], end[k], k, deaths.size)
-        top = eta[members].max()
-        f, g, h = np.zeros(deaths[k] + 1), np.zeros((deaths[k] + 1, p)), np.zeros((deaths[k] + 1, p, p))
-        f[0] = 1.0
-        for i in members:
-            if derivatives:
-                _join_derivatives(z[i], exp(eta[i] - top), f, g, h)
-            _join(exp(eta[i] - top), f)
-            if event[i] and stop[i] == k:
-                total += eta[i] - top
-                score += z[i]
-        total -= log(f[-1])
-        if derivatives:
-            mean = g[-1] / f[-1]
-            score -= mean
-            second += h[-1] / f[-1]
-            spread += np.outer(mean, mean)
-    return total
-
-
-@_compiled
-def _members(stop: Ints, start: Ints, first: int, end: int, cell: int, cells: int) -> NDArray[np.int64]:
-    """Return the rows from ``first`` on that are at risk in a cell; those who leave last come first."""
-    found, count = np.empty(end - first, dtype=np.int64), 0
-    for i in range(first, end):
-        if stop[i] < cell:
-            break
-        if start.size == 0 or start[i] < cell or start[i] == cells:
-            found[count] = i
-            count += 1
-    return found[:count]
-
-
-@_compiled
-def _join(risk: float, f: Floats) -> None:
-    """Let one more row join the subsets of every size."""
-    for m in range(f.size - 1, 0, -1):
-        f[m] += risk * f[m - 1]
-
-
-@_compiled
-def _join_derivatives(z: Floats, risk: float, f: Floats, g: Floats, h: Floats) -> None:
-    """Do the same to the first and second derivatives, before ``f`` changes."""
-    for m in range(f.size - 1, 0, -1):
-        for a in range(z.size):
-            for b in range(z.size):
-                crossed = g[m - 1, a] * z[b] + g[m - 1, b] * z[a] + f[m - 1] * z[a] * z[b]
-                h[m, a, b] += risk * (h[m - 1, a, b] + crossed)
-        for a in range(z.size):
-            g[m, a] += risk * (g[m - 1, a] + f[m - 1] * z[a])
-
-
-@_compiled
+@compiled
 def event_strip(
-    xt: Floats, centre: Floats, scale: Floats, weight: Floats, events: NDArray[np.int64], out: Floats
+    x: NDArray[np.int64],
+    centre: Floats,
+    scale: Floats,
+    weight: Floats,
+    events: NDArray[np.int64],
+    out: Floats,
 ) -> None:
-    """Add ``w z`` of some rows, the ``events``, into ``out``, shape (p,).
+    """Add ``w z`` of some rows, the ``events`` in rising order, into ``out``, shape (p,).
 
     Equal addends (0/1 columns) round the same way each time, so they are added in strips, and the strips then.
     """
-    for j in range(xt.shape[0]):
-        column, total = xt[j], 0.0
+    last = events[-1] + 1 if events.size else 0
+    for j in range(x.size):
+        column, total = _part(x[j], 0, last), 0.0
         for low in range(0, events.size, _STRIP):
             part = 0.0
             for row in events[low : low + _STRIP]:
@@ -322,7 +260,7 @@ def event_strip(
         out[j] += total
 
 
-@_compiled
+@compiled
 def column_span(column: Floats, weight: Floats) -> tuple[float, float, float]:
     """Return the lowest and highest value of a column of finite numbers and its (weighted) mean."""
     origin = column[0]
@@ -337,19 +275,14 @@ def column_span(column: Floats, weight: Floats) -> tuple[float, float, float]:
     return low, high, origin + total / mass
 
 
-def _of_finite(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile comparisons of numbers that are not NaN for the vector unit."""
-    return _compiled(function, fastmath={"nnan", "nsz"})
-
-
-@_of_finite
+@of_finite
 def _range(strip: Floats, low: float, high: float) -> tuple[float, float]:
     for value in strip:
         low, high = min(low, value), max(high, value)
     return low, high
 
 
-@_reassociated
+@reassociated
 def _weighted_distance(strip: Floats, origin: float, weight: Floats) -> float:
     total = 0.0
     if weight.size:
@@ -361,7 +294,7 @@ def _weighted_distance(strip: Floats, origin: float, weight: Floats) -> float:
     return total
 
 
-@_compiled
+@compiled
 def highest_at_risk(order: NDArray[np.int64], low: Ints, high: Ints, cells: int) -> NDArray[np.int64]:
     """Return for each cell the first row of ``order`` that is at risk there (cells ``low..high``), -1 for none.
 
@@ -384,9 +317,9 @@ def highest_at_risk(order: NDArray[np.int64], low: Ints, high: Ints, cells: int)
     return painted
 
 
-@_compiled
+@compiled
 def score_strip(
-    xt: Floats,
+    x: NDArray[np.int64],
     centre: Floats,
     scale: Floats,
     risk: Floats,
@@ -413,8 +346,8 @@ def score_strip(
         expected[i] = hazard[k - half] - tied[k - half] if k >= half else hazard[k]
         if start.size:
             expected[i] -= hazard[start[first + i]]
-    for j in range(xt.shape[0]):
-        column, of_cell, own, late = xt[j, first:last], drift[j], out[j], tied_drift[j]
+    for j in range(x.size):
+        column, of_cell, own, late = _part(x[j], first, last), drift[j], out[j], tied_drift[j]
         for i in range(size):
             k = slot[first + i]
             z = (column[i] - centre[j]) / scale[j]
@@ -427,7 +360,7 @@ def score_strip(
                 own[i] += w * (z - mean[j, k - half])
 
 
-@_compiled
+@compiled
 def pair_counts(row: NDArray[np.int64], change: NDArray[np.int8], rank: NDArray[np.int64], amount: Floats) -> Floats:
     """Follow a list of rows added (1), taken away (-1) and asked (0; 2 subtracts); return each row's answers (n, 3).
 
@@ -463,7 +396,7 @@ def pair_counts(row: NDArray[np.int64], change: NDArray[np.int8], rank: NDArray[
     return answer
 
 
-@_compiled
+@compiled
 def products_before(factor: Floats, head: Flags) -> Floats:
     """Return the product of a stratum's earlier factors at each cell, 1 at its first; shape (K,)."""
     out = np.empty(factor.size)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_risk import RiskSets
 
 if TYPE_CHECKING:
@@ -42,12 +43,12 @@ def kernels() -> ModuleType:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a Cox model: covariates ``x`` (n, p), column-major, and each column's ``centre`` and ``scale`` (p,).
+    """Rows of a Cox model: covariates ``x`` (n, p), and each column's ``centre`` and ``scale`` (p,).
 
     ``weight`` and ``offset`` have length n, or 0 where the model has none; ``cells`` places the rows in time.
     """
 
-    x: Floats
+    x: Columns
     centre: Floats
     scale: Floats
     weight: Floats
@@ -102,7 +103,16 @@ class RowSums:
         def one(first: int, last: int) -> Arrays:
             table, risk = np.zeros(2 * (cells + 1)), self.risk_of_row
             total = kernels().predictors(
-                rows.x.T, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, first, last, risk, cells + 1
+                rows.x.addresses,
+                rows.centre,
+                slope,
+                rows.offset,
+                rows.weight,
+                rows.cells.slot,
+                first,
+                last,
+                risk,
+                cells + 1,
             )
             with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the likelihood
                 np.exp(risk[first:last], out=risk[first:last])
@@ -123,8 +133,8 @@ class RowSums:
         def one(first: int, last: int) -> Arrays:
             table, square = np.zeros((2 * (cells + 1), padded)), np.zeros((padded, padded))
             kernels().moment_sums(
-                rows.x.T, rows.centre, rows.scale, self.risk_of_row, rows.cells.slot, rows.cells.start, hazard, tied,
-                first, last, table, square,
+                rows.x.addresses, rows.centre, rows.scale, self.risk_of_row, rows.cells.slot, rows.cells.start,
+                hazard, tied, first, last, table, square,
             )  # fmt: skip
             return table, square
 
@@ -137,7 +147,7 @@ class RowSums:
         def one(first: int, last: int) -> Arrays:
             out = np.zeros(p)
             events = first + np.flatnonzero(rows.cells.slot[first:last] > cells)
-            kernels().event_strip(rows.x.T, rows.centre, rows.scale, rows.weight, events, out)
+            kernels().event_strip(rows.x.addresses, rows.centre, rows.scale, rows.weight, events, out)
             return (out,)
 
         return self._each(one)
@@ -163,7 +173,7 @@ class RowSums:
         """
         rows, out = self.rows, np.empty((self.rows.shape[1], last - first))
         kernels().score_strip(
-            rows.x.T, rows.centre, rows.scale, self.risk_of_row, rows.weight, rows.cells.slot, rows.cells.start,
+            rows.x.addresses, rows.centre, rows.scale, self.risk_of_row, rows.weight, rows.cells.slot, rows.cells.start,
             tables, first, last, out,
         )  # fmt: skip
         return out
@@ -250,9 +260,9 @@ def chunk_bounds(rows: int, columns: int, cells: int) -> list[int]:
     return [rows * k // count for k in range(count + 1)]
 
 
-def centre_and_scale(x: Floats, weight: Floats, pool: ThreadPoolExecutor) -> tuple[Floats, Floats]:
+def centre_and_scale(x: Columns, weight: Floats, pool: ThreadPoolExecutor) -> tuple[Floats, Floats]:
     """Return each column's (weighted) mean and the largest distance from it, 1 for a constant column, shape (p,)."""
-    spans = list(pool.map(lambda column: kernels().column_span(column, weight), x.T))
+    spans = list(pool.map(lambda column: kernels().column_span(column, weight), x.parts))
     low, high, mean = np.array(spans, dtype=np.float64).reshape(-1, 3).T
     return centre_of(low, high, mean)
 
