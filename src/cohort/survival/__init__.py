@@ -52,6 +52,8 @@ _HOME = {
     "fit_cox": "cox",
     "CoxFit": "cox",
     "fit_cox_buckets": "cox_buckets",
+    "fit_cox_exact": "cox_exact",
+    "fit_conditional_logistic": "cox_exact",
     "fit_cause_specific": "cox_causes",
     "fit_fine_gray": "fine_gray",
     "ParametricFit": "parametric",

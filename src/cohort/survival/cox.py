@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -52,7 +52,7 @@ class CoxFit:
     n_events: int
     n_missing: int
     references: dict[str, str]
-    ties: Ties
+    ties: Ties | Literal["exact"]
     level: float
     method: str
     steps: int
@@ -150,8 +150,10 @@ def model_arrays(
     return replace(design, matrix=matrix), follow
 
 
-def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
-    """Collect the columns a model reads, ``columns`` by role and the terms' variables, in the frame's order.
+def model_columns(
+    frame: Any, columns: dict[str, str], terms: tuple[Term, ...], also: tuple[str, ...] = ()
+) -> pl.DataFrame:
+    """Collect the columns a model reads, ``columns`` by role, the terms' variables and others, in the frame's order.
 
     Raises
     ------
@@ -162,7 +164,7 @@ def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) 
     require_columns(lazy, columns)
     variables = dict.fromkeys(name for term in terms for name in term.variables)
     require_columns(lazy, {f"term {name}": name for name in variables})
-    table = lazy.select(list(dict.fromkeys([*columns.values(), *variables]))).collect()
+    table = lazy.select(list(dict.fromkeys([*columns.values(), *also, *variables]))).collect()
     for role, name in columns.items():
         numeric = table[name].dtype.is_numeric() or (role == "event" and table[name].dtype == pl.Boolean)
         if not numeric:
@@ -217,7 +219,7 @@ def summarise(
     optimum: Optimum,
     estimates: tuple[Floats, Floats, Floats],
     names: tuple[str, ...],
-    ties: Ties,
+    ties: Ties | Literal["exact"],
     level: float,
     *,
     n: int,

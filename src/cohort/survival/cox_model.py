@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.survival.cox_checks import extremes, require_bounded, require_identified
+from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_firth import FirthLikelihood, FirthProfile, maximise_firth
 from cohort.survival.cox_newton import Optimum, PartialLikelihood, Penalty, Point, Ties, maximise
 from cohort.survival.cox_risk import check_follow_up, risk_sets
@@ -88,7 +89,7 @@ class CoxEstimate:
         return float(scaled @ np.linalg.solve(self.covariance / np.outer(self.std_error, self.std_error), scaled))
 
 
-def place_rows(x: Floats, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Rows, Follow, NDArray[np.bool_]]:
+def place_rows(x: Columns, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Rows, Follow, NDArray[np.bool_]]:
     """Return the rows of positive weight, checked and placed in time, their follow-up, and which they are.
 
     Raises
@@ -105,7 +106,7 @@ def place_rows(x: Floats, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Row
     if follow.offset is not None and (wrong := int((~np.isfinite(follow.offset)).sum())):
         raise InputRefusedError(f"the offset is not a finite number in {wrong} rows")
     if not used.all():
-        x, follow = np.asfortranarray(x[used]), follow.take(used)
+        x, follow = Columns.of(x[used]), follow.take(used)
     event = follow.event.astype(bool)
     cells = risk_sets(follow.time, event, follow.entry, follow.stratum, follow.weight)
     weight = _NONE if follow.weight is None else follow.weight
@@ -116,7 +117,7 @@ def place_rows(x: Floats, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Row
 
 
 def estimate(
-    x: Floats,
+    x: Floats | Columns,
     follow: Follow,
     names: tuple[str, ...],
     ties: Ties = "efron",
@@ -131,7 +132,7 @@ def estimate(
     Parameters
     ----------
     x
-        Covariates, float64, shape (n, p), column-major (another order is copied).
+        Covariates, float64, shape (n, p): columns, or a matrix (one that is not column-major is copied).
     penalty
         On the coefficients in the units of the covariates.
     robust, cluster
@@ -146,7 +147,7 @@ def estimate(
     if firth_level is not None and (penalty or robust or cluster is not None):
         raise StudyError("Firth's correction goes with neither another penalty nor a robust variance")
     with workers() as pool:
-        rows, follow, used = place_rows(np.asfortranarray(x), follow, pool)
+        rows, follow, used = place_rows(Columns.of(x), follow, pool)
         if unbounded := tuple(
             str(name) for name, reach in zip(names, rows.scale, strict=True) if not np.isfinite(reach)
         ):
@@ -161,7 +162,7 @@ def estimate(
             if groups is not None and not groups.any():
                 raise NotEstimableError("sandwich_of_one_cluster")
             meat = sums.score_products(score_tables(optimum.point, rows.cells), groups)
-    variance = bread if meat is None else _sandwich(bread, meat)
+    variance = bread if meat is None else sandwich(bread, meat)
     coef, std_error, covariance = in_units(optimum.theta, variance, rows.scale)
     model = in_units(optimum.theta, bread, rows.scale)[2]
     return CoxEstimate(
@@ -196,10 +197,10 @@ def in_units(theta: Floats, variance: Floats, scale: Floats) -> tuple[Floats, Fl
     return theta / scale, np.sqrt(np.diag(variance)) / scale, covariance
 
 
-def evaluate(fit: CoxEstimate, x: Floats, follow: Follow) -> CoxEstimate:
+def evaluate(fit: CoxEstimate, x: Floats | Columns, follow: Follow) -> CoxEstimate:
     """Return the model at the coefficients of ``fit``, on other rows (of other persons, or a part of the same)."""
     with workers() as pool:
-        rows, follow, used = place_rows(np.asfortranarray(x), follow, pool)
+        rows, follow, used = place_rows(Columns.of(x), follow, pool)
         sums = RowSums(rows, pool)
         likelihood = PartialLikelihood(sums, rows.cells, fit.ties, sums.events())
         point = likelihood.at(fit.coef * rows.scale)
@@ -209,7 +210,7 @@ def evaluate(fit: CoxEstimate, x: Floats, follow: Follow) -> CoxEstimate:
     return replace(fit, optimum=optimum, rows=rows, follow=follow, used=used)
 
 
-def _sandwich(bread: Floats, meat: Floats) -> Floats:
+def sandwich(bread: Floats, meat: Floats) -> Floats:
     """Return bread meat bread, in which coefficients without variance (lassoed to 0, NaN in bread) keep none."""
     unknown = np.isnan(np.diag(bread))
     filled = np.where(np.isnan(bread), 0.0, bread)

@@ -26,6 +26,7 @@ from scipy import stats
 from cohort.errors import NotEstimableError, StudyError
 from cohort.survival.cox import model_arrays, require_causes
 from cohort.survival.cox_checks import extremes, require_bounded, require_identified
+from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_model import in_units, place_rows
 from cohort.survival.cox_newton import Optimum, Penalty, Point, Ties, assemble, invert, maximise, tied_terms
 from cohort.survival.cox_risk import RiskSets, clock
@@ -257,7 +258,7 @@ def fit_fine_gray(
     follow = replace(follow, event=codes == cause_of_interest)
     competing = np.flatnonzero((codes != 0) & (codes != cause_of_interest))
     with workers() as pool:
-        rows, follow, _ = place_rows(design.matrix, follow, pool)
+        rows, follow, _ = place_rows(Columns.of(design.matrix), follow, pool)
         calendar = _Calendar.of(follow.time, codes)
         main = RowSums(rows, pool)
         late = _late(rows, calendar, competing, ties, main)
@@ -299,7 +300,7 @@ def _late(rows: Rows, calendar: _Calendar, competing: Ints, ties: Ties, main: Ro
     first = np.where(stop == cells.time.size, 0, stop + 1).astype(np.int32)  # K: they left before the first event
     later = replace(cells, slot=first, start=np.empty(0, dtype=np.int32))
     weight = 1.0 / free[calendar.place[competing]]
-    part = Rows(np.asfortranarray(rows.x[competing]), rows.centre, rows.scale, weight, np.empty(0), later)
+    part = Rows(Columns.of(rows.x[competing]), rows.centre, rows.scale, weight, np.empty(0), later)
     return _Late(competing, RowSums(part, main.pool), of_cell)
 
 
@@ -337,7 +338,7 @@ def _censoring_scores(likelihood: _SubdistributionLikelihood, point: Point, cale
         [np.bincount(place, risk, days)]
         + [
             np.bincount(place, risk * (x - m) / s, days)
-            for x, m, s in zip(rows.x.T, rows.centre, rows.scale, strict=True)
+            for x, m, s in zip(rows.x.parts, rows.centre, rows.scale, strict=True)
         ]
     )
     before = np.cumsum(before, axis=1) - before  # strictly before the day

@@ -26,7 +26,7 @@ class LifelinesRegressors(Regressors):
     def transform_df(self, frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
         """Return what lifelines multiplies by the coefficients."""
         matrix, names = self.matrix(frame)
-        return {"beta_": pd.DataFrame(matrix, index=frame.index, columns=list(names))}
+        return {"beta_": pd.DataFrame(matrix[:], index=frame.index, columns=list(names))}
 
 
 def row_order(fit: CoxEstimate) -> NDArray[np.int64]:

@@ -58,7 +58,7 @@ class SemiParametricModel(SemiParametricPHFitter):  # type: ignore[misc]  # life
         index = pd.Index(data.names, name="covariate")
         self._index, self._clusters, self._strata_labels = row_labels(self._frame, fit.used), data.cluster, data.strata
         self._n_examples = int(fit.used.sum())
-        mean = fit.rows.centre if fit.follow.weight is None else fit.rows.x.mean(axis=0)
+        mean = fit.rows.centre if fit.follow.weight is None else fit.rows.x.each(np.mean)
         self._norm_mean = pd.Series(mean, index=index)
         self._ll_null_ = fit.optimum.null.log_likelihood
         self.log_likelihood_ = fit.point.log_likelihood - (penalty.of(fit.coef) if penalty else 0.0)
@@ -146,7 +146,7 @@ class SemiParametricModel(SemiParametricPHFitter):  # type: ignore[misc]  # life
 
     @cached_property
     def _norm_std(self) -> pd.Series[Any]:
-        return pd.Series(self.estimate_.rows.x.std(axis=0, ddof=1), index=self.params_.index)
+        return pd.Series(self.estimate_.rows.x.each(lambda column: column.std(ddof=1)), index=self.params_.index)
 
     @cached_property
     def _predicted_partial_hazards_(self) -> pd.DataFrame:

@@ -84,7 +84,7 @@ class CoxTimeVaryingFitter(lifelines.CoxTimeVaryingFitter):  # type: ignore[misc
         rows = self._rows(fit.used)
         self._n_examples = rows.size
         self._n_unique = rows.size if person is None else np.unique(person[fit.used]).size
-        mean = fit.rows.centre if follow.weight is None else fit.rows.x.mean(axis=0)
+        mean = fit.rows.centre if follow.weight is None else fit.rows.x.each(np.mean)
         self._norm_mean = pd.Series(mean, index=index)
         self._log_likelihood_null = fit.optimum.null.log_likelihood
         self.log_likelihood_ = fit.point.log_likelihood - (penalty.of(fit.coef) if penalty else 0.0)
