@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 HAS_R = shutil.which("Rscript") is not None
@@ -57,13 +56,3 @@ class RPeer:
         if not line:
             raise SystemExit("R stopped; its message is above")
         return line
-
-
-def coefficients_agree(relative: float):
-    """Return a comparison of coefficient vectors: within ``relative`` of the largest of them."""
-
-    def same(left: object, right: object) -> bool:
-        ours, theirs = np.asarray(left, dtype=float), np.asarray(right, dtype=float)
-        return ours.shape == theirs.shape and bool(np.abs(ours - theirs).max() <= relative * np.abs(theirs).max())
-
-    return same

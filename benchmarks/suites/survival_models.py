@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from harness import Case
-from r_peer import HAS_R, RPeer, coefficients_agree
+from r_peer import HAS_R, RPeer
 
 from cohort import survival as sv
 from cohort.survival.cox_lanes import LANES
@@ -284,8 +284,18 @@ def in_buckets(n: int, folder: Path, *, buckets: int):
     return lambda: sv.fit_cox_buckets(each, time="t", event="e", terms=terms).coef
 
 
+def _coefficients_agree(relative: float):
+    """Return a comparison of coefficient vectors: within ``relative`` of the largest of them."""
+
+    def same(left: object, right: object) -> bool:
+        ours, theirs = np.asarray(left, dtype=float), np.asarray(right, dtype=float)
+        return ours.shape == theirs.shape and bool(np.abs(ours - theirs).max() <= relative * np.abs(theirs).max())
+
+    return same
+
+
 def _case(name: str, ours, yardstick, peer: str, relative: float | None) -> Case:
-    return Case(name, ours, yardstick, peer, None if relative is None else coefficients_agree(relative))
+    return Case(name, ours, yardstick, peer, None if relative is None else _coefficients_agree(relative))
 
 
 warnings.filterwarnings("ignore", module="lifelines")
