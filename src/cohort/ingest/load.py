@@ -16,8 +16,9 @@ from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest import claims, increments, pseudonyms
 from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
 from cohort.ingest.guard import inspect
-from cohort.ingest.layouts import Layout, shipped_sql
+from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
+from cohort.ingest.spelling import create_vocabulary
 from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
 from cohort.ingest.tables import TableWriter
 from cohort.store import manifest as manifests
@@ -230,7 +231,7 @@ def _bucket_count(asked: int | None, newest: Manifest | None, deliveries: list[D
 
 def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     connection.execute("create schema extract")
-    connection.execute(shipped_sql("ingest/spelled_code.sql"))
+    create_vocabulary(connection)
     _create_code_tables(connection, plan.layout)
     collect_identifiers(connection, plan.deliveries, plan.layout)
     pseudonyms.make_pseudonyms(connection, plan.key, plan.buckets)
