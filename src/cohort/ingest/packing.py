@@ -76,18 +76,31 @@ def _coded(column: pl.Series) -> _Coded:
         physical = column.to_physical()
         least, greatest = _bounds(physical)
         if least > -_FAR and greatest < _FAR:
-            places = physical.cast(pl.Int64).fill_null(greatest + 1).to_numpy() - least
-            return _Coded(places.astype(np.uint64), greatest - least + 1 + nulls, nulls, column.dtype, least)
-    values = column.drop_nulls().unique().sort()
-    if column.dtype == pl.String:
-        column, values = (one.cast(pl.Enum(values)) for one in (column, values))
-    if isinstance(column.dtype, pl.Enum):  # stays an Enum: a writer then takes the dictionary as it is
-        values, ranks = pl.Series(column.dtype.categories).cast(column.dtype), column.to_physical()
-    else:
-        ranks = column.replace_strict(values, range(len(values)), default=None, return_dtype=pl.UInt32)
-    places = ranks.cast(pl.UInt64).fill_null(len(values)).to_numpy()
+            places = _numbers(physical, greatest + 1) - least
+            return _Coded(places.view(np.uint64), greatest - least + 1 + nulls, nulls, column.dtype, least)
+    if not isinstance(column.dtype, pl.Enum):
+        values = column.drop_nulls().unique().sort()
+        if column.dtype != pl.String:
+            ranks = column.replace_strict(values, range(len(values)), default=None, return_dtype=pl.UInt32)
+            return _by_value(_numbers(ranks, len(values)), values, nulls)
+        column = column.cast(pl.Enum(values))
+    # stays an Enum: a writer then takes the dictionary as it is. Only the words that occur need digits
+    words = pl.Series(column.dtype.categories).cast(column.dtype)  # type: ignore[attr-defined] # an Enum by now
+    places = _numbers(column.to_physical(), len(words))
+    occur = np.zeros(len(words) + 1, bool)
+    occur[places] = True
+    occur[-1] = False
+    return _by_value((np.cumsum(occur) - occur)[places], words.filter(occur[:-1]), nulls)
+
+
+def _by_value(ranks: npt.NDArray[np.int64], values: pl.Series, nulls: bool) -> _Coded:
     values = values.extend_constant(None, 1) if nulls else values
-    return _Coded(places, max(len(values), 1), nulls, column.dtype, values=values)
+    return _Coded(ranks.view(np.uint64), max(len(values), 1), nulls, values.dtype, values=values)
+
+
+def _numbers(column: pl.Series, missing: int) -> npt.NDArray[np.int64]:
+    """Return whole numbers, ``missing`` for null."""
+    return column.cast(pl.Int64).fill_null(missing).to_numpy()
 
 
 def _bounds(physical: pl.Series) -> tuple[int, int]:
