@@ -227,18 +227,35 @@ def inspect(path: Path, dialect: Dialect, progress: Callable[[int], None] | None
     )
 
 
-def record_lines(inspection: Inspection, dialect: Dialect, records: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the physical line (1 = header) on which each record (0 = first after the header) starts."""
-    if inspection.blank == inspection.continuation == 0:
-        return records + 1 + inspection.header
-    scan, seen, found = _Scan(inspection.path.name, dialect), 0, np.zeros(len(records), np.int64)
-    for block in _blocks(inspection.path, None):
-        first = scan.lines
-        starts = scan.feed(block.removeprefix(_BOM) if first == 0 else block) + first + 1
-        here = (records + 1 >= seen) & (records + 1 < seen + len(starts))  # + 1: the header is a record of the bytes
-        found[here] = starts[records[here] + 1 - seen]
-        seen += len(starts)
-    return found
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some whole records of a file: their bytes, the number of the first (0 = first after the header), their lines.
+
+    ``lines`` are the physical lines (1 = header) on which records start; ``multiline`` says whether some go on.
+    """
+
+    content: bytes
+    first: int
+    lines: npt.NDArray[np.int64] | range
+    multiline: bool
+
+
+def record_blocks(inspection: Inspection, dialect: Dialect, size: int) -> Iterator[Block]:
+    """Yield the records of a file that was inspected, in blocks of about ``size`` bytes."""
+    scan, record = _Scan(inspection.path.name, dialect, lines=1), 0
+    multiline, plain = inspection.continuation > 0, inspection.continuation == inspection.blank == 0
+    for number, block in enumerate(_blocks(inspection.path, None, size, multiline)):
+        content = block[block.find(b"\n") + 1 or len(block) :] if number == 0 else block  # without the header
+        if not content:
+            continue
+        first = scan.lines + 1
+        if plain:
+            scan.lines += content.count(b"\n") + (not content.endswith(b"\n"))
+            lines: npt.NDArray[np.int64] | range = range(first, scan.lines + 1)
+        else:
+            lines = scan.feed(content) + first
+        yield Block(content, record, lines, multiline)
+        record += len(lines)
 
 
 def file_state(path: Path) -> tuple[int, ...]:
@@ -258,8 +275,10 @@ def packed_as(path: Path) -> Literal["none", "gzip", "zstd"]:
     return "zstd" if start == b"\x28\xb5\x2f\xfd" else "none"
 
 
-def _blocks(path: Path, progress: Callable[[int], None] | None) -> Iterator[bytes]:
-    """Yield blocks of whole lines; only the last may lack its line end."""
+def _blocks(
+    path: Path, progress: Callable[[int], None] | None, size: int = BLOCK, whole_records: bool = False
+) -> Iterator[bytes]:
+    """Yield blocks of whole lines, or of whole records; only the last may lack its line end."""
     rest = b""
     with ExitStack() as stack:
         raw = stack.enter_context(path.open("rb"))
@@ -270,9 +289,11 @@ def _blocks(path: Path, progress: Callable[[int], None] | None) -> Iterator[byte
         elif packed == "zstd":
             stream = stack.enter_context(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"))
         try:
-            while chunk := stream.read(BLOCK):
+            while chunk := stream.read(size):
                 rest += chunk
                 cut = rest.rfind(b"\n") + 1
+                while whole_records and rest.count(b'"', 0, cut) % 2:  # the line ends inside quotes
+                    cut = rest.rfind(b"\n", 0, cut - 1) + 1
                 if len(rest) - cut > MAX_LINE:
                     raise InputRefusedError(f"{path.name} has a line of more than {MAX_LINE:,} bytes")
                 if cut:

@@ -1,0 +1,121 @@
+"""What a cell says, and why it says nothing: the casts of a layout's column types, as SQL over distinct texts.
+
+A cell is typed by ``try_cast`` and must say the same thing when written back, so that `` 2020-1-5``, ``12E3`` and
+``20200101.0`` are not taken for what they are not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from cohort.ingest.cells import Column
+from cohort.ingest.engine import Connection, literal
+from cohort.ingest.layouts import Layout
+from cohort.ingest.sources import SourceColumn
+
+SQL_TYPES = {
+    "person": "varchar",
+    "text": "varchar",
+    "file_name": "varchar",
+    "record": "varchar",
+    "date": "date",
+    "integer": "bigint",
+    "number": "double",
+}
+_INTEGER, _NUMBER = r"[+-]?\d{1,18}", r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)"
+_UNSEEN = (
+    r"[\x{00}-\x{1f}\x{7f}-\x{a0}\x{ad}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{2064}\x{feff}]"
+)
+"""Characters that cannot be seen (control, zero-width, direction marks, no-break blanks): of two deliveries of one
+identifier, one may have them and the other not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A column typed: ``values`` of its distinct texts, and the place in ``reasons`` of what is wrong with each.
+
+    Place 0 of ``reasons`` stands for nothing; ``faults`` is None if nothing is wrong with any.
+    """
+
+    values: pa.Array
+    faults: npt.NDArray[np.int8] | None
+    reasons: Sequence[str]
+
+
+def cast(connection: Connection, name: str, column: SourceColumn, cells: Column, layout: Layout) -> Cast:
+    """Return what the distinct texts of a column say."""
+    tests = _tests(name, column, layout.date_formats, seen=_all_seen(cells.texts))
+    fault = " ".join(f"when {test} then {place}" for place, test in enumerate(tests.values(), 1))
+    typed = _typed("cell", column, layout.date_formats)
+    connection.register("distinct_text", pa.table({"text": cells.texts}))
+    found = connection.execute(
+        f"select {typed} as value, {f'case {fault} else 0 end' if fault else '0'}::tinyint as fault "
+        f"from (select {_trimmed('text', layout.missing)} as cell from distinct_text)"
+    ).to_arrow_table()
+    connection.unregister("distinct_text")
+    values, faults = found["value"].combine_chunks(), found["fault"].to_numpy()
+    if pa.types.is_string_view(values.type):
+        values = values.cast(pa.string())
+    return Cast(values, faults if faults.any() else None, ("", *tests))
+
+
+def _all_seen(texts: pa.Array) -> bool:
+    """Return whether texts are printable ASCII throughout, as nearly all identifiers are; many times faster to say."""
+    buffer = texts.buffers()[2] if len(texts) else None
+    if buffer is None:
+        return True
+    start, end = (int(number) for number in np.frombuffer(texts.buffers()[1], np.int32)[[texts.offset, texts.offset + len(texts)]])
+    written = np.frombuffer(buffer, np.uint8)[start:end]
+    return start == end or bool(written.min() >= ord(" ") and written.max() <= ord("~"))
+
+
+def _tests(name: str, column: SourceColumn, date_formats: Sequence[str], *, seen: bool) -> dict[str, str]:
+    """Return what can be wrong with a cell, first things first: the reason to reject its record, and the test."""
+    header, tests = column.named or name, {}
+    if column.filled or column.type in ("person", "record"):
+        tests[f"missing:{header}"] = "cell is null"
+    if column.type in ("person", "record"):
+        tests["repeated_header"] = f"lower(cell) = {literal(header.lower())}"
+        if not seen:
+            tests[f"invisible_character:{header}"] = f"regexp_matches(cell, {literal(_UNSEEN)})"
+    if column.type in ("date", "integer", "number") or column.allowed:
+        tests[f"unreadable:{header}"] = f"cell is not null and {_typed('cell', column, date_formats)} is null"
+    return tests
+
+
+def _trimmed(cell: str, missing: Sequence[str]) -> str:
+    """Return the expression for a cell without blanks around it, null if nothing or a word for nothing is left."""
+    nothing = ", ".join(literal(word) for word in ("", *missing))
+    # trim costs more than parsing the cell, and few cells need it
+    bare = f"case when contains({cell}, ' ') then trim({cell}) else {cell} end"
+    return f"case when {bare} not in ({nothing}) then {bare} end"
+
+
+def _typed(cell: str, column: SourceColumn, date_formats: Sequence[str]) -> str:
+    match column.type:
+        case "person" | "record" | "text" | "file_name":
+            if column.allowed:
+                return f"case when {cell} in ({', '.join(literal(word) for word in column.allowed)}) then {cell} end"
+            return cell
+        case "date":
+            return f"coalesce({', '.join(_date(cell, date_format) for date_format in date_formats)})"
+        case "integer":
+            return f"case when regexp_full_match({cell}, '{_INTEGER}') then try_cast({cell} as bigint) end"
+        case "number":
+            return f"case when regexp_full_match({cell}, '{_NUMBER}') then try_cast({cell} as double) end"
+
+
+def _date(cell: str, date_format: str) -> str:
+    if date_format == "%Y-%m-%d":  # the cast is several times faster than the general parser
+        return f"case when try_cast({cell} as date)::varchar = {cell} then try_cast({cell} as date) end"
+    text = literal(date_format)
+    parsed = f"try_strptime({cell}, {text})"
+    written, seen = f"strftime({parsed}, {text})", cell
+    if "%b" in date_format:  # suppliers write 01-JAN-2015 and 01-Jan-2015
+        written, seen = f"upper({written})", f"upper({seen})"
+    return f"case when {written} = {seen} then {parsed}::date end"
