@@ -8,17 +8,18 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest import claims, increments, pseudonyms
 from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
-from cohort.ingest.guard import inspect
+from cohort.ingest.guard import Inspection, inspect
 from cohort.ingest.layouts import Layout, shipped_sql
 from cohort.ingest.parquet import inspect_parquet, is_parquet
 from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
+from cohort.ingest.statistical import inspect_statistical, is_statistical, rewrite
 from cohort.ingest.tables import TableWriter
 from cohort.store import manifest as manifests
 from cohort.store.files import exhaustion, locked, make_folder, private_umask, publish
@@ -184,12 +185,31 @@ def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Deliv
     total, before, deliveries = sum(path.stat().st_size for _, path in files), 0, []
     for name, path in files:
         told = partial(_report_from, report, before, total)
-        seen = inspect_parquet(path, told) if is_parquet(path) else inspect(path, layout.dialect, told)
+        seen = _inspect_file(path, layout, told)
         if seen.records == 0 and seen.header:  # a Parquet footer proves that there are none
             raise InputRefusedError(f"{path.name} has a header and no records; fetch it again")
         deliveries.append(Delivery.match(name, layout.sources[name], seen))
         before += seen.bytes
     return deliveries, not_used
+
+
+def _inspect_file(path: Path, layout: Layout, report: Callable[[int], None]) -> Inspection:
+    if is_parquet(path):
+        return inspect_parquet(path, report)
+    if is_statistical(path):
+        return inspect_statistical(path, layout.dialect.encoding, report)
+    return inspect(path, layout.dialect, report)
+
+
+def _rewritten(deliveries: list[Delivery], layout: Layout, work: Path) -> list[Delivery]:
+    """Have the files of SAS, Stata and SPSS among the deliveries read from Parquet in the work folder."""
+    encoding, day = layout.dialect.encoding, layout.date_formats[0]
+    return [
+        replace(one, inspection=rewrite(one.inspection, one.used, encoding, day, work / f"rewritten-{at:06d}.parquet"))
+        if is_statistical(one.inspection.path)
+        else one
+        for at, one in enumerate(deliveries)
+    ]
 
 
 def _report_from(report: Progress, before: int, total: int, done: int) -> None:
@@ -229,6 +249,7 @@ def _bucket_count(asked: int | None, newest: Manifest | None, deliveries: list[D
 
 
 def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
+    plan = replace(plan, deliveries=_rewritten(plan.deliveries, plan.layout, work))
     connection.execute("create schema extract")
     connection.execute(shipped_sql("ingest/spelled_code.sql"))
     _create_code_tables(connection, plan.layout)

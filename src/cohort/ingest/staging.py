@@ -81,12 +81,21 @@ class Delivery:
         """Return the file's base name."""
         return self.inspection.path.name
 
+    @property
+    def used(self) -> set[int]:
+        """Return the positions of the columns that are read."""
+        return {at for at in self.positions.values() if at is not None}
+
+    @property
+    def _person_at(self) -> int | None:
+        name = self.declared.person
+        return self.positions.get(self.declared.expanded[name].named or name) if name else None
+
     def cells(self, layout: Layout) -> str:
         """Return the query for the file's declared columns as text, under their declared names."""
         chosen = [f"{self._cell(name, column)} as {quoted(name)}" for name, column in self.declared.expanded.items()]
         if self.inspection.kinds:
-            used = {at for at in self.positions.values() if at is not None}
-            reader = read_parquet(self.inspection, used, layout.date_formats[0])
+            reader = read_parquet(self.inspection, self.used, layout.date_formats[0], self._person_at)
             return f"select {', '.join(chosen)}, false as short_row, false as long_row from ({reader})"
         width = len(self.inspection.columns)
         reader = read_csv(
