@@ -8,13 +8,15 @@ store's private folder; the next one reads them beside its own. The result is wh
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from cohort.errors import InputRefusedError
 from cohort.ingest.engine import Connection, literal, quoted, translated
 from cohort.ingest.layouts import Layout
+from cohort.ingest.pseudonyms import refuse_collisions
 from cohort.ingest.staging import STAGED_ROWS, Delivery
 from cohort.store.files import make_folder, publish, sha256_of
-from cohort.store.manifest import InputFile, KeptLines, Manifest
+from cohort.store.manifest import InputFile, KeptFile, KeptLines, Manifest
 from cohort.store.tables import LANES
 
 
@@ -42,7 +44,7 @@ def addable(store: Path, newest: Manifest | None, layout: Layout, key_id: str) -
         problem = "was made with another key, so no person would be found again"
     if problem:
         raise InputRefusedError(f"{store} {problem}; ingest all extracts with --add into a new store")
-    for kept in newest.lines:
+    for kept in (*newest.lines, *newest.persons):
         _check_whole(store / kept.path, kept.sha256)
     return newest
 
@@ -78,6 +80,24 @@ def add_known_persons(connection: Connection, store: Path, before: Manifest, lay
             "select *, row_number() over (order by bucket, person_id) - 1 as number from everybody"
         )
         connection.execute("drop table known")
+
+
+def refuse_known_collisions(connection: Connection, store: Path, before: Manifest) -> None:
+    """Refuse an identifier whose pseudonym another one had in an earlier extract: two persons would become one."""
+    with translated("kept persons"):
+        for kept in before.persons:
+            found = connection.execute(
+                f"select count(*) from witness join read_parquet({literal((store / kept.path).resolve())}) as kept "
+                "using (person_id) where kept.witness <> witness.witness"
+            ).fetchone()
+            refuse_collisions(found[0] if found else 0)
+
+
+def keep_persons(connection: Connection, store: Path, work: Path, name: str) -> KeptFile:
+    """Keep table ``witness`` below ``private/lines/<name>``."""
+    written = work / "kept.parquet"
+    _write(connection, "from witness order by person_id", written, "zstd")
+    return KeptFile(**_published(written, folder_of(store) / name / "persons.parquet", store))
 
 
 def restore(connection: Connection, store: Path, before: Manifest, layout: Layout, work: Path) -> dict[str, list[Path]]:
@@ -116,16 +136,21 @@ def keep(
             written = work / "kept.parquet"
             _write(connection, rows, written, "zstd")
             target = folder_of(store) / name / f"{source}-{number:06d}.parquet"
-            make_folder(target.parent)
-            path, size = str(target.relative_to(store)), written.stat().st_size
-            kept.append(KeptLines(source=source, path=path, bytes=size, sha256=sha256_of(written)))
-            publish(written, target)
+            kept.append(KeptLines(source=source, **_published(written, target, store)))
     return tuple(kept)
 
 
 def held_files(before: Manifest | None) -> tuple[InputFile, ...]:
     """Return the account of the files that the store holds already."""
     return before.inputs if before else ()
+
+
+def _published(written: Path, target: Path, store: Path) -> dict[str, Any]:
+    """Give a file its name in the store; return what a manifest says of it."""
+    make_folder(target.parent)
+    facts = {"path": str(target.relative_to(store)), "bytes": written.stat().st_size, "sha256": sha256_of(written)}
+    publish(written, target)
+    return facts
 
 
 def _check_whole(path: Path, sha256: str) -> None:

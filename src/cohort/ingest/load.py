@@ -7,13 +7,13 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from cohort.errors import InputRefusedError, StudyError
-from cohort.ingest import claims, increments, pseudonyms
+from cohort.ingest import claims, increments, links, pseudonyms
 from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
 from cohort.ingest.guard import Inspection, inspect
 from cohort.ingest.layouts import Layout, shipped_sql
@@ -22,13 +22,14 @@ from cohort.ingest.staging import Delivery, collect_identifiers, create_views, s
 from cohort.ingest.statistical import inspect_statistical, is_statistical, rewrite
 from cohort.ingest.tables import TableWriter
 from cohort.store import manifest as manifests
-from cohort.store.files import exhaustion, locked, make_folder, private_umask, publish
-from cohort.store.manifest import FORMAT, ClaimCount, InputFile, KeptLines, Manifest, StoredFile, TableCount
+from cohort.store.files import exhaustion, locked, make_folder, private_umask, publish, sweep_half_created
+from cohort.store.manifest import FORMAT, ClaimCount, InputFile, KeptFile, KeptLines, Manifest, StoredFile, TableCount
 from cohort.store.store import Store
 from cohort.store.tables import LANES, TABLES
 from cohort.store.verify import sweep
 
 Progress = Callable[[str, int, int], None]
+Lend = Callable[[], AbstractContextManager[Connection]]
 
 ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
@@ -93,6 +94,7 @@ def ingest(
     add: bool = False,
     key_file: str | Path | None = None,
     keep_ids: bool = False,
+    link_table: str | Path | None = None,
     max_reject_rate: float = 0.001,
     extracted_on: dt.date | None = None,
     memory_limit: str | None = None,
@@ -107,8 +109,9 @@ def ingest(
         Folder of the extract; name of a shipped layout or folder of one's own; folder of the store.
     buckets, add
         1 to 256, fixed for the life of a store; settle these files with those added before, not in their place.
-    key_file, keep_ids, extracted_on
-        Secret for the pseudonyms (0600, at least 32 bytes), or the published key; last day that an event can have.
+    key_file, keep_ids, link_table, extracted_on
+        Secret for the pseudonyms (0600, at least 32 bytes), or the published key; Parquet file to write, outside the
+        store in a private folder, that says which identifier a pseudonym is; last day that an event can have.
     max_reject_rate, memory_limit, threads, progress
         Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2; called
         as ``progress(step, done, total)``, in bytes or buckets.
@@ -120,6 +123,9 @@ def ingest(
     """
     folder, store = Path(source), Path(into)
     _check_arguments(folder, store, buckets, max_reject_rate)
+    link = Path(link_table) if link_table is not None else None
+    if link:
+        links.check_place(link, folder, store)
     report = progress or (lambda step, done, total: None)
     chosen = Layout.read(layout)
     deliveries, not_used = _inspect(folder, chosen, report)
@@ -140,14 +146,33 @@ def ingest(
             before=before,
             progress=report,
         )
-        if newest and newest.fingerprint == plan.fingerprint:
-            return Store(store, newest)
-        with sandbox(_readable(folder, store), work, memory_limit, threads) as connection:
-            return _committed(plan, _load(connection, plan, work), newest)
+        lent = partial(sandbox, _readable(folder, store), work, memory_limit, threads)
+        if link is None:
+            return _stored(plan, newest, work, lent)
+        with lent() as connection:
+            _prepare_links(connection, replace(plan, deliveries=deliveries), link, work)
+        stored = _stored(plan, newest, work, lent)
+        links.publish(work / "links.parquet", link)
+        return stored
+
+
+def _stored(plan: _Plan, newest: Manifest | None, work: Path, lent: Lend) -> Store:
+    """Load and commit, unless the newest snapshot was made of the same content."""
+    if newest and newest.fingerprint == plan.fingerprint:
+        return Store(plan.into, newest)
+    with lent() as connection:
+        return _committed(plan, _load(connection, plan, work), newest)
 
 
 def _readable(folder: Path, store: Path) -> list[Path]:
     return [one.resolve() for one in (folder, store / "data", increments.folder_of(store))]
+
+
+def _prepare_links(connection: Connection, plan: _Plan, link: Path, work: Path) -> None:
+    """Write the link table of all files, those that the store holds already included, into the work folder."""
+    collect_identifiers(connection, _rewritten(plan.deliveries, plan.layout, work), plan.layout)
+    pseudonyms.make_pseudonyms(connection, plan.key, plan.buckets)
+    links.prepare(connection, link, work / "links.parquet")
 
 
 def _committed(plan: _Plan, manifest: Manifest, newest: Manifest | None) -> Store:
@@ -225,6 +250,8 @@ def _opened(store: Path) -> Iterator[Path]:
     with locked(store):
         for left in (store / "private").glob("work-*"):  # we hold the lock, so its run is dead
             shutil.rmtree(left)
+        for holder in (store / "private", store / "manifest"):
+            sweep_half_created(holder)
         work = (store / "private" / f"work-{os.getpid()}").resolve()
         work.mkdir()
         try:
@@ -255,11 +282,14 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
     _create_code_tables(connection, plan.layout)
     collect_identifiers(connection, plan.deliveries, plan.layout)
     pseudonyms.make_pseudonyms(connection, plan.key, plan.buckets)
+    if plan.add:
+        pseudonyms.make_witnesses(connection, plan.key)
     if plan.before:
+        increments.refuse_known_collisions(connection, plan.into, plan.before)
         increments.add_known_persons(connection, plan.into, plan.before, plan.layout, plan.buckets)
     inputs, staged = _stage(connection, plan, work)
     _refuse_many_rejects(connection, plan, inputs, work)
-    lines = _settle_with_kept(connection, plan, staged, work) if plan.add else ()
+    lines, persons = _settle_with_kept(connection, plan, staged, work) if plan.add else ((), ())
     claim_counts = _count_claims(connection, plan, staged)
     tables, counts, data_end = _write_tables(connection, plan, staged, work)
     _refuse_many_rejected_rows(plan, counts, work)
@@ -278,6 +308,7 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
         tables=tables,
         inputs=(*increments.held_files(plan.before), *inputs),
         lines=lines,
+        persons=persons,
         not_used=tuple(plan.not_used),
         counts=counts,
         claims=claim_counts,
@@ -286,14 +317,16 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
 
 def _settle_with_kept(
     connection: Connection, plan: _Plan, staged: dict[str, list[Path]], work: Path
-) -> tuple[KeptLines, ...]:
+) -> tuple[tuple[KeptLines, ...], tuple[KeptFile, ...]]:
     """Keep the new lines, and stage those kept by earlier ingestions beside them; return what is kept by now."""
-    new = increments.keep(connection, plan.into, staged, plan.layout, work, plan.fingerprint[:12])
+    name = plan.fingerprint[:12]
+    new = increments.keep(connection, plan.into, staged, plan.layout, work, name)
+    persons = (increments.keep_persons(connection, plan.into, work, name),)
     if not plan.before:
-        return new
+        return new, persons
     for source, files in increments.restore(connection, plan.into, plan.before, plan.layout, work).items():
         staged[source] += files
-    return (*plan.before.lines, *new)
+    return (*plan.before.lines, *new), (*plan.before.persons, *persons)
 
 
 def _create_code_tables(connection: Connection, layout: Layout) -> None:

@@ -90,16 +90,23 @@ def make_pseudonyms(connection: Connection, key: bytes, buckets: int) -> None:
     InputRefusedError
         If two identifiers share a pseudonym.
     """
-    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
-    values: dict[str, bytes | int] = {
-        "inner": bytes(byte ^ 0x36 for byte in block),
-        "outer": bytes(byte ^ 0x5C for byte in block),
-    }
-    values |= {"lanes": LANES, "buckets": buckets}
+    values: dict[str, bytes | int] = {**_pads(key), "lanes": LANES, "buckets": buckets}
     with translated("pseudonyms"):
         connection.execute("create table pseudonym as " + shipped_sql("ingest/pseudonym.sql"), values)
         ((collisions,),) = connection.execute("select count(*) - count(distinct person_id) from pseudonym").fetchall()
     refuse_collisions(collisions)
+
+
+def make_witnesses(connection: Connection, key: bytes) -> None:
+    """Create table ``witness`` (person_id, witness) from table ``pseudonym``."""
+    with translated("pseudonyms"):
+        connection.execute("create table witness as " + shipped_sql("ingest/witness.sql"), _pads(key))
+
+
+def _pads(key: bytes) -> dict[str, bytes]:
+    """Return the key with the inner and the outer pad of RFC 2104."""
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    return {"inner": bytes(byte ^ 0x36 for byte in block), "outer": bytes(byte ^ 0x5C for byte in block)}
 
 
 def refuse_collisions(collisions: int) -> None:
