@@ -94,6 +94,9 @@ def ingest(
     ] = False,
     key_file: Annotated[Path | None, typer.Option(help="Key of the pseudonyms (mode 0600).")] = None,
     keep_ids: Annotated[bool, typer.Option("--keep-ids", help="Identifiers are already pseudonyms.")] = False,
+    link_table: Annotated[
+        Path | None, typer.Option(help="Write which identifier a pseudonym is (Parquet, in a private folder).")
+    ] = None,
     max_reject_rate: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="More rejected lines refuse the load.")
     ] = 0.001,
@@ -115,6 +118,7 @@ def ingest(
             add=add,
             key_file=key_file,
             keep_ids=keep_ids,
+            link_table=link_table,
             max_reject_rate=max_reject_rate,
             extracted_on=extracted_on.date() if extracted_on else None,
             progress=reporter,

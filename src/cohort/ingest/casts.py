@@ -28,9 +28,7 @@ SQL_TYPES = {
     "number": "double",
 }
 _INTEGER, _NUMBER = r"[+-]?\d{1,18}", r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)"
-_UNSEEN = (
-    r"[\x{00}-\x{1f}\x{7f}-\x{a0}\x{ad}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{2064}\x{feff}]"
-)
+_UNSEEN = r"[\x{00}-\x{1f}\x{7f}-\x{a0}\x{ad}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{2064}\x{feff}]"
 """Characters that cannot be seen (control, zero-width, direction marks, no-break blanks): of two deliveries of one
 identifier, one may have them and the other not."""
 
@@ -53,7 +51,7 @@ def cast(connection: Connection, name: str, column: SourceColumn, cells: Column,
     fault = " ".join(f"when {test} then {place}" for place, test in enumerate(tests.values(), 1))
     typed = _typed("cell", column, layout.date_formats)
     connection.register("distinct_text", pa.table({"text": cells.texts}))
-    found = connection.execute(
+    found = connection.sql(
         f"select {typed} as value, {f'case {fault} else 0 end' if fault else '0'}::tinyint as fault "
         f"from (select {_trimmed('text', layout.missing)} as cell from distinct_text)"
     ).to_arrow_table()
@@ -66,10 +64,11 @@ def cast(connection: Connection, name: str, column: SourceColumn, cells: Column,
 
 def _all_seen(texts: pa.Array) -> bool:
     """Return whether texts are printable ASCII throughout, as nearly all identifiers are; many times faster to say."""
-    buffer = texts.buffers()[2] if len(texts) else None
-    if buffer is None:
+    _, offsets, buffer = texts.buffers()
+    if not len(texts) or offsets is None or buffer is None:
         return True
-    start, end = (int(number) for number in np.frombuffer(texts.buffers()[1], np.int32)[[texts.offset, texts.offset + len(texts)]])
+    ends = np.frombuffer(offsets, np.int32)
+    start, end = int(ends[texts.offset]), int(ends[texts.offset + len(texts)])
     written = np.frombuffer(buffer, np.uint8)[start:end]
     return start == end or bool(written.min() >= ord(" ") and written.max() <= ord("~"))
 

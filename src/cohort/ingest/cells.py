@@ -55,7 +55,7 @@ class Misfit:
 
     record: int
     reason: str
-    cells: list[str]
+    cells: list[str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +115,10 @@ class Parser:
     def _keep_misfit(self, misfits: list[Misfit], first: int) -> Callable[[pa_csv.InvalidRow], str]:
         def keep(row: pa_csv.InvalidRow) -> str:
             reason = "short_row" if row.actual_columns < row.expected_columns else "long_row"
-            misfits.append(Misfit(first + row.number - 1, reason, self._split(row.text)))
+            misfits.append(Misfit(first + row.number - 1, reason, [*self._split(row.text)]))
             return "skip"
 
         return keep
-
 
     def _split(self, text: str) -> list[str]:
         try:

@@ -1,4 +1,4 @@
-"""Typed records on their way into buckets: files of Arrow below the private work folder, dealt so that a part is a slice.
+"""Typed records on their way into buckets: files of Arrow in the private work folder, dealt so that a part is a slice.
 
 Records are dealt twice. First into shares, by a hash of the identifier, so that all spellings of one identifier are
 together and each is made a pseudonym once; then into buckets, by the pseudonym. Whatever is in memory is one block of a

@@ -46,7 +46,8 @@ class Inspection:
 
     ``bytes`` is the size on disk, ``sha256`` the hash of the content after decompression, ``lines`` all physical
     lines, ``continuation`` those that start inside quotes, ``columns`` the names in the first line. Of Parquet, with
-    rows and a footer, ``lines`` are the rows and ``kinds`` says what its columns are.
+    rows and a footer, ``lines`` are the rows and ``kinds`` says what its columns are; so it is of a statistical file,
+    whose columns are read from where they were ``rewritten``.
     """
 
     path: Path
@@ -58,6 +59,7 @@ class Inspection:
     continuation: int
     state: tuple[int, ...] = field(repr=False)
     kinds: tuple[str, ...] = ()
+    rewritten: Path | None = None
 
     @property
     def header(self) -> int:
@@ -335,7 +337,7 @@ def _check_end(path: Path, scan: _Scan, ended: bool, any_content: bool) -> None:
         raise InputRefusedError(f"{path.name} is empty, without even a header; fetch it again")
     if scan.inside:
         raise InputRefusedError(f"{path.name} ends inside a quoted field: a stray quote, or the file is truncated")
-    declared = _sidecar_count(path)
+    declared = sidecar_count(path)
     records = scan.lines - 1 - scan.blank - scan.continuation
     if declared is not None and declared != records:
         raise InputRefusedError(f"{path.name} has {records:,} records, its count file says {declared:,}")
@@ -346,7 +348,7 @@ def _check_end(path: Path, scan: _Scan, ended: bool, any_content: bool) -> None:
         )
 
 
-def _sidecar_count(path: Path) -> int | None:
+def sidecar_count(path: Path) -> int | None:
     """Return the number of records that ``<name>.count`` beside the file states."""
     try:
         return int(path.with_name(path.name + ".count").read_text(encoding="ascii"))

@@ -90,7 +90,10 @@ def _coded(column: pl.Series) -> _Coded:
     occur = np.zeros(len(words) + 1, bool)
     occur[places] = True
     occur[-1] = False
-    return _by_value((np.cumsum(occur) - occur)[places], words.filter(occur[:-1]), nulls)
+    present = words.cast(pl.String).filter(occur[:-1])
+    return _by_value(
+        np.append(np.cumsum(occur[:-1]) - occur[:-1], len(present))[places], present.cast(pl.Enum(present)), nulls
+    )
 
 
 def _by_value(ranks: npt.NDArray[np.int64], values: pl.Series, nulls: bool) -> _Coded:

@@ -16,8 +16,8 @@ from cohort.errors import InputRefusedError, ResourceError, StudyError
 from cohort.ingest.engine import Connection, quoted, translated
 from cohort.ingest.layouts import Layout, shipped_sql, sql_root
 from cohort.ingest.packing import settle
-from cohort.ingest.pseudonyms import Persons
 from cohort.ingest.spelling import VOCABULARY, spelled
+from cohort.ingest.views import Persons
 from cohort.store.files import make_folder, publish, sha256_of
 from cohort.store.manifest import StoredFile, TableCount
 from cohort.store.tables import SEXES, Table

@@ -63,7 +63,11 @@ class Workers:
 
 @contextmanager
 def engaged(
-    readable: list[Path], work: Path, memory_limit: str | None, threads: int | None, prepare: Callable[[Connection], None]
+    readable: list[Path],
+    work: Path,
+    memory_limit: str | None,
+    threads: int | None,
+    prepare: Callable[[Connection], None],
 ) -> Iterator[Workers]:
     """Open as many engines as threads and memory allow, each prepared alike, with its share of the memory."""
     with ExitStack() as stack:
@@ -74,7 +78,7 @@ def engaged(
         connections = []
         for each in range(number):
             folder = work / f"engine-{each}"
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
             connections.append(stack.enter_context(sandbox([*readable, work], folder, share, 1)))
             prepare(connections[-1])
         yield Workers(connections)

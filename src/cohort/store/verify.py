@@ -10,7 +10,7 @@ from pathlib import Path
 from cohort.errors import InputRefusedError
 from cohort.store import manifest as manifests
 from cohort.store.files import sha256_of
-from cohort.store.manifest import KeptLines, Manifest, StoredFile
+from cohort.store.manifest import KeptFile, Manifest, StoredFile
 
 ORPHAN_DAYS = 7
 """Age below which a folder that no snapshot names is left alone: its run may still be looked into."""
@@ -72,11 +72,11 @@ def _manifests(store: Path) -> tuple[list[Manifest], list[str]]:
     return readable, problems
 
 
-def _files(manifest: Manifest) -> list[StoredFile | KeptLines]:
-    return [*(file for table in manifest.tables.values() for file in table), *manifest.lines]
+def _files(manifest: Manifest) -> list[StoredFile | KeptFile]:
+    return [*(file for table in manifest.tables.values() for file in table), *manifest.lines, *manifest.persons]
 
 
-def _problem(store: Path, file: StoredFile | KeptLines) -> str | None:
+def _problem(store: Path, file: StoredFile | KeptFile) -> str | None:
     path = store / file.path
     try:
         size = path.stat().st_size
