@@ -70,11 +70,11 @@ def refuse_known_collisions(connection: Connection, store: Path, before: Manifes
     """Refuse an identifier whose pseudonym another one had in an earlier extract: two persons would become one."""
     with translated("kept persons"):
         for kept in before.persons:
-            found = connection.execute(
+            ((collisions,),) = connection.execute(
                 f"select count(*) from witness join read_parquet({literal((store / kept.path).resolve())}) as kept "
                 "using (person_id) where kept.witness <> witness.witness"
-            ).fetchone()
-            refuse_collisions(found[0] if found else 0)
+            ).fetchall()
+            refuse_collisions(collisions)
 
 
 def keep_persons(connection: Connection, store: Path, work: Path, name: str) -> KeptFile:

@@ -105,7 +105,7 @@ def unlisted_persons(connection: Connection, store: Path, tables: dict[str, list
         return f"select distinct person_id from read_parquet([{', '.join(paths)}])"
 
     with translated("table person"):
-        row = connection.execute(
+        ((unlisted,),) = connection.execute(
             f"select count(*) from ({persons(others)}) anti join ({persons(['person'])}) using (person_id)"
-        ).fetchone()
-    return int(row[0]) if row else 0
+        ).fetchall()
+    return int(unlisted)
