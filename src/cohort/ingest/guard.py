@@ -90,15 +90,16 @@ class _Scan:
             f"{self.name}, line {line}: {problem}; nothing was loaded. Ask the supplier for the file again"
         )
 
-    def feed(self, block: bytes) -> npt.NDArray[np.int64]:
+    def feed(self, block: bytes) -> npt.NDArray[np.int64] | range:
         """Check one block of whole lines; return which of them (0 = its first) start a record."""
         self._check_characters(block)
-        if self._is_plain(block):
-            lines = block.count(b"\n") + (not block.endswith(b"\n"))
-            self.lines, self.crlf = self.lines + lines, False
-            return np.arange(lines)
         data = np.frombuffer(block, np.uint8)
-        ends = np.flatnonzero(data == _NEWLINE)
+        newline = data == _NEWLINE
+        if self._is_plain(block, newline):
+            lines = _lines(block, newline)
+            self.lines, self.crlf = self.lines + lines, False
+            return range(lines)
+        ends = np.flatnonzero(newline)
         if not block.endswith(b"\n"):
             ends = np.append(ends, len(block))
         starts = np.concatenate(([0], ends[:-1] + 1))
@@ -116,9 +117,16 @@ class _Scan:
         self.blank += int((empty & ~starts_inside).sum())
         return np.flatnonzero(record)
 
-    def _is_plain(self, block: bytes) -> bool:
+    def _is_plain(self, block: bytes, newline: npt.NDArray[np.bool_]) -> bool:
         """Return whether every line is a record and nothing is left to check: most blocks, and many times faster."""
-        if self.inside or self.crlf or b'"' in block or b"\r" in block or b"\n\n" in block or block[0] == _NEWLINE:
+        if (
+            self.inside
+            or self.crlf
+            or b'"' in block
+            or b"\r" in block
+            or newline[0]
+            or (newline[1:] & newline[:-1]).any()
+        ):
             return False
         reached = 0
         while len(block) - reached > MAX_LINE:
@@ -252,12 +260,17 @@ def record_blocks(inspection: Inspection, dialect: Dialect, size: int) -> Iterat
             continue
         first = scan.lines + 1
         if plain:
-            scan.lines += content.count(b"\n") + (not content.endswith(b"\n"))
+            scan.lines += _lines(content, np.frombuffer(content, np.uint8) == _NEWLINE)
             lines: npt.NDArray[np.int64] | range = range(first, scan.lines + 1)
         else:
-            lines = scan.feed(content) + first
+            lines = np.asarray(scan.feed(content)) + first
         yield Block(content, record, lines, multiline)
         record += len(lines)
+
+
+def _lines(block: bytes, newline: npt.NDArray[np.bool_]) -> int:
+    """Return the number of lines in a block, the last one perhaps without its end."""
+    return int(np.count_nonzero(newline)) + (not block.endswith(b"\n"))
 
 
 def file_state(path: Path) -> tuple[int, ...]:

@@ -35,7 +35,7 @@ BLOCK = 32 << 20
 
 ROWS = 500_000
 _NOT_IN_THE_HEADER = ("file_name", "record")
-_REJECTED = pl.Schema({"line": pl.Int64, "reason": pl.String, "cells": pl.List(pl.String)})
+_REJECTED = pl.Schema([("line", pl.Int64()), ("reason", pl.String()), ("cells", pl.List(pl.String()))])
 
 
 @dataclass(frozen=True, slots=True)
