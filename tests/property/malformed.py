@@ -10,6 +10,7 @@ import random
 import re
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ def parse(content: bytes, delimiter: str = ",") -> list[tuple[int, list[str]]]:
         text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedError from None
-    if not text.endswith("\n") or "\0" in text or re.search(r"\r(?!\n)", text):
+    if not text.endswith("\n") or "\0" in text or "\x01never" in text or re.search(r"\r(?!\n)", text):
         raise MalformedError
     records, ends, line, at = [], set(), 1, 0
     while at < len(text):
@@ -192,6 +193,7 @@ def _columns_changed(rng: random.Random, rows: list[list[str]]) -> str:
     return text_of(rows)
 
 
+BLANKS = "\t\xa0\u1680\u2003\u2028\u202f\u205f\u3000\u2066\ufeff"
 DEFECTS: dict[str, Defect] = {
     "none": lambda rng, rows: text_of(rows),
     "crlf": lambda rng, rows: text_of(rows, "\r\n"),
@@ -217,6 +219,13 @@ DEFECTS: dict[str, Defect] = {
     "nul": _insert("\0"),
     "next line, line separator": _insert("\u0085\u2028"),
     "invisible in a cell": _cell("0\u200b0007"),
+    "blank beyond ascii in a cell": lambda rng, rows: _cell(f"00007{rng.choice(BLANKS)}")(rng, rows),
+    "composed letter": _cell("e\u0301"),
+    "number of a spreadsheet": _cell("1.2E+11"),
+    "no day of the calendar": lambda rng, rows: _cell(
+        rng.choice(["infinity", "-infinity", "epoch", "0001-01-01 (BC)"])
+    )(rng, rows),
+    "word for null": _cell("\x01never"),
     "blank line": _extra_line(lambda rng, rows: ""),
     "line of blanks": _extra_line(lambda rng, rows: "   "),
     "line of separators": _extra_line(lambda rng, rows: "," * (len(rows[0]) - 1)),
@@ -278,7 +287,10 @@ def _typed(cell: str, name: str, column: SourceColumn) -> object:
             raise ValueError
         return None
     if column.type == "person" and (
-        text.lower() == name or re.search("[\0-\x1f\x7f-\xa0\xad\u200b-\u202e\ufeff]", text)
+        text.lower() == name
+        or any(unicodedata.category(letter) in ("Cc", "Cf", "Zs", "Zl", "Zp") and letter != " " for letter in text)
+        or text != unicodedata.normalize("NFC", text)
+        or re.fullmatch(r"\d([.,]\d+)?E\+\d+", text)
     ):
         raise ValueError
     patterns = {
@@ -326,12 +338,13 @@ class Loader:
         account, files = stage(self.connection, delivery, layout, self.folder / "work")
         assert account.adds_up
         assert account.lines == content.count(b"\n")
-        people = self.connection.sql("select number as member, person from pseudonym").pl()
+        key = next(iter(declared))
+        people = self.connection.sql("select number, person from pseudonym").pl().rename({"number": key})
         loaded = [
             row
             for file in files
             for row in pl.read_parquet(file)
-            .join(people, on="member", how="left")
+            .join(people, on=key, how="left")
             .select("person", *list(declared)[1:])
             .rows()
         ]

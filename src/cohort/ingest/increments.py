@@ -74,8 +74,8 @@ def add_known_persons(connection: Connection, store: Path, before: Manifest, lay
         connection.execute(f"create temp table known as select distinct person_id from ({' union all '.join(known)})")
         connection.execute(
             "create or replace table pseudonym as with everybody as ("
-            "select person, person_id, unclean, bucket from pseudonym union all "
-            f"select null, person_id, false, (person_id % {LANES} % {buckets})::smallint "
+            "select person, person_id, unclean, rounded, bucket from pseudonym union all "
+            f"select null, person_id, false, false, (person_id % {LANES} % {buckets})::smallint "
             "from known anti join pseudonym using (person_id)) "
             "select *, row_number() over (order by bucket, person_id) - 1 as number from everybody"
         )

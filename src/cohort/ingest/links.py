@@ -43,8 +43,8 @@ def prepare(connection: Connection, path: Path, target: Path) -> None:
     """
     with translated("link table"):
         connection.execute(
-            "copy (select person_id, person as identifier from pseudonym where not unclean order by person_id) "
-            f"to {literal(target)} (format parquet, compression zstd)"
+            "copy (select person_id, person as identifier from pseudonym where not (unclean or rounded) "
+            f"order by person_id) to {literal(target)} (format parquet, compression zstd)"
         )
     if path.exists() and not _same(path, target):
         raise InputRefusedError(f"{path} exists and says something else; move it away, or give another name")

@@ -83,7 +83,7 @@ class Persons:
 
 
 def make_pseudonyms(connection: Connection, key: bytes, buckets: int) -> None:
-    """Create table ``pseudonym`` (person, person_id, unclean, bucket, number) from the identifiers in ``identifier``.
+    """Create table ``pseudonym``, as `sql/ingest/pseudonym.sql` describes it, from the identifiers in ``identifier``.
 
     Raises
     ------

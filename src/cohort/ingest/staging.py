@@ -38,6 +38,7 @@ CHUNK = 1_000_000
 
 STAGED_ROWS = 32_768  # rows of a group: what is read for a bucket beside its own rows
 _NOT_IN_THE_HEADER = ("file_name", "record")
+_FIRST_DAY, _LAST_DAY = "date '0001-01-01'", "date '9999-12-31'"
 _INTEGER, _NUMBER = r"[+-]?\d{1,18}", r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)"
 
 
@@ -118,7 +119,7 @@ class Delivery:
         at = self.positions[column.named or name]
         cell = "null::varchar" if at is None else f"c{at}"
         if column.within:
-            return f"nullif(trim(c{self.positions[column.within]}), '') || '/' || nullif(trim({cell}), '')"
+            return f"{_bare(f'c{self.positions[column.within]}')} || '/' || {_bare(cell)}"
         return cell
 
 
@@ -128,10 +129,11 @@ def collect_identifiers(connection: Connection, deliveries: Sequence[Delivery], 
     parts = []
     for delivery in deliveries:
         if delivery.declared.person:
-            parts.append(f"select trim({quoted(delivery.declared.person)}) as person from ({delivery.cells(layout)})")
+            person = _trimmed(quoted(delivery.declared.person), layout.missing)
+            parts.append(f"select {person} as person from ({delivery.cells(layout)})")
     with translated("identifiers"):
         union = " union all ".join(parts)
-        connection.execute(f"insert into identifier select distinct person from ({union}) where person <> ''")
+        connection.execute(f"insert into identifier select distinct person from ({union}) where person is not null")
 
 
 def stage(connection: Connection, delivery: Delivery, layout: Layout, folder: Path) -> tuple[InputFile, list[Path]]:
@@ -226,9 +228,13 @@ def typed(delivery: Delivery, layout: Layout, keep_cells: bool = False) -> str:
 def _trimmed(cell: str, missing: Sequence[str]) -> str:
     """Return the expression for a cell without blanks around it, null if nothing or a word for nothing is left."""
     nothing = ", ".join(literal(word) for word in ("", *missing))
-    # trim costs more than parsing the cell, and few cells need it
-    bare = f"case when contains({cell}, ' ') then trim({cell}) else {cell} end"
+    # trim costs more than parsing the cell, and few cells need it; without ' ' it takes blanks beyond ASCII, too
+    bare = f"case when contains({cell}, ' ') then trim({cell}, ' ') else {cell} end"
     return f"case when {bare} not in ({nothing}) then {bare} end"
+
+
+def _bare(cell: str) -> str:
+    return f"nullif(trim({cell}, ' '), '')"
 
 
 def _typed_column(name: str, column: SourceColumn, date_formats: Sequence[str]) -> str:
@@ -253,25 +259,30 @@ def _typed_cell(name: str, column: SourceColumn, date_formats: Sequence[str]) ->
 
 
 def _date(cell: str, date_format: str) -> str:
+    """Return the expression for a day that is written so; DuckDB also takes ``infinity`` and years before Christ."""
     if date_format == "%Y-%m-%d":  # the cast is several times faster than the general parser
-        return f"case when try_cast({cell} as date)::varchar = {cell} then try_cast({cell} as date) end"
+        parsed = f"try_cast({cell} as date)"
+        return f"case when {parsed}::varchar = {cell} and length({cell}) = 10 then {parsed} end"
     text = literal(date_format)
     parsed = f"try_strptime({cell}, {text})"
     written, seen = f"strftime({parsed}, {text})", cell
     if "%b" in date_format:  # suppliers write 01-JAN-2015 and 01-Jan-2015
         written, seen = f"upper({written})", f"upper({seen})"
-    return f"case when {written} = {seen} then {parsed}::date end"
+    day = f"{parsed}::date"
+    return f"case when {written} = {seen} and {day} between {_FIRST_DAY} and {_LAST_DAY} then {day} end"
 
 
 def _reason(columns: dict[str, SourceColumn], person: str | None, date_formats: Sequence[str]) -> str:
     """Return the expression for the first reason to reject a record, null if there is none."""
     tests = [("cell.short_row", "short_row"), ("cell.long_row", "long_row")]
     if person:
-        header = columns[person].named or person
+        header, within = columns[person].named or person, columns[person].within
+        written = f"{within}/{header}" if within else header
         tests += [
-            (f"cell.{quoted(person)} is null", f"missing:{header}"),
-            (f"lower(cell.{quoted(person)}) = {literal(header.lower())}", "repeated_header"),
+            (f"cell.{quoted(person)} is null or pseudonym.number is null", f"missing:{header}"),
+            (f"lower(cell.{quoted(person)}) = {literal(written.lower())}", "repeated_header"),
             ("pseudonym.unclean", f"invisible_character:{header}"),
+            ("pseudonym.rounded", f"rounded_number:{header}"),
         ]
     for name, column in columns.items():
         header = column.named or name
