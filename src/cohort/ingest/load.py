@@ -15,7 +15,7 @@ from pathlib import Path
 from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest import claims, increments, links, pseudonyms
 from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
-from cohort.ingest.guard import Inspection, inspect
+from cohort.ingest.guard import Inspection, file_state, inspect
 from cohort.ingest.layouts import Layout, shipped_sql
 from cohort.ingest.parquet import inspect_parquet, is_parquet
 from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
@@ -71,7 +71,7 @@ class _Plan:
             for source, sha256, name in files
         )
         cut = [str(self.extracted_on)] if self.extracted_on else []  # the same files tomorrow are the same content
-        parts = [*cut, self.layout.sha256, pseudonyms.key_id(self.key), str(self.buckets), *contents]
+        parts = [*cut, self.layout.sha256, manifests.key_id(self.key), str(self.buckets), *contents]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -130,8 +130,9 @@ def ingest(
     chosen = Layout.read(layout)
     deliveries, not_used = _inspect(folder, chosen, report)
     with exhaustion(), private_umask(), _opened(store) as work:
-        newest, key = manifests.newest(store), pseudonyms.read_key(store, key_file, keep_ids)
-        before = increments.addable(store, newest, chosen, pseudonyms.key_id(key)) if add else None
+        newest = manifests.newest(store)
+        key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
+        before = increments.addable(store, newest, chosen) if add else None
         plan = _Plan(
             layout=chosen,
             deliveries=increments.not_held(deliveries, before),
@@ -147,12 +148,12 @@ def ingest(
             progress=report,
         )
         lent = partial(sandbox, _readable(folder, store), work, memory_limit, threads)
-        if link is None:
-            return _stored(plan, newest, work, lent)
-        with lent() as connection:
-            _prepare_links(connection, replace(plan, deliveries=deliveries), link, work)
+        if link:
+            with lent() as connection:
+                _prepare_links(connection, replace(plan, deliveries=deliveries), link, work)
         stored = _stored(plan, newest, work, lent)
-        links.publish(work / "links.parquet", link)
+        if link:
+            links.publish(work / "links.parquet", link)
         return stored
 
 
@@ -219,6 +220,7 @@ def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Deliv
 
 
 def _inspect_file(path: Path, layout: Layout, report: Callable[[int], None]) -> Inspection:
+    file_state(path)  # before anything opens it: a pipe would never answer
     if is_parquet(path):
         return inspect_parquet(path, report)
     if is_statistical(path):
@@ -301,7 +303,7 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
         layout_sha256=plan.layout.sha256,
         fingerprint=plan.fingerprint,
         buckets=plan.buckets,
-        key_id=pseudonyms.key_id(plan.key),
+        key_id=manifests.key_id(plan.key),
         data_end=data_end,
         last_day=plan.last_day,
         unlisted_persons=_unlisted_persons(connection, plan, tables),

@@ -50,11 +50,6 @@ def read_key(store: Path, key_file: str | Path | None, keep_ids: bool) -> bytes:
     return _checked(own)
 
 
-def key_id(key: bytes) -> str:
-    """Return a name for the key that does not give it away."""
-    return hashlib.sha256(b"cohort key id\0" + key).hexdigest()[:16]
-
-
 @dataclass(frozen=True, slots=True)
 class Persons:
     """The persons of one bucket: the number of the first one, and their pseudonyms in ascending order.
