@@ -123,9 +123,7 @@ def ingest(
     """
     folder, store = Path(source), Path(into)
     _check_arguments(folder, store, buckets, max_reject_rate)
-    link = Path(link_table) if link_table is not None else None
-    if link:
-        links.check_place(link, folder, store)
+    link = links.checked(link_table, folder, store)
     report = progress or (lambda step, done, total: None)
     chosen = Layout.read(layout)
     deliveries, not_used = _inspect(folder, chosen, report)
