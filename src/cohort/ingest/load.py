@@ -110,8 +110,8 @@ def ingest(
     buckets, add
         1 to 256, fixed for the life of a store; settle these files with those added before, not in their place.
     key_file, keep_ids, link_table, extracted_on
-        Secret for the pseudonyms (0600, at least 32 bytes), or the published key; Parquet file to write, outside the
-        store in a private folder, that says which identifier a pseudonym is; last day that an event can have.
+        Secret for the pseudonyms (0600, at least 32 bytes), or the published key; Parquet file outside the store for the
+        identifier of each pseudonym; last day that an event can have.
     max_reject_rate, memory_limit, threads, progress
         Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2; called
         as ``progress(step, done, total)``, in bytes or buckets.
@@ -123,9 +123,8 @@ def ingest(
     """
     folder, store = Path(source), Path(into)
     _check_arguments(folder, store, buckets, max_reject_rate)
-    link = links.checked(link_table, folder, store)
+    link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
     report = progress or (lambda step, done, total: None)
-    chosen = Layout.read(layout)
     deliveries, not_used = _inspect(folder, chosen, report)
     with exhaustion(), private_umask(), _opened(store) as work:
         newest = manifests.newest(store)
