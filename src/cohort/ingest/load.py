@@ -110,8 +110,8 @@ def ingest(
     buckets, add
         1 to 256, fixed for the life of a store; settle these files with those added before, not in their place.
     key_file, keep_ids, link_table, extracted_on
-        Secret for the pseudonyms (0600, at least 32 bytes), or the published key; Parquet file outside the store for the
-        identifier of each pseudonym; last day that an event can have.
+        Secret for the pseudonyms (0600, at least 32 bytes), or the published key; Parquet file outside the store for
+        the identifier of each pseudonym; last day that an event can have.
     max_reject_rate, memory_limit, threads, progress
         Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2; called
         as ``progress(step, done, total)``, in bytes or buckets.
@@ -121,8 +121,7 @@ def ingest(
     InputRefusedError, StudyError, LockedError, ResourceError
         Nothing was committed and the store is as it was.
     """
-    folder, store = Path(source), Path(into)
-    _check_arguments(folder, store, buckets, max_reject_rate)
+    folder, store = _checked_folders(source, into, buckets, max_reject_rate)
     link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
     report = progress or (lambda step, done, total: None)
     deliveries, not_used = _inspect(folder, chosen, report)
@@ -145,13 +144,20 @@ def ingest(
             progress=report,
         )
         lent = partial(sandbox, _readable(folder, store), work, memory_limit, threads)
-        if link:
-            with lent() as connection:
-                _prepare_links(connection, replace(plan, deliveries=deliveries), link, work)
-        stored = _stored(plan, newest, work, lent)
-        if link:
-            links.publish(work / "links.parquet", link)
-        return stored
+        return _stored_and_linked(plan, newest, work, lent, link, deliveries)
+
+
+def _stored_and_linked(
+    plan: _Plan, newest: Manifest | None, work: Path, lent: Lend, link: Path | None, delivered: list[Delivery]
+) -> Store:
+    """Settle what the link table says before anything is committed, and publish it after that."""
+    if link is None:
+        return _stored(plan, newest, work, lent)
+    with lent() as connection:
+        _prepare_links(connection, replace(plan, deliveries=delivered), link, work)
+    stored = _stored(plan, newest, work, lent)
+    links.publish(work / "links.parquet", link)
+    return stored
 
 
 def _stored(plan: _Plan, newest: Manifest | None, work: Path, lent: Lend) -> Store:
@@ -187,7 +193,10 @@ def _committed(plan: _Plan, manifest: Manifest, newest: Manifest | None) -> Stor
     return Store(plan.into, manifest)
 
 
-def _check_arguments(folder: Path, store: Path, buckets: int | None, max_reject_rate: float) -> None:
+def _checked_folders(
+    source: str | Path, into: str | Path, buckets: int | None, max_reject_rate: float
+) -> tuple[Path, Path]:
+    folder, store = Path(source), Path(into)
     if buckets is not None and not 1 <= buckets <= LANES:
         raise StudyError(f"buckets is {buckets}; give 1 to {LANES}")
     if not 0 <= max_reject_rate <= 1:
@@ -199,6 +208,7 @@ def _check_arguments(folder: Path, store: Path, buckets: int | None, max_reject_
         raise StudyError(f"{store} is not a folder; give a folder for the store")
     if store.is_dir() and any(store.iterdir()) and not (store / "private").is_dir():
         raise StudyError(f"{store} holds something else than a store; give an empty or new folder")
+    return folder, store
 
 
 def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Delivery], list[str]]:
