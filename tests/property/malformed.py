@@ -193,6 +193,12 @@ def _columns_changed(rng: random.Random, rows: list[list[str]]) -> str:
     return text_of(rows)
 
 
+def _with_twin(rng: random.Random, header: list[str]) -> list[str]:
+    """Return a header in which one name stands in the place of another, too."""
+    one, other = rng.sample(range(len(header)), 2)
+    return [header[one] if at == other else name for at, name in enumerate(header)]
+
+
 BLANKS = "\t\xa0\u1680\u2003\u2028\u202f\u205f\u3000\u2066\ufeff"
 DEFECTS: dict[str, Defect] = {
     "none": lambda rng, rows: text_of(rows),
@@ -230,6 +236,15 @@ DEFECTS: dict[str, Defect] = {
     "line of blanks": _extra_line(lambda rng, rows: "   "),
     "line of separators": _extra_line(lambda rng, rows: "," * (len(rows[0]) - 1)),
     "header again": _extra_line(lambda rng, rows: text_of(rows[:1])[:-1]),
+    "header lost": lambda rng, rows: text_of(rows[1:]),
+    "header in two lines": lambda rng, rows: text_of([rows[0], ["" for _ in rows[0]], *rows[1:]]),
+    "header cell twice": lambda rng, rows: text_of([_with_twin(rng, rows[0]), *rows[1:]]),
+    "final line end lost": lambda rng, rows: text_of(rows)[:-1],
+    "blank lines at the end": lambda rng, rows: text_of(rows) + "\n" * rng.randint(1, 3),
+    "quoted by apostrophes": lambda rng, rows: text_of(rows).replace('"', "'"),
+    "nothing quoted": lambda rng, rows: "".join(",".join(row) + "\n" for row in rows),
+    "separator of two characters": lambda rng, rows: text_of(rows).replace(",", rng.choice([",,", ", ", ",\t"])),
+    "separator of a form feed": lambda rng, rows: text_of(rows).replace("\n", "\f\n"),
     "preamble": lambda rng, rows: "Claims 2020\n\n" + text_of(rows),
     "footer": lambda rng, rows: text_of(rows) + f"rows: {len(rows) - 1}\n",
     "two tables": lambda rng, rows: text_of(rows) + "\nmember,born\n00001,1960-01-01\n",
