@@ -150,9 +150,13 @@ def run(
         bool, typer.Option("--explain", help="Print protocol and audit, draw design.svg; read no data.")
     ] = False,
     as_of: Annotated[int | None, typer.Option(min=1, help="Snapshot of the store; default: the newest.")] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="counts.json of `cohort check`: the report then says how good the data are.")
+    ] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and write the report, or explain what it would do."""
+    from cohort.checks.check import recheck
     from cohort.store.files import locked, make_folder
     from cohort.store.store import Store
     from cohort.study import Study
@@ -169,7 +173,7 @@ def run(
             if finding.severity == "warning":  # errors stop the run, and are its message
                 reporter.warn(finding.code, finding.message)
         result = plan.run(Store.open(store, as_of=as_of), progress=reporter)
-        page = result.report(out)
+        page = result.report(out, check=recheck(check) if check else None)
     typer.echo(f"report: {page}")
     result.raise_if_not_estimable()
 

@@ -10,6 +10,7 @@ import random
 import re
 import sys
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from cohort.errors import InputRefusedError
 from cohort.ingest.guard import Dialect, inspect
 from cohort.ingest.layouts import Layout
 from cohort.ingest.sources import Source, SourceColumn
+from cohort.ingest.spelling import create_vocabulary
 from cohort.ingest.staging import Delivery, Records, stage
 from cohort.ingest.workers import engaged
 
@@ -34,7 +36,7 @@ def parse(content: bytes, delimiter: str = ",") -> list[tuple[int, list[str]]]:
         text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedError from None
-    if not text.endswith("\n") or "\0" in text or re.search(r"\r(?!\n)", text):
+    if not text.endswith("\n") or "\0" in text or "\x01never" in text or re.search(r"\r(?!\n)", text):
         raise MalformedError
     records, ends, line, at = [], set(), 1, 0
     while at < len(text):
@@ -191,6 +193,13 @@ def _columns_changed(rng: random.Random, rows: list[list[str]]) -> str:
     return text_of(rows)
 
 
+def _with_twin(rng: random.Random, header: list[str]) -> list[str]:
+    """Return a header in which one name stands in the place of another, too."""
+    one, other = rng.sample(range(len(header)), 2)
+    return [header[one] if at == other else name for at, name in enumerate(header)]
+
+
+BLANKS = "\t\xa0\u1680\u2003\u2028\u202f\u205f\u3000\u2066\ufeff"
 DEFECTS: dict[str, Defect] = {
     "none": lambda rng, rows: text_of(rows),
     "crlf": lambda rng, rows: text_of(rows, "\r\n"),
@@ -216,10 +225,26 @@ DEFECTS: dict[str, Defect] = {
     "nul": _insert("\0"),
     "next line, line separator": _insert("\u0085\u2028"),
     "invisible in a cell": _cell("0\u200b0007"),
+    "blank beyond ascii in a cell": lambda rng, rows: _cell(f"00007{rng.choice(BLANKS)}")(rng, rows),
+    "composed letter": _cell("e\u0301"),
+    "number of a spreadsheet": _cell("1.2E+11"),
+    "no day of the calendar": lambda rng, rows: _cell(
+        rng.choice(["infinity", "-infinity", "epoch", "0001-01-01 (BC)"])
+    )(rng, rows),
+    "word for null": _cell("\x01never"),
     "blank line": _extra_line(lambda rng, rows: ""),
     "line of blanks": _extra_line(lambda rng, rows: "   "),
     "line of separators": _extra_line(lambda rng, rows: "," * (len(rows[0]) - 1)),
     "header again": _extra_line(lambda rng, rows: text_of(rows[:1])[:-1]),
+    "header lost": lambda rng, rows: text_of(rows[1:]),
+    "header in two lines": lambda rng, rows: text_of([rows[0], ["" for _ in rows[0]], *rows[1:]]),
+    "header cell twice": lambda rng, rows: text_of([_with_twin(rng, rows[0]), *rows[1:]]),
+    "final line end lost": lambda rng, rows: text_of(rows)[:-1],
+    "blank lines at the end": lambda rng, rows: text_of(rows) + "\n" * rng.randint(1, 3),
+    "quoted by apostrophes": lambda rng, rows: text_of(rows).replace('"', "'"),
+    "nothing quoted": lambda rng, rows: "".join(",".join(row) + "\n" for row in rows),
+    "separator of two characters": lambda rng, rows: text_of(rows).replace(",", rng.choice([",,", ", ", ",\t"])),
+    "separator of a form feed": lambda rng, rows: text_of(rows).replace("\n", "\f\n"),
     "preamble": lambda rng, rows: "Claims 2020\n\n" + text_of(rows),
     "footer": lambda rng, rows: text_of(rows) + f"rows: {len(rows) - 1}\n",
     "two tables": lambda rng, rows: text_of(rows) + "\nmember,born\n00001,1960-01-01\n",
@@ -277,7 +302,10 @@ def _typed(cell: str, name: str, column: SourceColumn) -> object:
             raise ValueError
         return None
     if column.type == "person" and (
-        text.lower() == name or re.search("[\0-\x1f\x7f-\xa0\xad\u200b-\u202e\ufeff]", text)
+        text.lower() == name
+        or any(unicodedata.category(letter) in ("Cc", "Cf", "Zs", "Zl", "Zp") and letter != " " for letter in text)
+        or text != unicodedata.normalize("NFC", text)
+        or re.fullmatch(r"\d([.,]\d+)?E\+\d+", text)
     ):
         raise ValueError
     patterns = {
@@ -298,7 +326,7 @@ class Loader:
         self.folder = folder
         (folder / "work").mkdir()
         (folder / "extract").mkdir()
-        self.opened = engaged([folder / "extract"], folder / "work", None, 1, lambda connection: None)
+        self.opened = engaged([folder / "extract"], folder / "work", None, 1, create_vocabulary)
         self.workers = self.opened.__enter__()
 
     def close(self) -> None:

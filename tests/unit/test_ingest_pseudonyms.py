@@ -10,7 +10,8 @@ from ingest_helpers import write_extract, write_layout
 
 from cohort.errors import InputRefusedError
 from cohort.ingest.load import ingest
-from cohort.ingest.pseudonyms import KEEP_IDS_KEY, key_id, make_pseudonyms, read_key, refuse_collisions
+from cohort.ingest.pseudonyms import KEEP_IDS_KEY, make_pseudonyms, read_key, refuse_collisions
+from cohort.store.manifest import key_id
 
 IDENTIFIERS = ["1", "00123", "é", "Ω-7", "a" * 100, "NaN", "o'neil", "1e10"]
 

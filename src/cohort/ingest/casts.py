@@ -28,9 +28,7 @@ SQL_TYPES = {
     "number": "double",
 }
 _INTEGER, _NUMBER = r"[+-]?\d{1,18}", r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)"
-_UNSEEN = r"[\x{00}-\x{1f}\x{7f}-\x{a0}\x{ad}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{2064}\x{feff}]"
-"""Characters that cannot be seen (control, zero-width, direction marks, no-break blanks): of two deliveries of one
-identifier, one may have them and the other not."""
+_FIRST_DAY, _LAST_DAY = "date '0001-01-01'", "date '9999-12-31'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class Cast:
 
 def cast(connection: Connection, name: str, column: SourceColumn, cells: Column, layout: Layout) -> Cast:
     """Return what the distinct texts of a column say."""
-    tests = _tests(name, column, layout.date_formats, seen=_all_seen(cells.texts))
+    tests = _tests(name, column, layout.date_formats, unusual=not _all_plain(cells.texts))
     fault = " ".join(f"when {test} then {place}" for place, test in enumerate(tests.values(), 1))
     typed = _typed("cell", column, layout.date_formats)
     connection.register("distinct_text", pa.table({"text": cells.texts}))
@@ -62,26 +60,29 @@ def cast(connection: Connection, name: str, column: SourceColumn, cells: Column,
     return Cast(values, faults if faults.any() else None, ("", *tests))
 
 
-def _all_seen(texts: pa.Array) -> bool:
-    """Return whether texts are printable ASCII throughout, as nearly all identifiers are; many times faster to say."""
+def _all_plain(texts: pa.Array) -> bool:
+    """Return whether texts are printable ASCII without a plus sign, as nearly all identifiers are: fast to say."""
     _, offsets, buffer = texts.buffers()
     if not len(texts) or offsets is None or buffer is None:
         return True
     ends = np.frombuffer(offsets, np.int32)
     start, end = int(ends[texts.offset]), int(ends[texts.offset + len(texts)])
     written = np.frombuffer(buffer, np.uint8)[start:end]
-    return start == end or bool(written.min() >= ord(" ") and written.max() <= ord("~"))
+    return start == end or bool(
+        written.min() >= ord(" ") and written.max() <= ord("~") and not (written == ord("+")).any()
+    )
 
 
-def _tests(name: str, column: SourceColumn, date_formats: Sequence[str], *, seen: bool) -> dict[str, str]:
+def _tests(name: str, column: SourceColumn, date_formats: Sequence[str], *, unusual: bool) -> dict[str, str]:
     """Return what can be wrong with a cell, first things first: the reason to reject its record, and the test."""
     header, tests = column.named or name, {}
     if column.filled or column.type in ("person", "record"):
         tests[f"missing:{header}"] = "cell is null"
     if column.type in ("person", "record"):
-        tests["repeated_header"] = f"lower(cell) = {literal(header.lower())}"
-        if not seen:
-            tests[f"invisible_character:{header}"] = f"regexp_matches(cell, {literal(_UNSEEN)})"
+        written = f"{column.within}/{header}" if column.within else header
+        tests["repeated_header"] = f"lower(cell) = {literal(written.lower())}"
+        for reason in ("invisible_character", "rounded_number") if unusual else ():
+            tests[f"{reason}:{header}"] = f"unusable_identifier(cell) = '{reason}'"
     if column.type in ("date", "integer", "number") or column.allowed:
         tests[f"unreadable:{header}"] = f"cell is not null and {_typed('cell', column, date_formats)} is null"
     return tests
@@ -90,8 +91,8 @@ def _tests(name: str, column: SourceColumn, date_formats: Sequence[str], *, seen
 def _trimmed(cell: str, missing: Sequence[str]) -> str:
     """Return the expression for a cell without blanks around it, null if nothing or a word for nothing is left."""
     nothing = ", ".join(literal(word) for word in ("", *missing))
-    # trim costs more than parsing the cell, and few cells need it
-    bare = f"case when contains({cell}, ' ') then trim({cell}) else {cell} end"
+    # trim costs more than parsing the cell, and few cells need it; without ' ' it takes blanks beyond ASCII, too
+    bare = f"case when contains({cell}, ' ') then trim({cell}, ' ') else {cell} end"
     return f"case when {bare} not in ({nothing}) then {bare} end"
 
 
@@ -110,11 +111,14 @@ def _typed(cell: str, column: SourceColumn, date_formats: Sequence[str]) -> str:
 
 
 def _date(cell: str, date_format: str) -> str:
+    """Return the expression for a day that is written so; DuckDB also takes ``infinity`` and years before Christ."""
     if date_format == "%Y-%m-%d":  # the cast is several times faster than the general parser
-        return f"case when try_cast({cell} as date)::varchar = {cell} then try_cast({cell} as date) end"
+        parsed = f"try_cast({cell} as date)"
+        return f"case when {parsed}::varchar = {cell} and length({cell}) = 10 then {parsed} end"
     text = literal(date_format)
     parsed = f"try_strptime({cell}, {text})"
     written, seen = f"strftime({parsed}, {text})", cell
     if "%b" in date_format:  # suppliers write 01-JAN-2015 and 01-Jan-2015
         written, seen = f"upper({written})", f"upper({seen})"
-    return f"case when {written} = {seen} then {parsed}::date end"
+    day = f"{parsed}::date"
+    return f"case when {written} = {seen} and {day} between {_FIRST_DAY} and {_LAST_DAY} then {day} end"

@@ -30,6 +30,7 @@ MAX_LINE = 2_000_000
 MAX_COLUMNS = 4096
 _NEWLINE, _RETURN, _QUOTE = 10, 13, 34
 _BOM = b"\xef\xbb\xbf"
+_NEVER = b"\x01never"  # what the reader takes for null, because it must take something
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ class _Scan:
     continuation: int = 0
     crlf: bool | None = None
     inside: int = 0
+    as_utf8: bool | None = None
 
     def refuse(self, problem: str, block: bytes, position: int) -> InputRefusedError:
         line = self.lines + block.count(b"\n", 0, position) + 1
@@ -139,11 +141,16 @@ class _Scan:
     def _check_characters(self, block: bytes) -> None:
         if (position := block.find(b"\0")) >= 0:
             raise self.refuse("a NUL byte", block, position)
-        if self.dialect.encoding == "utf-8" and not block.isascii():
-            try:
-                block.decode("utf-8")
-            except UnicodeDecodeError as error:
-                position = error.start
+        if _NEVER in block:
+            raise self.refuse("a control character before the word `never`", block, block.find(_NEVER))
+        if block.isascii() or self.as_utf8 is False:
+            return
+        try:
+            block.decode("utf-8")
+            self.as_utf8 = True
+        except UnicodeDecodeError as error:
+            self.as_utf8, position = False, error.start
+            if self.dialect.encoding == "utf-8":
                 raise self.refuse("a byte that is not UTF-8, the declared encoding", block, position) from None
 
     def _check_line_ends(
@@ -348,6 +355,11 @@ def _check_end(path: Path, scan: _Scan, ended: bool, any_content: bool) -> None:
     """Refuse a file that stops half-way: in quotes, or without the final line end or a count that proves it whole."""
     if not any_content:
         raise InputRefusedError(f"{path.name} is empty, without even a header; fetch it again")
+    if scan.as_utf8 and scan.dialect.encoding != "utf-8":
+        raise InputRefusedError(
+            f"{path.name} is UTF-8, although the layout declares {scan.dialect.encoding}: every letter beyond ASCII "
+            "would become two others; correct dialect.encoding"
+        )
     if scan.inside:
         raise InputRefusedError(f"{path.name} ends inside a quoted field: a stray quote, or the file is truncated")
     declared = sidecar_count(path)

@@ -21,7 +21,7 @@ from cohort.ingest.layouts import Layout
 from cohort.ingest.pseudonyms import refuse_collisions
 from cohort.ingest.staging import ROWS, Delivery
 from cohort.store.files import make_folder, publish, sha256_of
-from cohort.store.manifest import InputFile, KeptFile, KeptLines, Manifest
+from cohort.store.manifest import InputFile, KeptFile, KeptLines, Manifest, key_id
 from cohort.store.tables import LANES
 
 
@@ -30,13 +30,29 @@ def folder_of(store: Path) -> Path:
     return store / "private" / "lines"
 
 
-def addable(store: Path, newest: Manifest | None, layout: Layout, key_id: str) -> Manifest | None:
+def same_key(store: Path, newest: Manifest | None, key: bytes) -> bytes:
+    """Return the key if it is the store's: with another every person would become somebody else between snapshots.
+
+    Raises
+    ------
+    InputRefusedError
+        If it is not.
+    """
+    if newest and newest.key_id != key_id(key):
+        raise InputRefusedError(
+            f"{store} was made with another key, so no person would be found again; "
+            "give the same one (--key-file, --keep-ids), or ingest into a new store"
+        )
+    return key
+
+
+def addable(store: Path, newest: Manifest | None, layout: Layout) -> Manifest | None:
     """Return the snapshot to add to, None if the store is new.
 
     Raises
     ------
     InputRefusedError
-        If its lines were not kept, are damaged, or were typed or keyed otherwise.
+        If its lines were not kept, are damaged, or were typed otherwise.
     """
     problem = None
     if newest is None:
@@ -45,8 +61,6 @@ def addable(store: Path, newest: Manifest | None, layout: Layout, key_id: str) -
         problem = "was made without --add and kept no lines to settle new ones with"
     elif newest.layout_sha256 != layout.sha256:
         problem = "was made with another layout, or another version of it"
-    elif newest.key_id != key_id:
-        problem = "was made with another key, so no person would be found again"
     if problem:
         raise InputRefusedError(f"{store} {problem}; ingest all extracts with --add into a new store")
     for kept in (*newest.lines, *newest.persons):

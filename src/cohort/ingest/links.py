@@ -15,14 +15,17 @@ from cohort.ingest.engine import Connection, literal, translated
 from cohort.store.files import create_exclusively
 
 
-def check_place(path: Path, *elsewhere: Path) -> None:
-    """Refuse a place that others can read, or that lies in the store or in the extract.
+def checked(place: str | Path | None, *elsewhere: Path) -> Path | None:
+    """Return the path of the link table, None if none is wanted; others must not be able to read its folder.
 
     Raises
     ------
     StudyError
         If the folder is absent, not private (0700), or inside one of ``elsewhere``.
     """
+    if place is None:
+        return None
+    path = Path(place)
     folder = path.parent.resolve()
     for other in elsewhere:
         if folder.is_relative_to(other.resolve()):
@@ -31,6 +34,7 @@ def check_place(path: Path, *elsewhere: Path) -> None:
         raise StudyError(f"the link table {path} is no file in a folder that exists; make a private folder (0700)")
     if folder.stat().st_mode & 0o077:
         raise StudyError(f"the folder of the link table {path} can be read by others; run chmod 700 on it")
+    return path
 
 
 def prepare(connection: Connection, path: Path, target: Path) -> None:
@@ -43,8 +47,8 @@ def prepare(connection: Connection, path: Path, target: Path) -> None:
     """
     with translated("link table"):
         connection.execute(
-            "copy (select person_id, person as identifier from pseudonym where not unclean order by person_id) "
-            f"to {literal(target)} (format parquet, compression zstd)"
+            "copy (select person_id, person as identifier from pseudonym where unusable_identifier(person) is null "
+            f"order by person_id) to {literal(target)} (format parquet, compression zstd)"
         )
     if path.exists() and not _same(path, target):
         raise InputRefusedError(f"{path} exists and says something else; move it away, or give another name")

@@ -16,7 +16,7 @@ from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest import increments, links, pseudonyms
 from cohort.ingest.chunks import Chunk
 from cohort.ingest.engine import Connection, quoted
-from cohort.ingest.guard import Inspection, inspect
+from cohort.ingest.guard import Inspection, file_state, inspect
 from cohort.ingest.keying import keyed
 from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
@@ -72,7 +72,7 @@ class _Plan:
             for source, sha256, name in files
         )
         cut = [str(self.extracted_on)] if self.extracted_on else []  # the same files tomorrow are the same content
-        parts = [*cut, self.layout.sha256, pseudonyms.key_id(self.key), str(self.buckets), *contents]
+        parts = [*cut, self.layout.sha256, manifests.key_id(self.key), str(self.buckets), *contents]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -111,8 +111,8 @@ def ingest(
     buckets, add
         1 to 256, fixed for the life of a store; settle these files with those added before, not in their place.
     key_file, keep_ids, link_table, extracted_on
-        Secret for the pseudonyms (0600, at least 32 bytes), or the published key; Parquet file to write, outside the
-        store in a private folder, that says which identifier a pseudonym is; last day that an event can have.
+        Secret for the pseudonyms (0600, at least 32 bytes), or the published key; Parquet file outside the store for
+        the identifier of each pseudonym; last day that an event can have.
     max_reject_rate, memory_limit, threads, progress
         Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2; called
         as ``progress(step, done, total)``, in bytes or buckets.
@@ -122,17 +122,14 @@ def ingest(
     InputRefusedError, StudyError, LockedError, ResourceError
         Nothing was committed and the store is as it was.
     """
-    folder, store = Path(source), Path(into)
-    _check_arguments(folder, store, buckets, max_reject_rate)
-    link = Path(link_table) if link_table is not None else None
-    if link:
-        links.check_place(link, folder, store)
+    folder, store = _checked_folders(source, into, buckets, max_reject_rate)
+    link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
     report = progress or (lambda step, done, total: None)
-    chosen = Layout.read(layout)
     deliveries, not_used = _inspect(folder, chosen, report)
     with exhaustion(), private_umask(), _opened(store) as work:
-        newest, key = manifests.newest(store), pseudonyms.read_key(store, key_file, keep_ids)
-        before = increments.addable(store, newest, chosen, pseudonyms.key_id(key)) if add else None
+        newest = manifests.newest(store)
+        key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
+        before = increments.addable(store, newest, chosen) if add else None
         plan = _Plan(
             layout=chosen,
             deliveries=increments.not_held(deliveries, before),
@@ -148,13 +145,20 @@ def ingest(
             progress=report,
         )
         lent = partial(engaged, _readable(folder, store), work, memory_limit, threads, partial(_prepare, chosen))
-        if link is None:
-            return _stored(plan, newest, work, lent)
-        with lent() as workers:
-            _prepare_links(workers.connections[0], replace(plan, deliveries=deliveries), link, work)
-        stored = _stored(plan, newest, work, lent)
-        links.publish(work / "links.parquet", link)
-        return stored
+        return _stored_and_linked(plan, newest, work, lent, link, deliveries)
+
+
+def _stored_and_linked(
+    plan: _Plan, newest: Manifest | None, work: Path, lent: Lend, link: Path | None, delivered: list[Delivery]
+) -> Store:
+    """Settle what the link table says before anything is committed, and publish it after that."""
+    if link is None:
+        return _stored(plan, newest, work, lent)
+    with lent() as workers:
+        _prepare_links(workers.connections[0], replace(plan, deliveries=delivered), link, work)
+    stored = _stored(plan, newest, work, lent)
+    links.publish(work / "links.parquet", link)
+    return stored
 
 
 def _stored(plan: _Plan, newest: Manifest | None, work: Path, lent: Lend) -> Store:
@@ -190,7 +194,10 @@ def _committed(plan: _Plan, manifest: Manifest, newest: Manifest | None) -> Stor
     return Store(plan.into, manifest)
 
 
-def _check_arguments(folder: Path, store: Path, buckets: int | None, max_reject_rate: float) -> None:
+def _checked_folders(
+    source: str | Path, into: str | Path, buckets: int | None, max_reject_rate: float
+) -> tuple[Path, Path]:
+    folder, store = Path(source), Path(into)
     if buckets is not None and not 1 <= buckets <= LANES:
         raise StudyError(f"buckets is {buckets}; give 1 to {LANES}")
     if not 0 <= max_reject_rate <= 1:
@@ -202,6 +209,7 @@ def _check_arguments(folder: Path, store: Path, buckets: int | None, max_reject_
         raise StudyError(f"{store} is not a folder; give a folder for the store")
     if store.is_dir() and any(store.iterdir()) and not (store / "private").is_dir():
         raise StudyError(f"{store} holds something else than a store; give an empty or new folder")
+    return folder, store
 
 
 def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Delivery], list[str]]:
@@ -220,6 +228,7 @@ def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Deliv
 
 
 def _inspect_file(path: Path, layout: Layout, report: Callable[[int], None]) -> Inspection:
+    file_state(path)  # before anything opens it: a pipe would never answer
     if is_parquet(path):
         return inspect_parquet(path, report)
     if is_statistical(path):
@@ -296,7 +305,7 @@ def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
         layout_sha256=plan.layout.sha256,
         fingerprint=plan.fingerprint,
         buckets=plan.buckets,
-        key_id=pseudonyms.key_id(plan.key),
+        key_id=manifests.key_id(plan.key),
         data_end=written.latest,
         last_day=plan.last_day,
         unlisted_persons=unlisted_persons(connection, task.store, written.files),

@@ -107,9 +107,9 @@ def _text(column: str, kind: str, date_format: str) -> str:
     if kind == "instant":  # its day in UTC, whatever zone the machine is set to
         return f"strftime(make_timestamp(epoch_us({column}))::date, {literal(date_format)})"
     if kind in _EXACT_BELOW:
+        whole = f"{column} = trunc({column}) and abs({column}) < {_EXACT_BELOW['float']}"
         return (
-            f"case when isnan({column}) then null "
-            f"when {column} = trunc({column}) and abs({column}) < 1e15 then {column}::bigint::varchar "
+            f"case when isnan({column}) then null when {whole} then {column}::bigint::varchar "
             f"when abs({column}) between 1e-13 and 1e-4 then format('{{:.30f}}', {column}) else {column}::varchar end"
         )
     return f"{column}::varchar"

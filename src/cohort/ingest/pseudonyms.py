@@ -48,11 +48,6 @@ def read_key(store: Path, key_file: str | Path | None, keep_ids: bool) -> bytes:
     return _checked(own)
 
 
-def key_id(key: bytes) -> str:
-    """Return a name for the key that does not give it away."""
-    return hashlib.sha256(b"cohort key id\0" + key).hexdigest()[:16]
-
-
 def pseudonyms(connection: Connection, identifiers: pa.Array, key: bytes) -> npt.NDArray[np.int64]:
     """Return the pseudonym of each of some identifiers, trimmed and not null."""
     connection.register("identifier", pa.table({"person": identifiers}))
@@ -65,7 +60,7 @@ def pseudonyms(connection: Connection, identifiers: pa.Array, key: bytes) -> npt
 
 
 def make_pseudonyms(connection: Connection, key: bytes) -> None:
-    """Create table ``pseudonym`` (person, person_id, unclean) from the identifiers in ``identifier``.
+    """Create table ``pseudonym`` (person, person_id) from the identifiers in ``identifier``.
 
     Raises
     ------

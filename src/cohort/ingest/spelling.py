@@ -16,10 +16,11 @@ VOCABULARY = {"system": pl.Enum(sorted(SYSTEMS)), "setting": pl.Enum(sorted(SETT
 
 
 def create_vocabulary(connection: Connection) -> None:
-    """Create the types and the function that `sql/ingest/normalise` and this room use."""
+    """Create the types and functions that `sql/ingest/normalise` and this room use."""
     for name, words in _TYPES.items():
         connection.execute(f"create type {name} as enum ({', '.join(literal(word) for word in sorted(words))})")
-    connection.execute(shipped_sql("ingest/spelled_code.sql"))
+    for function in ("spelled_code", "unusable_identifier"):
+        connection.execute(shipped_sql(f"ingest/{function}.sql"))
 
 
 def spelled(connection: Connection, rows: pl.DataFrame) -> pl.DataFrame:

@@ -157,7 +157,7 @@ class Delivery:
         at = self.positions[column.named or name]
         cell = "null::varchar" if at is None else f"c{at}"
         if column.within:
-            return f"nullif(trim(c{self.positions[column.within]}), '') || '/' || nullif(trim({cell}), '')"
+            return f"{_bare(f'c{self.positions[column.within]}')} || '/' || {_bare(cell)}"
         return cell
 
     def _of_parquet(self, batch: pa.RecordBatch, first: int) -> Records:
@@ -340,3 +340,7 @@ def _disagreement(name: str, read: int, held: int) -> InputRefusedError:
         f"{name}: the reader found {read:,} records, its bytes hold {held:,}; nothing was loaded. Check delimiter, "
         "quotes and line ends"
     )
+
+
+def _bare(cell: str) -> str:
+    return f"nullif(trim({cell}, ' '), '')"

@@ -110,6 +110,7 @@ class TableWriter:
                     for text, names in (("lacks column", absent), ("has unknown column", unknown))
                     if names
                 )
+                + f"; the columns of {self.table.name} are person, {', '.join(sorted(wanted - {'person_id'}))}"
             )
 
     def _settled(self, complete: pl.DataFrame) -> tuple[pl.DataFrame, int]:

@@ -190,6 +190,11 @@ def _content(manifest: Manifest) -> dict[str, list[tuple[int, str]]]:
     return {name: [(file.bucket, file.sha256) for file in files] for name, files in manifest.tables.items()}
 
 
+def key_id(key: bytes) -> str:
+    """Return a name for the key of the pseudonyms that does not give it away."""
+    return hashlib.sha256(b"cohort key id\0" + key).hexdigest()[:16]
+
+
 def path_of(store: Path, number: int) -> Path:
     """Return the path of a manifest."""
     return store / "manifest" / f"{number:06d}.json"
