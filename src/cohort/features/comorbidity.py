@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 
 from cohort.codes.codelist import Codelist
-from cohort.codes.match import label
+from cohort.codes.match import label, possible
 from cohort.codes.normalise import normalise, normalise_by, spell_system, spelled_systems
 from cohort.errors import StudyError
 from cohort.frames import as_lazy, like, require_kinds
@@ -221,13 +221,14 @@ def _any_code(rows: pl.LazyFrame, index: Index, person: str) -> pl.LazyFrame:
     filter on the system behind such a join would not do: the optimiser makes it a second key.)
     """
     systems = _inherited(index.codelist).systems
-    spelled = rows.select("code").unique().join(pl.LazyFrame({"system": list(systems)}), how="cross")
+    listed = possible(rows, _inherited(index.codelist))
+    spelled = listed.select("code").unique().join(pl.LazyFrame({"system": list(systems)}), how="cross")
     by_system = [
         pl.col(bit).filter(pl.col("system") == system).bitwise_or().alias(f"{bit}_{system}")
         for bit in ("bit", "bit_absent")
         for system in systems
     ]
-    coded = rows.join(_code_labels(spelled, index).group_by("code").agg(by_system), on="code")
+    coded = listed.join(_code_labels(spelled, index).group_by("code").agg(by_system), on="code")
     own = _of_system("bit", systems)
     if index.on_admission and "present" in rows.collect_schema().names():
         own = pl.when("present").then(own).otherwise(_of_system("bit_absent", systems))
