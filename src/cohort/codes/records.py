@@ -103,13 +103,13 @@ def dispensing(codes: Any) -> Record:
     return Record.of(table="dispensing", codes=codes)
 
 
-def needed_codes(records: Iterable[Record], whole: Iterable[Coded] = ()) -> dict[str, Codelist | None]:
-    """Return, for each coded table that is read, one list of all codes that can qualify; none = every row does.
+def needed_codes(records: Iterable[Record], whole: Iterable[str] = ()) -> dict[str, Codelist | None]:
+    """Return, for each table that is read, one list of all codes that can qualify; none = every row does.
 
     Parameters
     ----------
     whole
-        Tables of which some covariate reads every row, whatever its code.
+        Tables of which some covariate reads every row, whatever its code, or that have no codes: ``cost``.
     """
     lists: dict[str, list[pl.DataFrame]] = {}
     for record in records:
@@ -120,10 +120,9 @@ def needed_codes(records: Iterable[Record], whole: Iterable[Coded] = ()) -> dict
 
 def needed_rows(tables: Tables, codes: Mapping[str, Codelist | None]) -> dict[str, pl.LazyFrame]:
     """Return one bucket's tables with only the rows that some record can qualify, so that each is read once."""
-    rows = [_needed(tables[name], name, codes) for name in get_args(Coded)]
-    return dict(tables) | {
-        name: frame.lazy() for name, frame in zip(get_args(Coded), pl.collect_all(rows), strict=True)
-    }
+    names = [name for name in (*get_args(Coded), "cost") if name in tables]
+    rows = [_needed(tables[name], name, codes) for name in names]
+    return dict(tables) | {name: frame.lazy() for name, frame in zip(names, pl.collect_all(rows), strict=True)}
 
 
 def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:

@@ -33,7 +33,7 @@ ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
 
 _EVENTS = ("diagnosis", "procedure", "dispensing", "measurement")
-_LATER = ("person", "enrolment")  # written last: their SQL may ask for $data_end
+_LATER = ("person", "enrolment", "cost")  # written last: they may ask for $data_end, and none moves it
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +375,7 @@ def _write_tables(
                 file, count, last = writer.write(bucket, persons)
                 files[writer.table.name] += [file] if file else []
                 counts[writer.table.name] += count
-                latest += [last] if last else []
+                latest += [last] if last and phase == 0 else []
     plan.progress("write", steps, steps)
     return {name: tuple(written) for name, written in files.items()}, counts, max(latest, default=None)
 

@@ -20,7 +20,7 @@ from cohort.ingest.packing import settle
 from cohort.ingest.pseudonyms import Persons
 from cohort.store.files import make_folder, publish, sha256_of
 from cohort.store.manifest import StoredFile, TableCount
-from cohort.store.tables import SETTINGS, SEXES, SYSTEMS, Table
+from cohort.store.tables import SERVICES, SETTINGS, SEXES, SYSTEMS, Table
 
 ROW_GROUP = 122_880
 _SQL_TYPES: dict[type[pl.DataType], str] = {
@@ -34,7 +34,12 @@ _SQL_TYPES: dict[type[pl.DataType], str] = {
 _LONGEST = {"diagnosis": "end_date"}  # of encounters that differ only in their end the longest is kept
 _SPEAKS_FROM = {"as_of": "date"}  # a layout's person rows may say from which day they speak; the grain step reads it
 _ENUMS = {"setting": SETTINGS, "system": SYSTEMS}  # few words, many rows: they travel as numbers
-_WORDS = {"sexes": list(SEXES), "settings": list(SETTINGS), "systems": list(SYSTEMS)}
+_WORDS = {
+    "services": list(SERVICES),
+    "sexes": list(SEXES),
+    "settings": list(SETTINGS),
+    "systems": list(SYSTEMS),
+}
 
 
 @dataclass(frozen=True, slots=True)
