@@ -67,6 +67,7 @@ def comorbidity(
     version: str = "quan2005",
     *,
     on_admission: str | None = None,
+    hierarchy: bool = True,
 ) -> Any:
     """Return one row per person with 0/1 flags and scores of a comorbidity index.
 
@@ -85,11 +86,13 @@ def comorbidity(
     on_admission
         For AHRQ: Boolean column, true where the diagnosis was present on admission or is exempt from reporting; null
         counts as not present. Without it every row counts as present.
+    hierarchy
+        Whether the severe form of a disease switches the mild one off (``assign0 = TRUE`` in R's comorbidity).
 
     Returns
     -------
     frame
-        ``person``, one Int8 column per category after hierarchy, and Int64 ``score_1987, score_2011`` (Charlson),
+        ``person``, one Int8 column per category, and Int64 ``score_1987, score_2011`` (Charlson),
         ``score_van_walraven`` (Elixhauser, unclipped) or ``score_ahrq_mortality, score_ahrq_readmission``; sorted.
 
     Raises
@@ -104,7 +107,7 @@ def comorbidity(
     van Walraven C, et al. (2009). Med Care 47(6):626-633. doi:10.1097/MLR.0b013e31819432e5.
     AHRQ (2025). Elixhauser Comorbidity Software Refined for ICD-10-CM, v2025.1.
     """
-    chosen = load_index(index, version)
+    chosen = load_index(index, version) if hierarchy else replace(load_index(index, version), drops=())
     if on_admission is not None and not chosen.on_admission:
         raise StudyError(f"{chosen.codelist} has no present-on-admission rule; leave on_admission out")
     diagnoses = _diagnoses(as_lazy(frame), chosen, person, code, system, on_admission)
