@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from cohort.codes.codelist import EXCLUDED, Codelist
-from cohort.codes.match import matches
+from cohort.codes.match import matches, possible
 from cohort.codes.reference import Codes
 from cohort.spec import Spec, Whole
 
@@ -119,16 +119,28 @@ def needed_codes(records: Iterable[Record], whole: Iterable[str] = ()) -> dict[s
 
 
 def needed_rows(tables: Tables, codes: Mapping[str, Codelist | None]) -> dict[str, pl.LazyFrame]:
-    """Return one bucket's tables with only the rows that some record can qualify, so that each is read once."""
-    names = [name for name in (*get_args(Coded), "cost") if name in tables]
-    rows = [_needed(tables[name], name, codes) for name in names]
+    """Return one bucket's tables with only the rows that some record can qualify, each read once and in memory.
+
+    Measurements stay where they are: few studies ask for them, and those only of the persons who are still in.
+    """
+    names = [name for name in tables if name != "measurement"]
+    read = pl.collect_all([_read(tables[name], name, codes) for name in names])
+    rows = [_needed(frame.lazy(), name, codes) for name, frame in zip(names, read, strict=True)]
     return dict(tables) | {name: frame.lazy() for name, frame in zip(names, pl.collect_all(rows), strict=True)}
 
 
-def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
+def _read(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
+    """Return what must be read of a table: of a coded one, or of cost, nothing that nobody asks for."""
+    if name not in (*get_args(Coded), "cost"):
+        return table
     if name not in codes:
         return table.clear()
     codelist = codes[name]
+    return table if codelist is None else possible(table, codelist)
+
+
+def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
+    codelist = codes.get(name)
     return table if codelist is None else matches(table, codelist)
 
 
