@@ -17,7 +17,7 @@ import polars as pl
 
 from cohort.codes.codelist import Codelist
 from cohort.codes.match import label, possible
-from cohort.codes.normalise import normalise, normalise_by, spell_system, spelled_systems
+from cohort.codes.normalise import normalise_by, spell_system, spelled_systems
 from cohort.errors import StudyError
 from cohort.frames import as_lazy, like, require_kinds
 from cohort.time import days_between
@@ -111,11 +111,16 @@ def comorbidity(
     if on_admission is not None and not chosen.on_admission:
         raise StudyError(f"{chosen.codelist} has no present-on-admission rule; leave on_admission out")
     diagnoses = _diagnoses(as_lazy(frame), chosen, person, code, system, on_admission)
-    return like(frame, score(flags(diagnoses, chosen, person="person"), chosen).sort("person"))
+    return like(frame, score(flags(diagnoses, chosen, person="person", spelled=False), chosen).sort("person"))
 
 
 def flags(
-    diagnoses: pl.LazyFrame, index: Index, *, person: str = "person_id", days_apart: int | None = None
+    diagnoses: pl.LazyFrame,
+    index: Index,
+    *,
+    person: str = "person_id",
+    days_apart: int | None = None,
+    spelled: bool = True,
 ) -> pl.LazyFrame:
     """Return one row per person of ``diagnoses`` with an Int8 0/1 column per category, hierarchy applied.
 
@@ -129,9 +134,14 @@ def flags(
     days_apart
         Evidence rule: a category needs one inpatient code, or two outpatient codes on days at least this far apart,
         laboratory and ambulance rows ignored. None: any code is enough.
+    spelled
+        Whether codes are spelled as in a store; otherwise each distinct one is spelled (not with ``days_apart``).
     """
     rows = diagnoses.drop_nulls(person)
-    masks = _confirmed(rows, index, person, days_apart) if days_apart is not None else _any_code(rows, index, person)
+    if days_apart is not None:
+        masks = _confirmed(rows, index, person, days_apart)
+    else:
+        masks = _any_code(rows, index, person, spelled=spelled)
     bits = _bits(index)
     present = [((pl.col("mask") & bit) != 0).alias(name) for name, bit in bits.items()]
     flagged = _merge_stroke(masks.select(person, *present), index)
@@ -217,21 +227,24 @@ def _inherited(name: str) -> Codelist:
     return Codelist.shipped(name).inherited()
 
 
-def _any_code(rows: pl.LazyFrame, index: Index, person: str) -> pl.LazyFrame:
+def _any_code(rows: pl.LazyFrame, index: Index, person: str, *, spelled: bool) -> pl.LazyFrame:
     """Return every person with the bitwise or over all codes.
 
     A code's masks, one column per system, are joined by the code alone: one text to hash per row instead of two. (A
     filter on the system behind such a join would not do: the optimiser makes it a second key.)
     """
     systems = _inherited(index.codelist).systems
-    listed = possible(rows, _inherited(index.codelist))
-    spelled = listed.select("code").unique().join(pl.LazyFrame({"system": list(systems)}), how="cross")
+    listed = possible(rows, _inherited(index.codelist)) if spelled else rows
+    codes = listed.select(written="code").unique().join(pl.LazyFrame({"system": list(systems)}), how="cross")
+    own_spelling = pl.col("written") if spelled else normalise_by(pl.col("written"), pl.col("system"))
+    codes = codes.with_columns(code=own_spelling)
+    labelled = codes.join(_code_labels(codes, index), on=["system", "code"])
     by_system = [
         pl.col(bit).filter(pl.col("system") == system).bitwise_or().alias(f"{bit}_{system}")
         for bit in ("bit", "bit_absent")
         for system in systems
     ]
-    coded = listed.join(_code_labels(spelled, index).group_by("code").agg(by_system), on="code")
+    coded = listed.join(labelled.group_by("written").agg(by_system), left_on="code", right_on="written")
     own = _of_system("bit", systems)
     if index.on_admission and "present" in rows.collect_schema().names():
         own = pl.when("present").then(own).otherwise(_of_system("bit_absent", systems))
@@ -278,18 +291,15 @@ def _merge_stroke(flagged: pl.LazyFrame, index: Index) -> pl.LazyFrame:
 def _diagnoses(
     rows: pl.LazyFrame, index: Index, person: str, code: str, system: str, on_admission: str | None
 ) -> pl.LazyFrame:
-    """Return a caller's rows as ``person, system, code, present``, spelled as the maps are."""
+    """Return a caller's rows as ``person, system, code, present``, systems spelled as in the maps, codes as written."""
     column = system if system in rows.collect_schema().names() else None
     kinds = {"person": (person, "any"), "code": (code, "text")}
     kinds |= {} if column is None else {"system": (column, "text")}
     kinds |= {} if on_admission is None else {"on_admission": (on_admission, "boolean")}
     require_kinds(rows, kinds)
-    if column is None:
-        systems, codes = pl.lit(spelled := _mapped(index, system)), normalise(pl.col(code), spelled)
-    else:
-        systems, codes = spelled_systems(pl.col(column)), normalise_by(pl.col(code), spelled_systems(pl.col(column)))
+    systems = pl.lit(_mapped(index, system)) if column is None else spelled_systems(pl.col(column))
     present = pl.lit(value=True) if on_admission is None else pl.col(on_admission).fill_null(value=False)
-    return rows.select(person=pl.col(person), system=systems, code=codes, present=present)
+    return rows.select(person=pl.col(person), system=systems, code=pl.col(code).cast(pl.String), present=present)
 
 
 def _mapped(index: Index, system: str) -> str:
