@@ -11,19 +11,19 @@ import re
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from cohort.errors import InputRefusedError
-from cohort.ingest.engine import sandbox
 from cohort.ingest.guard import Dialect, inspect
 from cohort.ingest.layouts import Layout
-from cohort.ingest.pseudonyms import make_pseudonyms
 from cohort.ingest.sources import Source, SourceColumn
-from cohort.ingest.staging import Delivery, collect_identifiers, stage, write_rejects
+from cohort.ingest.spelling import create_vocabulary
+from cohort.ingest.staging import Delivery, Records, stage
+from cohort.ingest.workers import engaged
 
 
 class MalformedError(Exception):
@@ -326,11 +326,11 @@ class Loader:
         self.folder = folder
         (folder / "work").mkdir()
         (folder / "extract").mkdir()
-        self.opened = sandbox([folder / "extract"], folder / "work", threads=1)
-        self.connection = self.opened.__enter__()
+        self.opened = engaged([folder / "extract"], folder / "work", None, 1, create_vocabulary)
+        self.workers = self.opened.__enter__()
 
     def close(self) -> None:
-        """Close the engine."""
+        """Close the engines."""
         self.opened.__exit__(None, None, None)
 
     def load(self, content: bytes, declared: dict[str, SourceColumn]) -> Expected:
@@ -346,29 +346,28 @@ class Loader:
         source = Source(files=["claims.csv"], columns=declared)
         layout = Layout("t", self.folder, Dialect(), ("%Y-%m-%d",), (), {"claims": source}, {}, {}, {}, "")
         delivery = Delivery.match("claims", source, inspect(path, layout.dialect))
-        for table in ("identifier", "pseudonym"):
-            self.connection.execute(f"drop table if exists {table}")
-        collect_identifiers(self.connection, [delivery], layout)
-        make_pseudonyms(self.connection, b"k" * 32, 4)
-        account, files = stage(self.connection, delivery, layout, self.folder / "work")
+        account, chunks, rejects = stage(self.workers, delivery, layout, self.folder / "work", shares=4)
         assert account.adds_up
         assert account.lines == content.count(b"\n")
-        key = next(iter(declared))
-        people = self.connection.sql("select number, person from pseudonym").pl().rename({"number": key})
-        loaded = [
-            row
-            for file in files
-            for row in pl.read_parquet(file)
-            .join(people, on=key, how="left")
-            .select("person", *list(declared)[1:])
-            .rows()
-        ]
+        loaded = [row for chunk in chunks for row in pl.DataFrame(chunk.whole()).rows()]
         assert len(loaded) == account.loaded
-        rejected = []
-        if account.rejected:
-            write_rejects(self.connection, delivery, layout, self.folder / "work" / "rejects.parquet")
-            rejected = pl.read_parquet(self.folder / "work" / "rejects.parquet")["line"].to_list()
+        assert bool(rejects) == bool(account.rejected)
+        rejected = pl.read_parquet(rejects)["line"].to_list() if rejects else []
         return Expected(loaded, rejected)
+
+
+def rows_of(pieces: Iterator[Callable[[], Records]]) -> list[tuple[object, ...]]:
+    """Return the records of a file as the loader reads them, in order: cells, and whether they are too few or many."""
+    rows: dict[int, tuple[object, ...]] = {}
+    for make in pieces:
+        records = make()
+        columns = [column.texts.take(column.codes).to_pylist() for column in records.columns.values()]
+        found = zip(*columns, strict=True)
+        rows |= {int(number): (*cells, False, False) for number, cells in zip(records.numbers, found, strict=True)}
+        rows |= {
+            one.record: (*one.cells, one.reason == "short_row", one.reason == "long_row") for one in records.misfits
+        }
+    return [rows[number] for number in sorted(rows)]
 
 
 def fate(loader: Loader, seed: int) -> tuple[str, str]:

@@ -21,7 +21,7 @@ def test_the_pseudonym_is_63_bits_of_the_hmac_of_the_standard_library(key):
     connection = duckdb.connect()
     connection.execute("create table identifier (person varchar)")
     connection.executemany("insert into identifier values (?)", [[name] for name in IDENTIFIERS])
-    make_pseudonyms(connection, key, buckets=4)
+    make_pseudonyms(connection, key)
     found = dict(connection.execute("select person, person_id from pseudonym").fetchall())
     digests = {name: hmac.digest(key, name.encode(), hashlib.sha256) for name in IDENTIFIERS}
     assert found == {name: int.from_bytes(digest[:8], "big") >> 1 for name, digest in digests.items()}

@@ -10,11 +10,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from cohort.errors import InputRefusedError
-from cohort.ingest.engine import Connection, literal, quoted, translated
+from cohort.ingest.chunks import Chunk, dealt, write_chunk
+from cohort.ingest.engine import Connection, literal, translated
 from cohort.ingest.layouts import Layout
 from cohort.ingest.pseudonyms import refuse_collisions
-from cohort.ingest.staging import STAGED_ROWS, Delivery
+from cohort.ingest.staging import ROWS, Delivery
 from cohort.store.files import make_folder, publish, sha256_of
 from cohort.store.manifest import InputFile, KeptFile, KeptLines, Manifest, key_id
 from cohort.store.tables import LANES
@@ -75,80 +80,50 @@ def not_held(deliveries: list[Delivery], before: Manifest | None) -> list[Delive
     return [delivery for delivery in deliveries if not is_held(delivery)]
 
 
-def add_known_persons(connection: Connection, store: Path, before: Manifest, layout: Layout, buckets: int) -> None:
-    """Give numbers to the persons of the kept lines together with those of the new files."""
-    known = [
-        f"select {quoted(person)} as person_id from read_parquet({literal((store / kept.path).resolve())})"
-        for kept in before.lines
-        if (person := layout.sources[kept.source].person)
-    ]
-    if not known:
-        return
-    with translated("kept lines"):
-        connection.execute(f"create temp table known as select distinct person_id from ({' union all '.join(known)})")
-        connection.execute(
-            "create or replace table pseudonym as with everybody as ("
-            "select person, person_id, unclean, rounded, bucket from pseudonym union all "
-            f"select null, person_id, false, false, (person_id % {LANES} % {buckets})::smallint "
-            "from known anti join pseudonym using (person_id)) "
-            "select *, row_number() over (order by bucket, person_id) - 1 as number from everybody"
-        )
-        connection.execute("drop table known")
-
-
 def refuse_known_collisions(connection: Connection, store: Path, before: Manifest) -> None:
     """Refuse an identifier whose pseudonym another one had in an earlier extract: two persons would become one."""
     with translated("kept persons"):
         for kept in before.persons:
-            found = connection.execute(
+            ((collisions,),) = connection.execute(
                 f"select count(*) from witness join read_parquet({literal((store / kept.path).resolve())}) as kept "
                 "using (person_id) where kept.witness <> witness.witness"
-            ).fetchone()
-            refuse_collisions(found[0] if found else 0)
+            ).fetchall()
+            refuse_collisions(collisions)
 
 
 def keep_persons(connection: Connection, store: Path, work: Path, name: str) -> KeptFile:
     """Keep table ``witness`` below ``private/lines/<name>``."""
     written = work / "kept.parquet"
-    _write(connection, "from witness order by person_id", written, "zstd")
+    with translated("kept persons"):
+        connection.execute(
+            f"copy (from witness order by person_id) to {literal(written)} (format parquet, compression zstd)"
+        )
     return KeptFile(**_published(written, folder_of(store) / name / "persons.parquet", store))
 
 
-def restore(connection: Connection, store: Path, before: Manifest, layout: Layout, work: Path) -> dict[str, list[Path]]:
-    """Return the kept lines of each source as staged files."""
-    staged: dict[str, list[Path]] = {name: [] for name in layout.sources}
+def restore(store: Path, before: Manifest, layout: Layout, work: Path, buckets: int) -> dict[str, list[Chunk]]:
+    """Return the kept lines of each source as staged records, dealt into buckets."""
+    staged: dict[str, list[Chunk]] = {name: [] for name in layout.sources}
     for number, kept in enumerate(before.lines):
-        lines, person = f"read_parquet({literal((store / kept.path).resolve())})", layout.sources[kept.source].person
-        target = work / f"kept-{number:06d}.parquet"
-        rows = f"select *, null::smallint as bucket from {lines}"
-        if person:
-            rows = (
-                f"select lines.* replace (pseudonym.number as {quoted(person)}), pseudonym.bucket "
-                f"from {lines} as lines join pseudonym on pseudonym.person_id = lines.{quoted(person)} "
-                "order by pseudonym.bucket"
-            )
-        _write(connection, rows, target, "snappy")
-        staged[kept.source].append(target)
+        person = layout.sources[kept.source].person
+        with translated("kept lines"), pq.ParquetFile(store / kept.path) as file:
+            for part, lines in enumerate(file.iter_batches(ROWS)):
+                places, starts = np.arange(lines.num_rows), np.array([0, lines.num_rows])
+                if person:
+                    places, starts = dealt(lines[person].to_numpy() % LANES % buckets, buckets)
+                columns = {name: lines[name].take(pa.array(places)) for name in lines.schema.names}
+                path = work / f"kept-{number:06d}-{part:06d}.arrow"
+                staged[kept.source].append(write_chunk(path, columns, starts, person))
     return staged
 
 
-def keep(
-    connection: Connection, store: Path, staged: dict[str, list[Path]], layout: Layout, work: Path, name: str
-) -> tuple[KeptLines, ...]:
-    """Keep staged files below ``private/lines/<name>`` with pseudonyms in the place of numbers."""
+def keep(store: Path, staged: dict[str, list[Chunk]], work: Path, name: str) -> tuple[KeptLines, ...]:
+    """Keep staged records, which are under pseudonyms, below ``private/lines/<name>``."""
     kept = []
-    for source, files in staged.items():
-        person = layout.sources[source].person
-        for number, file in enumerate(files):
-            rows = f"select * exclude (bucket) from read_parquet({literal(file)})"
-            if person:
-                rows = (
-                    f"select lines.* exclude (bucket) replace (pseudonym.person_id as {quoted(person)}) "
-                    f"from read_parquet({literal(file)}) as lines "
-                    f"join pseudonym on pseudonym.number = lines.{quoted(person)}"
-                )
+    for source, chunks in staged.items():
+        for number, chunk in enumerate(chunks):
             written = work / "kept.parquet"
-            _write(connection, rows, written, "zstd")
+            pq.write_table(chunk.whole(), written, compression="zstd")
             target = folder_of(store) / name / f"{source}-{number:06d}.parquet"
             kept.append(KeptLines(source=source, **_published(written, target, store)))
     return tuple(kept)
@@ -174,11 +149,3 @@ def _check_whole(path: Path, sha256: str) -> None:
         whole = False
     if not whole:
         raise InputRefusedError(f"{path} is damaged or gone; restore it from a backup, or ingest all extracts again")
-
-
-def _write(connection: Connection, rows: str, target: Path, compression: str) -> None:
-    with translated("kept lines"):
-        connection.execute(
-            f"copy ({rows}) to {literal(target)} "
-            f"(format parquet, compression {compression}, row_group_size {STAGED_ROWS})"
-        )

@@ -47,7 +47,7 @@ def prepare(connection: Connection, path: Path, target: Path) -> None:
     """
     with translated("link table"):
         connection.execute(
-            "copy (select person_id, person as identifier from pseudonym where not (unclean or rounded) "
+            "copy (select person_id, person as identifier from pseudonym where unusable_identifier(person) is null "
             f"order by person_id) to {literal(target)} (format parquet, compression zstd)"
         )
     if path.exists() and not _same(path, target):

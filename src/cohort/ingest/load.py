@@ -13,29 +13,30 @@ from functools import partial
 from pathlib import Path
 
 from cohort.errors import InputRefusedError, StudyError
-from cohort.ingest import claims, increments, links, pseudonyms
-from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
+from cohort.ingest import increments, links, pseudonyms
+from cohort.ingest.chunks import Chunk
+from cohort.ingest.engine import Connection, quoted
 from cohort.ingest.guard import Inspection, file_state, inspect
-from cohort.ingest.layouts import Layout, shipped_sql
+from cohort.ingest.keying import keyed
+from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
-from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
+from cohort.ingest.spelling import create_vocabulary
+from cohort.ingest.staging import Delivery, collect_identifiers, stage
 from cohort.ingest.statistical import inspect_statistical, is_statistical, rewrite
-from cohort.ingest.tables import TableWriter
+from cohort.ingest.workers import Workers, engaged
+from cohort.ingest.writing import Task, unlisted_persons, write_tables
 from cohort.store import manifest as manifests
 from cohort.store.files import exhaustion, locked, make_folder, private_umask, publish, sweep_half_created
-from cohort.store.manifest import FORMAT, ClaimCount, InputFile, KeptFile, KeptLines, Manifest, StoredFile, TableCount
+from cohort.store.manifest import FORMAT, InputFile, KeptFile, KeptLines, Manifest, TableCount
 from cohort.store.store import Store
-from cohort.store.tables import LANES, TABLES
+from cohort.store.tables import LANES
 from cohort.store.verify import sweep
 
 Progress = Callable[[str, int, int], None]
-Lend = Callable[[], AbstractContextManager[Connection]]
+Lend = Callable[[], AbstractContextManager[Workers]]
 
 ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
-
-_EVENTS = ("diagnosis", "procedure", "dispensing", "measurement")
-_LATER = ("person", "enrolment")  # written last: their SQL may ask for $data_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ def ingest(
             before=before,
             progress=report,
         )
-        lent = partial(sandbox, _readable(folder, store), work, memory_limit, threads)
+        lent = partial(engaged, _readable(folder, store), work, memory_limit, threads, partial(_prepare, chosen))
         return _stored_and_linked(plan, newest, work, lent, link, deliveries)
 
 
@@ -153,8 +154,8 @@ def _stored_and_linked(
     """Settle what the link table says before anything is committed, and publish it after that."""
     if link is None:
         return _stored(plan, newest, work, lent)
-    with lent() as connection:
-        _prepare_links(connection, replace(plan, deliveries=delivered), link, work)
+    with lent() as workers:
+        _prepare_links(workers.connections[0], replace(plan, deliveries=delivered), link, work)
     stored = _stored(plan, newest, work, lent)
     links.publish(work / "links.parquet", link)
     return stored
@@ -164,8 +165,8 @@ def _stored(plan: _Plan, newest: Manifest | None, work: Path, lent: Lend) -> Sto
     """Load and commit, unless the newest snapshot was made of the same content."""
     if newest and newest.fingerprint == plan.fingerprint:
         return Store(plan.into, newest)
-    with lent() as connection:
-        return _committed(plan, _load(connection, plan, work), newest)
+    with lent() as workers:
+        return _committed(plan, _load(workers, plan, work), newest)
 
 
 def _readable(folder: Path, store: Path) -> list[Path]:
@@ -175,7 +176,7 @@ def _readable(folder: Path, store: Path) -> list[Path]:
 def _prepare_links(connection: Connection, plan: _Plan, link: Path, work: Path) -> None:
     """Write the link table of all files, those that the store holds already included, into the work folder."""
     collect_identifiers(connection, _rewritten(plan.deliveries, plan.layout, work), plan.layout)
-    pseudonyms.make_pseudonyms(connection, plan.key, plan.buckets)
+    pseudonyms.make_pseudonyms(connection, plan.key)
     links.prepare(connection, link, work / "links.parquet")
 
 
@@ -284,24 +285,18 @@ def _bucket_count(asked: int | None, newest: Manifest | None, deliveries: list[D
     return buckets
 
 
-def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
+def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
     plan = replace(plan, deliveries=_rewritten(plan.deliveries, plan.layout, work))
-    connection.execute("create schema extract")
-    connection.execute(shipped_sql("ingest/spelled_code.sql"))
-    _create_code_tables(connection, plan.layout)
-    collect_identifiers(connection, plan.deliveries, plan.layout)
-    pseudonyms.make_pseudonyms(connection, plan.key, plan.buckets)
+    connection = workers.connections[0]
     if plan.add:
-        pseudonyms.make_witnesses(connection, plan.key)
-    if plan.before:
-        increments.refuse_known_collisions(connection, plan.into, plan.before)
-        increments.add_known_persons(connection, plan.into, plan.before, plan.layout, plan.buckets)
-    inputs, staged = _stage(connection, plan, work)
-    _refuse_many_rejects(connection, plan, inputs, work)
+        _witness(connection, plan)
+    inputs, staged = _stage(workers, plan, work)
+    _refuse_many_rejects(plan, inputs)
+    staged = keyed(workers, staged, plan.key, plan.buckets, plan.buckets)
     lines, persons = _settle_with_kept(connection, plan, staged, work) if plan.add else ((), ())
-    claim_counts = _count_claims(connection, plan, staged)
-    tables, counts, data_end = _write_tables(connection, plan, staged, work)
-    _refuse_many_rejected_rows(plan, counts, work)
+    task = Task(plan.layout, staged, plan.into.resolve(), plan.snapshot, work, plan.last_day)
+    written = write_tables(workers, task, plan.buckets, partial(plan.progress, "write"))
+    _refuse_many_rejected_rows(plan, written.counts, work)
     return Manifest(
         format=FORMAT,
         number=plan.number,
@@ -311,30 +306,47 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
         fingerprint=plan.fingerprint,
         buckets=plan.buckets,
         key_id=manifests.key_id(plan.key),
-        data_end=data_end,
+        data_end=written.latest,
         last_day=plan.last_day,
-        unlisted_persons=_unlisted_persons(connection, plan, tables),
-        tables=tables,
+        unlisted_persons=unlisted_persons(connection, task.store, written.files),
+        tables={name: tuple(files) for name, files in written.files.items()},
         inputs=(*increments.held_files(plan.before), *inputs),
         lines=lines,
         persons=persons,
         not_used=tuple(plan.not_used),
-        counts=counts,
-        claims=claim_counts,
+        counts=written.counts,
+        claims=written.claims,
     )
 
 
+def _prepare(layout: Layout, connection: Connection) -> None:
+    """Give an engine what the layout's SQL and ours rest on."""
+    connection.execute("create schema extract")
+    create_vocabulary(connection)
+    _create_code_tables(connection, layout)
+
+
+def _witness(connection: Connection, plan: _Plan) -> None:
+    """Note by what a collision with a person of an earlier or a later extract is seen."""
+    collect_identifiers(connection, plan.deliveries, plan.layout)
+    pseudonyms.make_pseudonyms(connection, plan.key)
+    pseudonyms.make_witnesses(connection, plan.key)
+    connection.execute("drop table identifier")  # the name of each share's identifiers
+    if plan.before:
+        increments.refuse_known_collisions(connection, plan.into, plan.before)
+
+
 def _settle_with_kept(
-    connection: Connection, plan: _Plan, staged: dict[str, list[Path]], work: Path
+    connection: Connection, plan: _Plan, staged: dict[str, list[Chunk]], work: Path
 ) -> tuple[tuple[KeptLines, ...], tuple[KeptFile, ...]]:
     """Keep the new lines, and stage those kept by earlier ingestions beside them; return what is kept by now."""
     name = plan.fingerprint[:12]
-    new = increments.keep(connection, plan.into, staged, plan.layout, work, name)
+    new = increments.keep(plan.into, staged, work, name)
     persons = (increments.keep_persons(connection, plan.into, work, name),)
     if not plan.before:
         return new, persons
-    for source, files in increments.restore(connection, plan.into, plan.before, plan.layout, work).items():
-        staged[source] += files
+    for source, chunks in increments.restore(plan.into, plan.before, plan.layout, work, plan.buckets).items():
+        staged[source] += chunks
     return (*plan.before.lines, *new), (*plan.before.persons, *persons)
 
 
@@ -348,31 +360,28 @@ def _create_code_tables(connection: Connection, layout: Layout) -> None:
             connection.executemany(f"insert into codes.{quoted(name)} values ({slots})", rows)
 
 
-def _stage(connection: Connection, plan: _Plan, work: Path) -> tuple[list[InputFile], dict[str, list[Path]]]:
-    """Stage every file; return the account of each and the staged files of each source."""
+def _stage(workers: Workers, plan: _Plan, work: Path) -> tuple[list[InputFile], dict[str, list[Chunk]]]:
+    """Stage every file, and publish what is rejected; return the account of each file and each source's records."""
     total, done = sum(delivery.inspection.bytes for delivery in plan.deliveries), 0
     inputs: list[InputFile] = []
-    staged: dict[str, list[Path]] = {name: [] for name in plan.layout.sources}
+    staged: dict[str, list[Chunk]] = {name: [] for name in plan.layout.sources}
     for number, delivery in enumerate(plan.deliveries):
         plan.progress("read", done, total)
         folder = work / f"staged-{number:06d}"
         folder.mkdir()
-        account, files = stage(connection, delivery, plan.layout, folder)
+        account, chunks, rejects = stage(workers, delivery, plan.layout, folder, plan.buckets)
+        if rejects:
+            make_folder(plan.rejects)
+            publish(rejects, plan.rejects / f"{account.source}-{account.sha256[:12]}.parquet")
         inputs.append(account)
-        staged[delivery.source] += files
+        staged[delivery.source] += chunks
         done += delivery.inspection.bytes
     plan.progress("read", total, total)
     return inputs, staged
 
 
-def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[InputFile], work: Path) -> None:
-    """Write what was rejected below ``private/``; refuse the load if it is more than the caller allows."""
-    folder = plan.rejects
-    for delivery, account in zip(plan.deliveries, inputs, strict=True):
-        if account.rejected:
-            make_folder(folder)
-            write_rejects(connection, delivery, plan.layout, work / "rejects.parquet")
-            publish(work / "rejects.parquet", folder / f"{account.source}-{account.sha256[:12]}.parquet")
+def _refuse_many_rejects(plan: _Plan, inputs: list[InputFile]) -> None:
+    """Refuse the load if more was rejected than the caller allows."""
     for source in plan.layout.sources:
         files = [account for account in inputs if account.source == source]
         rejected = sum(account.rejected for account in files)
@@ -385,7 +394,7 @@ def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[Input
             raise InputRefusedError(
                 f"{source}: {rejected:,} of {records:,} records rejected ({counted}), more than the share of "
                 f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. "
-                f"Records and line numbers are in {folder}"
+                f"Records and line numbers are in {plan.rejects}"
             )
 
 
@@ -404,59 +413,3 @@ def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount], work:
                 f"than {plan.last_day} (--extracted-on); implausible, outside the range of its instrument. The rows "
                 f"are in {plan.rejects}"
             )
-
-
-def _count_claims(connection: Connection, plan: _Plan, staged: dict[str, list[Path]]) -> dict[str, ClaimCount]:
-    """Return what became of the lines of every claim view, over all buckets."""
-    counts = {name: ClaimCount() for name in plan.layout.claims}
-    for bucket in range(plan.buckets if counts else 0):
-        create_views(connection, staged, plan.layout, bucket)
-        counts = {name: counts[name] + more for name, more in claims.count_lines(connection, plan.layout).items()}
-    return counts
-
-
-def _write_tables(
-    connection: Connection, plan: _Plan, staged: dict[str, list[Path]], work: Path
-) -> tuple[dict[str, tuple[StoredFile, ...]], dict[str, TableCount], dt.date | None]:
-    """Write every table of every bucket: events first, because the other tables may need the last date of the data."""
-    files: dict[str, list[StoredFile]] = {name: [] for name in TABLES if name in plan.layout.tables}
-    counts = {name: TableCount() for name in files}
-    latest: list[dt.date] = []
-    steps = 2 * plan.buckets
-    for phase, names in enumerate((_EVENTS, _LATER)):
-        parameters = {"data_end": max(latest, default=None), "last_day": plan.last_day}
-        writers = [
-            TableWriter(connection, plan.layout, TABLES[name], plan.into.resolve(), plan.snapshot, work, parameters)
-            for name in names
-            if name in files
-        ]
-        for bucket in range(plan.buckets):
-            plan.progress("write", phase * plan.buckets + bucket, steps)
-            create_views(connection, staged, plan.layout, bucket)
-            persons = pseudonyms.Persons.of_bucket(connection, bucket)
-            for writer in writers:
-                file, count, last = writer.write(bucket, persons)
-                files[writer.table.name] += [file] if file else []
-                counts[writer.table.name] += count
-                latest += [last] if last else []
-    plan.progress("write", steps, steps)
-    return {name: tuple(written) for name, written in files.items()}, counts, max(latest, default=None)
-
-
-def _unlisted_persons(connection: Connection, plan: _Plan, tables: dict[str, tuple[StoredFile, ...]]) -> int:
-    """Return how many persons have an event or a span but no row in ``person``."""
-    if not tables.get("person"):
-        return 0
-
-    def persons(names: list[str]) -> str:
-        paths = [literal(plan.into.resolve() / file.path) for name in names for file in tables[name]]
-        return f"select distinct person_id from read_parquet([{', '.join(paths)}])"
-
-    others = [name for name in tables if name != "person" and tables[name]]
-    if not others:
-        return 0
-    with translated("table person"):
-        row = connection.execute(
-            f"select count(*) from ({persons(others)}) anti join ({persons(['person'])}) using (person_id)"
-        ).fetchone()
-    return int(row[0]) if row else 0
