@@ -19,16 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from cohort.simulate.encounters import (
-    DIAGNOSES,
-    SETTINGS,
-    TABLETS_PER_DAY,
-    Dispensings,
-    Encounters,
-    draw_dispensings,
-    draw_encounters,
-    take,
-)
+from cohort.simulate.dispensings import Dispensings, draw_dispensings
+from cohort.simulate.encounters import DIAGNOSES, SETTINGS, Encounters, draw_encounters, take
 from cohort.simulate.hazards import Floats
 from cohort.simulate.population import Bools, Ints
 from cohort.simulate.streams import BLOCK
@@ -143,9 +135,7 @@ def _paid(world: World, encounters: Encounters, line: Ints) -> pl.Series:
 
 
 def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
-    whole = draw_dispensings(world)
-    kept = Dispensings(*(getattr(whole, field)[inside[whole.person]] for field in Dispensings.__slots__))
-    quantity = kept.supply * TABLETS_PER_DAY
+    kept = seen_dispensings(world, inside)
     return pl.DataFrame(
         {
             "claim_id": _claim_id(world, "R", kept.person, _sequence(kept.person)),
@@ -153,11 +143,17 @@ def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
             "person_id": person_ids(world, kept.person),
             "dispensing_date": dates(kept.day),
             "ndc_code": code_texts(kept.drug, kept.day, kept.person),
-            "quantity": quantity,
-            "days_supply": kept.supply,
-            "paid_amount": _money(quantity * TABLET_CENTS),
+            "quantity": kept.tablets,
+            "days_supply": kept.written,
+            "paid_amount": _money(kept.tablets * TABLET_CENTS),
         }
     )
+
+
+def seen_dispensings(world: World, inside: Bools) -> Dispensings:
+    """Return the dispensings that a supplier sees of the persons ``inside``."""
+    whole = draw_dispensings(world)
+    return whole.take(world.enrolment.observes(whole.person, whole.day) & inside[whole.person])
 
 
 def person_ids(world: World, person: Ints) -> pl.Series:

@@ -26,10 +26,11 @@ ROLES: dict[str, Roles] = {
 SCORE_BY_SEVERITY = (3.0, 5.0, 7.0)
 SCORE_PER_STATE = 0.4
 SCORE_PER_SENSITIZATION = 0.5
+SCORE_IN_FLARE = 2.0
 SCORE_DEVIATION = 1.5
 FILLED_IN = 0.85
-"""Mean rating by severity, its rise from state to state and per standard deviation of sensitization, its spread at a
-visit, and the share of visits at which it is filled in: free choices."""
+"""Mean rating by severity, its rise from state to state, per standard deviation of sensitization and in a flare, its
+spread at a visit, and the share of visits at which it is filled in: free choices."""
 
 
 def registry(world: World, persons: int) -> dict[str, pl.DataFrame]:
@@ -79,6 +80,7 @@ def _scores(world: World, random: np.random.Generator) -> Ints:
     mean = (
         np.array(SCORE_BY_SEVERITY)[severity]
         + SCORE_PER_STATE * visits.state
+        + SCORE_IN_FLARE * visits.flare
         + SCORE_PER_SENSITIZATION * world.persons.sensitization[visits.person]
     )
     return np.asarray(np.clip(np.rint(random.normal(mean, SCORE_DEVIATION)), 0, 10), dtype=np.int64)

@@ -145,10 +145,20 @@ class States(_Section):
         return self
 
 
+class Flares(_Section):
+    """Flares of chronic pain: how often, how long, and the share for which those who come back at all are seen."""
+
+    per_year_in_chronic_pain: Rate
+    mean_days: Positive
+    seeks_care: Probability
+
+
 class Opioid(_Section):
     """Who gets an early opioid, when, and what it truly does to the hazard of remission from then on.
 
-    With a ``procedure`` the early treatment is that procedure instead, done once; ``refill`` is 0 then.
+    It is prescribed at the first visit and filled on that day or up to ``within_days`` later, whether or not the pain
+    lasts until then. ``long_term`` is the share, by first days of supply, who stay on opioids after the pain. With a
+    ``procedure`` the early treatment is that procedure instead, done once; ``refill`` and ``long_term`` are 0 then.
     """
 
     probability: tuple[Probability, Probability, Probability]
@@ -160,14 +170,36 @@ class Opioid(_Section):
     supply_days: Annotated[tuple[Annotated[int, Field(gt=0, le=90)], ...], Field(min_length=1)]
     supply_shares: Annotated[tuple[Probability, ...], AfterValidator(_sum_to_one)]
     refill: Annotated[float, Field(ge=0, lt=1)]
+    long_term: tuple[Probability, ...]
     procedure: Concept | None = None
 
     @model_validator(mode="after")
     def _paired(self) -> Opioid:
-        if len(self.supply_days) != len(self.supply_shares):
-            raise ValueError("supply_days and supply_shares must have the same length")
-        if self.procedure is not None and self.refill > 0:
-            raise ValueError("refill must be 0 where the treatment is a procedure")
+        if not len(self.supply_days) == len(self.supply_shares) == len(self.long_term):
+            raise ValueError("supply_days, supply_shares and long_term must have the same length")
+        if self.procedure is not None and (self.refill > 0 or max(self.long_term) > 0):
+            raise ValueError("refill and long_term must be 0 where the treatment is a procedure")
+        return self
+
+
+class Dispensing(_Section):
+    """Doses in tablets a day, tapers of long-term use, refills ahead of time, and slips in the days of supply.
+
+    From the start of a taper on, each fill has ``taper_step`` of the first dose less, until nothing is left.
+    """
+
+    tablets_per_day: Annotated[tuple[Annotated[int, Field(gt=0, le=24)], ...], Field(min_length=1)]
+    tablets_shares: Annotated[tuple[Probability, ...], AfterValidator(_sum_to_one)]
+    taper_per_year: Rate
+    taper_step: Annotated[float, Field(gt=0, le=1)]
+    refilled_early: Probability
+    early_days: Annotated[int, Field(ge=1, le=30)]
+    supply_mistaken: Probability
+
+    @model_validator(mode="after")
+    def _paired(self) -> Dispensing:
+        if len(self.tablets_per_day) != len(self.tablets_shares):
+            raise ValueError("tablets_per_day and tablets_shares must have the same length")
         return self
 
 
@@ -190,13 +222,16 @@ class Death(_Section):
 
 
 class Enrolment(_Section):
-    """Monthly enrolment: entry, exit with a December spike, and return."""
+    """Monthly enrolment: entry, exit with a December spike, and return.
+
+    ``log_odds_recent_visit`` raises the odds of leaving of whoever was seen for the pain in the 60 days before.
+    """
 
     at_first_day: Probability
     exit_per_month: Probability
     exit_in_december: Probability
     log_odds_comorbidity: LogRatio
-    log_odds_pain: LogRatio
+    log_odds_recent_visit: LogRatio
     return_within_year: Probability
 
 
@@ -211,6 +246,7 @@ class Care(_Section):
     miscoded: Probability
     checkups_per_year: Rate
     condition_visits_per_year: Rate
+    condition_lag_days: Rate
     symptom: Annotated[float, Field(ge=0, lt=1)]
     log_odds_symptom_sensitization: LogRatio
     muscle_relaxant: Probability
@@ -286,7 +322,9 @@ class Scenario(_Section):
     severity: Severity
     mechanism: Mechanism
     states: States
+    flares: Flares
     opioid: Opioid
+    dispensing: Dispensing
     spread: Spread
     death: Death
     enrolment: Enrolment

@@ -44,6 +44,7 @@ TOPICS = (
     "dirt_persons",
     "dirt_observation",
     "dirt_measurements",
+    "flares",
 )
 """Topics in the order of their stream numbers: append, never insert."""
 
