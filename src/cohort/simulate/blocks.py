@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -38,11 +40,11 @@ class Request:
 class Part:
     """One block's part of one extract file: its header, its content, its rows, and the ledger of what was planted.
 
-    The content is a frame for Parquet, else bytes; the lines of the ledger count from the block's first.
+    The content is a frame for Parquet, else bytes or a file of them; the ledger's lines count from the block's first.
     """
 
     header: bytes
-    content: bytes | pl.DataFrame
+    content: bytes | Path | pl.DataFrame
     rows: int
     ledger: pl.DataFrame
 
@@ -90,7 +92,9 @@ def _part(frame: pl.DataFrame, roles: Roles, request: Request, random: np.random
 def _csv(frame: pl.DataFrame) -> bytes:
     """Return the lines of a frame; no field of an extract holds a separator, a quote or a line end."""
     written = frame.with_columns(_date_texts(column) for column in frame.select(pl.col(pl.Date)))
-    return written.write_csv(include_header=False, quote_style="never").encode()
+    lines = io.BytesIO()
+    written.write_csv(lines, include_header=False, quote_style="never")
+    return lines.getvalue()
 
 
 def _date_texts(column: pl.Series) -> pl.Series:
