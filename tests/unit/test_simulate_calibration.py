@@ -102,7 +102,7 @@ def test_plans_are_left_as_in_fang_2022(worlds):
 
 @pytest.fixture(scope="module")
 def opioid_uses(worlds):
-    """Person-level use after the only treated episode, which is early enough to be followed: fills, first supply, day."""
+    """Return fills, days of the first supply and fills that cover day 365, by person with one treated episode."""
     opioid, last_day = vocabulary().number("early_opioid"), epoch_day(SCENARIO.calendar.last_day)
     rows = []
     for world in worlds:

@@ -251,6 +251,15 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
         simulate(persons=1, out=tmp_path / "file")
 
 
-def test_a_typed_format_refuses_dirt(tmp_path):
-    with pytest.raises(StudyError, match="dirt needs a text format"):
-        simulate(persons=10, out=tmp_path, dirt=0.1, format="parquet")
+def test_dirty_parquet_holds_the_defects_that_its_types_can_hold(extract, tmp_path):
+    run = simulate(persons=3000, seed=7, out=tmp_path, dirt=1.0, format="parquet")
+    ledger = pl.read_csv(run.truth / "ledger.csv")
+    assert set(ledger["defect"]) == {
+        "duplicate", "reversal", "late_line", "orphan_claim", "impossible_date", "unit_change"
+    }  # fmt: skip
+    rows = pl.read_parquet(tmp_path / "medical_claim.parquet")
+    assert rows.height == run.rows["medical_claim.parquet"] > table(extract, "medical_claim").height
+    for entry in ledger.filter(file="medical_claim.parquet", defect="reversal").head(20).iter_rows(named=True):
+        # the header would be line 1
+        voided, void = (rows.row(entry[line] - 2, named=True) for line in ("original_line", "line"))
+        assert void == {**voided, "paid_amount": -voided["paid_amount"]}

@@ -87,7 +87,7 @@ def _medical_claim(world: World, inside: Bools) -> pl.DataFrame:
     has_second = (encounters.procedure >= 0).astype(np.int64)
     row = np.repeat(np.arange(len(encounters.person)), 1 + has_second)
     line = np.arange(len(row)) - np.repeat(np.cumsum(1 + has_second) - (1 + has_second), 1 + has_second)
-    sequence = _sequence(encounters.person)
+    sequence = sequence_numbers(encounters.person)
     encounters = take(encounters, row)
     inpatient = encounters.setting == SETTINGS.index("inpatient")
     # a stay is cut at death, so that no claim ends after it
@@ -138,7 +138,7 @@ def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
     kept = seen_dispensings(world, inside)
     return pl.DataFrame(
         {
-            "claim_id": _claim_id(world, "R", kept.person, _sequence(kept.person)),
+            "claim_id": _claim_id(world, "R", kept.person, sequence_numbers(kept.person)),
             "claim_line_number": np.ones(len(kept.person), dtype=np.int64),
             "person_id": person_ids(world, kept.person),
             "dispensing_date": dates(kept.day),
@@ -172,7 +172,7 @@ def _claim_id(world: World, kind: str, person: Ints, sequence: Ints) -> pl.Serie
     return first + texts([f"{place:05d}" for place in range(int(sequence.max(initial=0)) + 1)], sequence)
 
 
-def _sequence(person: Ints) -> Ints:
+def sequence_numbers(person: Ints) -> Ints:
     """Return 1, 2, … within each person of an array sorted by person."""
     place = np.arange(len(person))
     starts = np.r_[True, person[1:] != person[:-1]] if len(person) else np.zeros(0, dtype=np.bool_)

@@ -57,20 +57,26 @@ def registry(world: World, persons: int) -> dict[str, pl.DataFrame]:
 
 
 def _measurements(world: World, inside: Bools) -> pl.DataFrame:
+    person, day, score = draw_ratings(world, inside)
+    return pl.DataFrame(
+        {
+            "person": person_ids(world, person),
+            "date": dates(day),
+            "instrument": pl.repeat("NRS", len(person), eager=True),
+            "value": score,
+            "unit": pl.repeat("points", len(person), eager=True),
+        }
+    )
+
+
+def draw_ratings(world: World, inside: Bools) -> tuple[Ints, Ints, pl.Series]:
+    """Return person, day and rating of the visits for pain that a supplier sees; null where it is not filled in."""
     visits, random = world.happened, world.block.stream("score")
     day = visits.day(world.course)
     score = _scores(world, random)
     filled = random.random(len(day)) < FILLED_IN
     seen = np.flatnonzero(world.enrolment.observes(visits.person, day) & inside[visits.person])
-    return pl.DataFrame(
-        {
-            "person": person_ids(world, visits.person[seen]),
-            "date": dates(day[seen]),
-            "instrument": pl.repeat("NRS", len(seen), eager=True),
-            "value": pl.Series(score[seen]).set(pl.Series(~filled[seen]), None),
-            "unit": pl.repeat("points", len(seen), eager=True),
-        }
-    )
+    return visits.person[seen], day[seen], pl.Series(score[seen]).set(pl.Series(~filled[seen]), None)
 
 
 def _scores(world: World, random: np.random.Generator) -> Ints:

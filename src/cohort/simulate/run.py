@@ -81,7 +81,7 @@ def simulate(
     layout, out, dirt
         Layout of the files, the folder they are written to (made if need be), and 0 (spotless) to 1 (hostile).
     format, workers
-        ``csv``, ``csv.gz`` or ``parquet`` (spotless only: its cells have types), and blocks made side by side.
+        ``csv``, ``csv.gz`` or ``parquet`` (with the defects that typed cells can hold), and blocks made side by side.
     progress
         Called with blocks done and blocks in all.
 
@@ -117,8 +117,6 @@ def _check(request: Request, workers: int) -> None:
         raise StudyError(f"format {request.format} cannot be written; choose one of {', '.join(FORMATS)}")
     if not 0 <= request.dirt <= 1:
         raise StudyError(f"dirt must lie between 0 and 1, not {request.dirt}")
-    if request.format == "parquet" and request.dirt > 0:
-        raise StudyError("dirt needs a text format: a Parquet cell cannot hold a mistyped date; choose csv, or dirt 0")
     if workers < 1:
         raise StudyError(f"workers must be at least 1, not {workers}")
 
