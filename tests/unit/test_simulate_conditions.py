@@ -70,7 +70,7 @@ def test_an_early_block_works_better_the_earlier_it_comes():
 
 def test_a_procedure_cannot_be_refilled(tmp_path):
     (tmp_path / "mine.toml").write_text('base = "migraine"\nname = "mine"\n[opioid]\nrefill = 0.1\n')
-    with pytest.raises(StudyError, match="opioid: refill must be 0"):
+    with pytest.raises(StudyError, match="opioid: refill and long_term must be 0"):
         load_scenario(tmp_path / "mine.toml")
 
 

@@ -140,7 +140,9 @@ def test_the_loader_rejects_what_the_ledger_says_it_must(layout, format, tmp_pat
     store = ingest(tmp_path / "x", layout, tmp_path / "s", max_reject_rate=0.02, buckets=1)
     sources = LAYOUTS[layout].roles
     files = [file for name in sources for file in store.path.glob(f"private/rejects/*/{name}-*.parquet")]
-    found = pl.concat(pl.read_parquet(file) for file in files)
+    # a table of the store may have the name of a file, and rejects of its own, which have no lines
+    rejects = [frame for file in files if "line" in (frame := pl.read_parquet(file)).columns]
+    found = pl.concat(frame.select("file", "line") for frame in rejects)
     planted = ledger.filter(expected="rejected").select("file", "line").sort("file", "line")
     assert planted.height > 0
-    assert found.select("file", "line").sort("file", "line").equals(planted)
+    assert found.sort("file", "line").equals(planted)
