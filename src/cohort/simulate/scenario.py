@@ -24,8 +24,9 @@ State = Literal["acute", "subacute", "chronic", "high_impact"]
 STATES: tuple[State, ...] = get_args(State)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# more often than daily would only fill the memory
+Rate = Annotated[float, Field(ge=0, le=366)]
+Positive = Annotated[float, Field(gt=0, le=36_600)]
 LogRatio = Annotated[float, Field(ge=-5, le=5)]
 Days = Annotated[int, Field(ge=0, le=3653)]
 BySeverity = tuple[LogRatio, LogRatio, LogRatio]
@@ -335,6 +336,8 @@ class Scenario(_Section):
 
     @model_validator(mode="after")
     def _strategies_can_be_followed(self) -> Scenario:
+        if self.care.seeks_care == 0:
+            raise ValueError("truth.strategies: nobody can follow one while care.seeks_care is 0, for nobody is seen")
         for name, strategy in self.truth.strategies.items():
             impossible = 0.0 if strategy.opioid else 1.0
             if impossible in self.opioid.probability:
@@ -343,6 +346,16 @@ class Scenario(_Section):
                     f"truth.strategies.{name}: nobody with {severity} pain can follow it while opioid.probability "
                     f"is {impossible:g} there; keep every probability above 0 and below 1"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_is_eligible(self) -> Scenario:
+        days = (self.calendar.last_day - self.calendar.first_day).days
+        if days <= self.truth.eligible_after_days + max(self.truth.horizons):
+            raise ValueError(
+                f"truth: nobody can be eligible; the calendar has {days} days, no more than eligible_after_days and the "
+                "longest of horizons"
+            )
         return self
 
     @property
