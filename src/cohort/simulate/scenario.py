@@ -353,8 +353,8 @@ class Scenario(_Section):
         days = (self.calendar.last_day - self.calendar.first_day).days
         if days <= self.truth.eligible_after_days + max(self.truth.horizons):
             raise ValueError(
-                f"truth: nobody can be eligible; the calendar has {days} days, no more than eligible_after_days and the "
-                "longest of horizons"
+                f"truth: nobody can be eligible; the calendar has {days} days, no more than eligible_after_days and "
+                "the longest of horizons"
             )
         return self
 
