@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from cohort.errors import ResourceError, StudyError
-from cohort.simulate import simulate
+from cohort.simulate import makers, simulate
 
 COLUMNS = {
     "eligibility": "person_id gender birth_date death_date enrollment_start_date enrollment_end_date state",
@@ -61,12 +61,26 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(extract, t
     assert digest(tmp_path / "other") != digest(extract)
 
 
-def test_bytes_do_not_depend_on_the_workers(tmp_path):
-    # 13,000 persons are four blocks, of which up to three are made side by side
-    for workers in (1, 3):
-        simulate(persons=13_000, out=tmp_path / str(workers), dirt=0.5, workers=workers)
-    for file in (tmp_path / "1").rglob("*.*"):
-        assert file.read_bytes() == (tmp_path / "3" / file.relative_to(tmp_path / "1")).read_bytes()
+@pytest.mark.parametrize("format", ["csv", "csv.gz", "parquet"])
+def test_bytes_do_not_depend_on_threads_or_processes(tmp_path, monkeypatch, format):
+    # 13,000 persons are four blocks: one after the other, up to three in threads, up to two in processes
+    for name, workers, few in (("alone", 1, 16), ("threads", 3, 16), ("processes", 2, 0)):
+        monkeypatch.setattr(makers, "FEW", few)
+        simulate(persons=13_000, out=tmp_path / name, dirt=0.5, workers=workers, format=format)
+    files = [file.relative_to(tmp_path / "alone") for file in (tmp_path / "alone").rglob("*.*")]
+    assert len(files) > 10
+    for name in ("threads", "processes"):
+        assert not list((tmp_path / name).glob(".blocks-*"))
+        for file in files:
+            assert (tmp_path / name / file).read_bytes() == (tmp_path / "alone" / file).read_bytes()
+
+
+def test_a_maker_that_dies_is_reported_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(makers, "FEW", 0)
+    monkeypatch.setattr(makers, "_COMMAND", "raise SystemExit(1)")
+    with pytest.raises(ResourceError, match="a process that makes blocks has died"):
+        simulate(persons=5000, out=tmp_path, workers=2)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
 def test_gzip_and_parquet_hold_what_the_csv_holds(extract, tmp_path):
