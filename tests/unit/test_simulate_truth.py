@@ -62,7 +62,7 @@ def test_index_dates_meet_the_rules(world, index):
     visits = world.happened
     for person, start in zip(index.person.tolist(), day.tolist(), strict=True):
         before = start - visits.day(world.course)[visits.person == person]
-        assert not ((before >= 1) & (before <= 180)).any()
+        assert not ((before >= 1) & (before <= 365)).any()
 
 
 def test_without_an_effect_both_strategies_are_the_same_person_by_person():
