@@ -157,10 +157,10 @@ def _choose(roles: Roles, rows: int, dirt: float, random: np.random.Generator, t
     carried = {"line", *roles}
     kinds = tuple(defect for defect in DEFECTS if defect.role in carried and not (typed and defect.breaks))
     bounds = np.cumsum([defect.rate * dirt for defect in kinds])
-    place = np.searchsorted(bounds, random.random(rows), side="right")
-    picks = random.integers(0, 6, rows)
-    chosen = np.flatnonzero(place < len(kinds))
-    return _Chosen(kinds, chosen, place[chosen], picks[chosen])
+    draw = random.random(rows)
+    chosen = np.flatnonzero(draw < bounds[-1])
+    kind = np.searchsorted(bounds, draw[chosen], side="right")
+    return _Chosen(kinds, chosen, kind, random.integers(0, 6, len(chosen)))
 
 
 def _spliced(
