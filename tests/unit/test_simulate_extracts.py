@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from cohort.errors import ResourceError, StudyError
-from cohort.simulate import makers, simulate
+from cohort.simulate import load_scenario, makers, simulate
+from cohort.simulate.blocks import Request
 
 COLUMNS = {
     "eligibility": "person_id gender birth_date death_date enrollment_start_date enrollment_end_date state",
@@ -104,6 +105,12 @@ def test_dirty_gzip_members_add_up_to_the_dirty_csv(tmp_path):
         assert content == (tmp_path / f"csv/{name}.csv").read_bytes()
     ledgers = [(tmp_path / f"{kind}/truth/ledger.csv").read_text() for kind in ("csv", "gzip")]
     assert ledgers[1].replace(".csv.gz", ".csv") == ledgers[0]
+
+
+def test_a_maker_that_cannot_write_says_why(tmp_path):
+    request = Request(load_scenario("low_back_pain"), 10, 7, 0.0, "tuva", "csv")
+    with makers.Maker(request, tmp_path / "gone") as maker, pytest.raises(FileNotFoundError):
+        maker.make(0)
 
 
 def test_a_person_does_not_depend_on_how_many_others_are_simulated(tmp_path):

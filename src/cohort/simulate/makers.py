@@ -31,6 +31,7 @@ VARIABLES = {
     "MALLOC_MMAP_THRESHOLD_": str(1 << 30),
     "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
 }
+_DEAD = "a process that makes blocks has died; choose fewer workers, or free memory"
 _COMMAND = (
     "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer); from cohort.simulate.makers import serve; serve()"
 )
@@ -63,17 +64,24 @@ class Maker:
         ------
         ResourceError
             If the process has died.
+        OSError
+            If it cannot write its files.
         """
+        self._send(number)
         try:
-            self._send(number)
-            made: Made = pickle.load(self._process.stdout)  # type: ignore[arg-type]  # noqa: S301 -- our own process
-        except (OSError, EOFError, pickle.UnpicklingError):
-            raise ResourceError("a process that makes blocks has died; choose fewer workers, or free memory") from None
+            made: Made | OSError = pickle.load(self._process.stdout)  # type: ignore[arg-type]  # noqa: S301 -- our own
+        except (EOFError, pickle.UnpicklingError):
+            raise ResourceError(_DEAD) from None
+        if isinstance(made, OSError):
+            raise made
         return made
 
     def _send(self, message: object) -> None:
-        pickle.dump(message, self._process.stdin, protocol=5)  # type: ignore[arg-type]  # a pipe was asked for
-        self._process.stdin.flush()  # type: ignore[union-attr]  # a pipe was asked for
+        try:
+            pickle.dump(message, self._process.stdin, protocol=5)  # type: ignore[arg-type]  # a pipe was asked for
+            self._process.stdin.flush()  # type: ignore[union-attr]  # a pipe was asked for
+        except OSError:
+            raise ResourceError(_DEAD) from None
 
 
 def serve() -> None:
@@ -85,8 +93,15 @@ def serve() -> None:
             number: int = pickle.load(numbers)  # noqa: S301 -- as above
         except EOFError:
             return
-        pickle.dump(_put_down(make_block(request, number), scratch / str(number)), blocks, protocol=5)
+        pickle.dump(_made(request, number, scratch), blocks, protocol=5)
         blocks.flush()
+
+
+def _made(request: Request, number: int, scratch: Path) -> Made | OSError:
+    try:
+        return _put_down(make_block(request, number), scratch / str(number))
+    except OSError as fault:
+        return fault
 
 
 def _put_down(made: Made, place: Path) -> Made:
