@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from cohort.codes.records import needed_rows
-from cohort.engines.local import Progress, map_buckets
+from cohort.engines.engine import Progress
+from cohort.engines.local import local
 from cohort.errors import StudyError
 from cohort.plan import BucketPart, BucketRows, codes_of, run_rows
 from cohort.results.analysis_table import AnalysisTable
@@ -110,7 +111,7 @@ class Multiverse:
             rows = BucketRows(needed_rows(tables, codes))
             return [run_rows(rows, s.cohort, s.outcome, s.covariates, store.data_end) for s in self.studies]
 
-        buckets = list(map_buckets(store, every_study, "cohort", progress))
+        buckets = list(local().map(store, every_study, "cohort", progress))
         released, lines = [], []
         for number, (study, values) in enumerate(zip(self.studies, self.combinations, strict=True)):
             table, out = study.conclude(tuple(bucket[number] for bucket in buckets))
