@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 from validity_truth import PERSONS, true_values
 
-from cohort.simulate import load_scenario
+from cohort.simulate import Scenario, load_scenario
 
 KEPT = {
     "scenario_hash": pl.String,
@@ -25,6 +25,14 @@ KEPT = {
 }
 """Columns of a scenario's replicates: ``persons`` simulated and ``n`` analysed, ``seconds`` of the whole pipeline per
 replicate, and the peak memory of the process."""
+TRUTH = {
+    "scenario_hash": pl.String,
+    "truth_persons": pl.Int64,
+    "estimand": pl.String,
+    "truth": pl.Float64,
+    "truth_error": pl.Float64,
+}
+"""Columns of the file that keeps the truths beside the replicates."""
 KEY = ["scenario", "scenario_hash", "persons", "design", "estimand"]
 
 
@@ -36,17 +44,24 @@ def board(folder: Path, names: list[str], truth_persons: int = PERSONS) -> pl.Da
 def _scores(file: Path, name: str, truth_persons: int) -> pl.DataFrame:
     scenario = load_scenario(name)
     found = pl.read_csv(file, schema=KEPT).filter(scenario_hash=scenario.hash[:12])
-    truths = true_values(scenario, truth_persons)
-    truth = pl.DataFrame(
-        [(estimand, truth.value, truth.error) for estimand, truth in truths.items()],
-        schema={"estimand": pl.String, "truth": pl.Float64, "truth_error": pl.Float64},
-        orient="row",
-    )
+    truth = _truth(file.with_name("truth.csv"), scenario, truth_persons)
     usable = found.filter(pl.col("lower").is_finite() & pl.col("upper").is_finite())
     judged = usable.join(truth, on="estimand").with_columns(
         scenario=pl.lit(name), covered=pl.col("truth").is_between("lower", "upper")
     )
     return _summary(judged.group_by(KEY, maintain_order=True)).with_columns(pl.col(pl.Float64).round(5))
+
+
+def _truth(file: Path, scenario: Scenario, persons: int) -> pl.DataFrame:
+    """Return the truth of each estimand from the file that keeps it, or work it out and keep it."""
+    head = (scenario.hash[:12], persons)
+    kept = pl.read_csv(file, schema=TRUTH) if file.exists() else pl.DataFrame(schema=TRUTH)
+    known = kept.filter(scenario_hash=head[0], truth_persons=persons)
+    if known.is_empty():
+        rows = [(*head, name, truth.value, truth.error) for name, truth in true_values(scenario, persons).items()]
+        known = pl.DataFrame(rows, schema=TRUTH, orient="row")
+        pl.concat([kept, known]).write_csv(file)
+    return known.select("estimand", "truth", "truth_error")
 
 
 def _summary(groups: pl.dataframe.group_by.GroupBy) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from cohort.simulate.world import World, draw_world
 from cohort.survival.cox import fit_cox
 from cohort.time import DAYS_PER_YEAR
 
-PERSONS, SEED = 819_200, 1
+PERSONS, SEED = 409_600, 1
 
 
 @dataclass(frozen=True, slots=True)
