@@ -191,7 +191,7 @@ def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.Da
     rows = rows.filter(~reference.fill_null(value=False))
     defaults = {"outcome": study.outcome.name, "term": study.analyses[0].contrast}
     for name, default in defaults.items():
-        if name not in pick and default in rows[name].to_list():
+        if name not in pick and default is not None and default in rows[name].to_list():
             rows = rows.filter(pl.col(name) == default)
     for name, value in pick.items():
         rows = rows.filter(pl.col("time") <= value if name == "time" else pl.col(name) == str(value))

@@ -23,6 +23,7 @@ from cohort.outcomes.dating import UNJUDGED, bounded, dated
 from cohort.outcomes.outcome import Outcome
 from cohort.population.attrition import Attrition, Step
 from cohort.population.cohort import Cohort
+from cohort.population.criteria import Rule
 from cohort.possible import ROW, Flags, Possible, Rows
 
 OUTCOME, COMPETING, CENSORED = 1, 2, 0
@@ -120,12 +121,15 @@ class BucketRows:
         if key not in self._flows:
             flow = self.entered(cohort)
             for rule in cohort.rules:
-                verdict = flow.possible.kept(
-                    id(rule), rule, flow.rows, lambda days, rule=rule: rule.keep(self.tables, days.lazy())
-                )
-                flow.keep(rule.reason, verdict)
+                flow.keep(rule.reason, self._kept_by(rule, flow))
             self._flows[key] = flow
         return self._flows[key].copy()
+
+    def _kept_by(self, rule: Rule, flow: _Flow) -> Flags:
+        def keep(days: pl.DataFrame) -> pl.LazyFrame:
+            return rule.keep(self._tables_of(flow.possible, days), days.lazy())
+
+        return flow.possible.kept(id(rule), rule, flow.rows, keep)
 
     def free_of(self, outcome: Outcome, flow: _Flow) -> Flags | None:
         """Return which entries still in do not have the outcome already; none if it has no such rule."""

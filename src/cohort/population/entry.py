@@ -50,10 +50,10 @@ class Entry(Spec):
         """Keep the record days (sorted, distinct) whose washout is clean, or the n-th of each person."""
         if self.n is not None:
             return days.filter(pl.col("index_date").cum_count().over("person_id") == self.n)
-        previous = pl.col("index_date").shift().over("person_id")
-        clean = previous.is_null()
+        clean = pl.col("person_id").ne_missing(pl.col("person_id").shift())
         if self.washout_days is not None:
-            clean = clean | (days_between(previous, pl.col("index_date")) > self.washout_days)
+            since = days_between(pl.col("index_date").shift(), pl.col("index_date"))
+            clean = clean | (since > self.washout_days)
         return days.filter(clean)
 
     def candidate_text(self) -> str:
