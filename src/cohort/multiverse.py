@@ -14,7 +14,7 @@ import polars as pl
 from cohort.codes.records import needed_rows
 from cohort.engines.local import Progress, map_buckets
 from cohort.errors import StudyError
-from cohort.plan import BucketRows, Selection, codes_of, select_each
+from cohort.plan import BucketRows, Selection, codes_of, join_buckets, select_each
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, Released
 from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates, write_csv
@@ -110,10 +110,10 @@ class Multiverse:
             rows = BucketRows(needed_rows(tables, codes), store.data_end)
             return select_each(rows, ((s.cohort, s.outcome, s.covariates) for s in self.studies))
 
-        buckets = list(map_buckets(store, every_study, "cohort", progress))
+        chosen = join_buckets(list(map_buckets(store, every_study, "cohort", progress)))
         released, lines = [], []
         for number, (study, values) in enumerate(zip(self.studies, self.combinations, strict=True)):
-            table, out = study.conclude(tuple(bucket[number].part() for bucket in buckets))
+            table, out = study.conclude((chosen[number].part(),))
             released.append(out)
             lines.append(self._line(number + 1, values, table, out))
             if progress is not None:
@@ -212,8 +212,8 @@ def _counts(table: AnalysisTable, rule: DisclosureRule) -> list[pl.Expr]:
 
     Combinations differ by a few persons, and exact counts beside each other would count those few.
     """
-    cause = table.lazy().select("cause").collect()["cause"]
-    n, events = cause.len(), int((cause == 1).sum())
+    n = sum(part.height for part in table.parts)
+    events = sum(int((part["cause"] == 1).sum()) for part in table.parts)
     shown_n = _shown([n], rule)
     return [
         pl.lit(shown_n, pl.Int64).alias("n"),

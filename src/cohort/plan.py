@@ -7,7 +7,9 @@ rows of the analysis table and its attrition; both are merged by `cohort.study`.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+import functools
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +82,22 @@ class Selection:
         rows = self.possible.answers(self.exits, self.rows).drop(LOST)
         known = [self.possible.answers(key, self.rows).drop(KEY) for key in self.covariates]
         return BucketPart(pl.concat([rows, *known], how="horizontal"), self.attrition)
+
+
+def join_buckets(chosen: Sequence[Sequence[Selection]]) -> list[Selection]:
+    """Return each study's choice among the entries of all buckets, from every bucket's choices in the same order."""
+    whole: dict[int, Possible] = {}
+    joined = []
+    for selections in zip(*chosen, strict=True):
+        first = selections[0]
+        possibles = [selection.possible for selection in selections]
+        if id(first.possible) not in whole:
+            whole[id(first.possible)] = Possible.together(possibles)
+        starts = np.cumsum([0, *(possible.days.height for possible in possibles)])
+        rows = np.concatenate([part.rows + start for part, start in zip(selections, starts, strict=False)])
+        attrition = functools.reduce(operator.add, (part.attrition for part in selections))
+        joined.append(Selection(whole[id(first.possible)], rows, first.exits, first.covariates, attrition))
+    return joined
 
 
 @dataclass(slots=True)
@@ -247,7 +265,7 @@ def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFr
     free = outcome.seen_free(tables, ends)
     exits = followed if free is None else bounded(followed, free)
     number = pl.coalesce(pl.when(lost).then(n) for n, lost in enumerate(_losses(outcome).values(), start=1))
-    return exits.with_columns(number.fill_null(0).cast(pl.Int8).alias(LOST)).sort(KEY)
+    return exits.with_columns(number.fill_null(0).cast(pl.Int8).alias(LOST))
 
 
 def _exits(ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:
