@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cohort.codes.bucket_tables import BucketTables, Tables
+from cohort.codes.bucket_tables import BucketTables
 from cohort.codes.codelist import Codelist
-from cohort.codes.records import KEY, needed_codes, needed_rows
+from cohort.codes.records import KEY, Tables, needed_codes, needed_rows
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
 from cohort.outcomes.dating import UNJUDGED, bounded, dated
@@ -26,7 +26,7 @@ from cohort.outcomes.outcome import Outcome
 from cohort.population.attrition import Attrition, Step
 from cohort.population.cohort import Cohort
 from cohort.population.criteria import Rule
-from cohort.possible import ROW, Flags, Possible, Rows
+from cohort.possible import ROW, SMALL, Flags, Possible, Rows
 
 OUTCOME, COMPETING, CENSORED = 1, 2, 0
 """Codes of the analysis table's ``cause``; death that does not compete is a censoring."""
@@ -183,10 +183,10 @@ class BucketRows:
     def covariate(self, covariate: Covariate, flow: _Flow) -> int:
         """Find a covariate of every entry still in, and why it is null where it is; return the name of the answer."""
 
-        def column(days: pl.DataFrame) -> pl.LazyFrame:
+        def column(days: pl.DataFrame) -> pl.DataFrame:
             entries = days.lazy()
             found = covariate.column(self._tables_of(flow.possible, days), entries)
-            return entries.select(KEY).join(found, on=KEY, how="left", validate="1:1")
+            return entries.select(KEY).join(found, on=KEY, how="left", validate="1:1").collect()
 
         flow.possible.ask(id(covariate), covariate, flow.rows, column)
         return id(covariate)
@@ -240,9 +240,7 @@ def select(rows: BucketRows, cohort: Cohort, outcome: Outcome, covariates: Itera
     return Selection(flow.possible, flow.rows, exits, known, Attrition(tuple(flow.steps)))
 
 
-def select_each(
-    rows: BucketRows, studies: Iterable[tuple[Cohort, Outcome, tuple[Covariate, ...]]]
-) -> list[Selection]:
+def select_each(rows: BucketRows, studies: Iterable[tuple[Cohort, Outcome, tuple[Covariate, ...]]]) -> list[Selection]:
     """Return every study's choice among the entries of one bucket: what they share is asked once, for all at a time."""
     studies = list(studies)
     for stage in (rows.entered, rows.qualified):
@@ -259,8 +257,8 @@ def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFr
     censoring. An entry whose outcome can no longer be judged is censored (`cohort.outcomes.dating`). Outcomes that are
     seen at visits add ``lower`` and ``upper``.
     """
-    ends = ends.with_columns(stop=pl.min_horizontal("censor_day", "death_day")).collect().lazy()
-    met = dated(outcome.days(tables, ends), ends)
+    ends = ends.with_columns(stop=pl.min_horizontal("censor_day", "death_day")).collect(engine=SMALL).lazy()
+    met = dated(outcome.days(tables, ends), ends).collect(engine=SMALL).lazy()
     followed = _exits(ends.join(met, on=KEY, how="left"), outcome)
     free = outcome.seen_free(tables, ends)
     exits = followed if free is None else bounded(followed, free)

@@ -9,9 +9,6 @@ import polars as pl
 
 from cohort.codes.codelist import Codelist
 
-Tables = Mapping[str, pl.LazyFrame]
-"""The tables of one bucket, by name (`cohort.store.tables.TABLES`)."""
-
 
 class BucketTables(Mapping[str, pl.LazyFrame]):
     """The tables of one bucket, read once, with a memory.
@@ -49,7 +46,8 @@ class BucketTables(Mapping[str, pl.LazyFrame]):
         """Return the rows of a coded table whose code a list contains: `cohort.codes.match.matches`, from memory."""
         found = self._codes(table)
         wanted = [
-            (pl.col("system") == system) & pl.col("code").is_in([code for code in codes if codelist.contains(system, code)])
+            (pl.col("system") == system)
+            & pl.col("code").is_in([code for code in codes if codelist.contains(system, code)])
             for system, codes in found.items()
         ]
         return self[table].filter(pl.any_horizontal(wanted)) if wanted else self[table].clear()
@@ -87,6 +85,8 @@ class _PersonTables(BucketTables):
         return super().remember(key, owner, make)
 
 
-def remembered(tables: Tables, key: Hashable, owner: Any, make: Callable[[], pl.LazyFrame]) -> pl.LazyFrame:
+def remembered(
+    tables: Mapping[str, pl.LazyFrame], key: Hashable, owner: Any, make: Callable[[], pl.LazyFrame]
+) -> pl.LazyFrame:
     """Return what ``make`` returns, made once per bucket where the tables have a memory."""
     return tables.remember(key, owner, make) if isinstance(tables, BucketTables) else make()
