@@ -176,8 +176,7 @@ def _variant(study: Study, analysis: int, keys: list[Key], values: tuple[Any, ..
 
 
 def _parts(study: Study) -> tuple[Any, ...]:
-    cohort = study.cohort
-    return (cohort.entry, *cohort.rules, cohort.end, study.outcome, *study.covariates)
+    return (*study.cohort.parts, study.outcome, *study.covariates)
 
 
 def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.DataFrame:

@@ -21,8 +21,8 @@ from cohort.outcomes.dating import UNJUDGED, bounded, dated
 from cohort.outcomes.outcome import Outcome
 from cohort.population.attrition import Attrition, Step
 from cohort.population.cohort import Cohort
-from cohort.population.entry import first_per_person
-from cohort.population.follow_up import FollowUp
+from cohort.population.entry import ARM, Entry, apart, first_per_person
+from cohort.population.follow_up import RiskStart
 
 OUTCOME, COMPETING, CENSORED = 1, 2, 0
 """Codes of the analysis table's ``cause``; death that does not compete is a censoring."""
@@ -66,19 +66,22 @@ class Qualified:
 
     flow: _Flow
     tables: Tables
-    known: dict[int, pl.DataFrame] = field(default_factory=dict)
+    known: dict[tuple[int, ...], pl.DataFrame] = field(default_factory=dict)
 
-    def ends(self, end: FollowUp, data_end: dt.date) -> pl.LazyFrame:
-        """Return the end of follow-up of every entry."""
-        if id(end) not in self.known:
-            self.known[id(end)] = end.ends(self.tables, self.flow.lazy, data_end).collect()
-        return self.known[id(end)].lazy()
+    def ends(self, cohort: Cohort, data_end: dt.date) -> pl.LazyFrame:
+        """Return the start of risk and the end of follow-up of every entry."""
+        start, end = cohort.start, cohort.end
+        if (id(start), id(end)) not in self.known:
+            ends = end.ends(self.tables, self.flow.lazy, data_end, start)
+            starts = start.days(self.tables, self.flow.lazy, end.bridge_days)
+            self.known[id(start), id(end)] = ends.join(starts, on=KEY, how="left").collect()
+        return self.known[id(start), id(end)].lazy()
 
     def column(self, covariate: Covariate) -> pl.LazyFrame:
         """Return the key and the covariate of every entry, and why it is null where it is."""
-        if id(covariate) not in self.known:
-            self.known[id(covariate)] = covariate.column(self.tables, self.flow.lazy).collect()
-        return self.known[id(covariate)].lazy()
+        if (id(covariate),) not in self.known:
+            self.known[(id(covariate),)] = covariate.column(self.tables, self.flow.lazy).collect()
+        return self.known[(id(covariate),)].lazy()
 
 
 @dataclass(slots=True)
@@ -89,7 +92,7 @@ class BucketRows:
     """
 
     tables: Tables
-    days: dict[int, pl.DataFrame] = field(default_factory=dict)
+    days: dict[tuple[int, ...], pl.DataFrame] = field(default_factory=dict)
     qualified: dict[tuple[int, ...], Qualified] = field(default_factory=dict)
 
     def qualify(self, cohort: Cohort) -> Qualified:
@@ -104,26 +107,36 @@ class BucketRows:
 
     def _candidates(self, cohort: Cohort) -> _Flow:
         """Return the flow after entry: everybody, those with a record, those with a clean washout."""
-        if cohort.entry is None:
-            raise StudyError(f"cohort {cohort.name!r}: nobody can enter; say how with enter_at_first(…)")
-        record = id(cohort.entry.record)
-        if record not in self.days:
-            self.days[record] = cohort.entry.record_days(self.tables).collect()
-        days = self.days[record]
+        entry = _entry_of(cohort)
+        days = self._record_days(entry)
         everybody = self.tables["person"].select(pl.len()).collect().item()
         persons = days["person_id"].n_unique()
         steps = [
             Step("Persons in the store", everybody, 0, None, None),
-            Step(f"With a {cohort.entry.record}", persons, everybody - persons, days.height, None),
+            Step(f"With {entry.record_text()}", persons, everybody - persons, days.height, None),
         ]
         flow = _Flow(days, steps)
-        flow.keep(cohort.entry.candidate_text(), cohort.entry.candidates(flow.lazy))
+        flow.keep(entry.candidate_text(), entry.candidates(flow.lazy))
+        if entry.arms:
+            flow.keep("By one arm only", flow.lazy.filter(pl.col(ARM).is_not_null()))
         return flow
+
+    def _record_days(self, entry: Entry) -> pl.DataFrame:
+        asked = (*map(id, entry.occurrences), *map(id, entry.arms))
+        if asked not in self.days:
+            self.days[asked] = entry.record_days(self.tables).collect()
+        return self.days[asked]
+
+
+def _entry_of(cohort: Cohort) -> Entry:
+    if cohort.entry is None:
+        raise StudyError(f"cohort {cohort.name!r}: nobody can enter; say how with enter_at_first(…)")
+    return cohort.entry
 
 
 def codes_needed(cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> dict[str, Codelist | None]:
     """Return, for each coded table, every code that the study asks for; none = every row."""
-    return codes_of((cohort.entry, *cohort.rules, cohort.end, outcome, *covariates))
+    return codes_of((*cohort.parts, outcome, *covariates))
 
 
 def codes_of(parts: Iterable[Any]) -> dict[str, Codelist | None]:
@@ -155,10 +168,14 @@ def run_rows(
     if prevalent is not None:
         free = flow.lazy.join(prevalent, on=KEY, how="anti")
         flow.keep(outcome.prevalent_text, free)
-    flow.keep("First such entry of each person", first_per_person(flow.lazy))
-    ends = shared.ends(cohort.end, data_end).join(flow.lazy, on=KEY, how="semi")
+    entry = _entry_of(cohort)
+    if not entry.repeats:
+        flow.keep("First such entry of each person", first_per_person(flow.lazy))
+    ends = shared.ends(cohort, data_end).join(flow.lazy, on=KEY, how="semi")
     flow.entries = _followed(shared.tables, ends, outcome).collect()
-    _drop_lost_before_risk(flow, outcome)
+    if entry.repeats and entry.overlap == "skip":
+        flow.keep("Not in the follow-up of an earlier entry", apart(flow.entries))
+    _drop_lost_before_risk(flow, outcome, cohort.start)
     return BucketPart(_with_covariates(shared, covariates, flow.lazy), Attrition(tuple(flow.steps)))
 
 
@@ -170,7 +187,7 @@ def _rows_of(tables: Tables, entries: pl.LazyFrame) -> Tables:
 
 
 def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:
-    """Add ``entry``, ``time`` (Int64 days after index), ``cause`` and ``exit_reason`` to each entry.
+    """Add ``entry`` (null = never at risk), ``time`` (Int64 days after index), ``cause`` and ``exit_reason``.
 
     The earliest of outcome, death and censoring decides; on one day the outcome precedes death, and death precedes
     censoring. An entry whose outcome can no longer be judged is censored (`cohort.outcomes.dating`). Outcomes that are
@@ -190,7 +207,7 @@ def _exits(ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:
     dead = COMPETING if "death" in outcome.competing else CENSORED
     return ends.select(
         *KEY,
-        entry=pl.lit(outcome.landmark, dtype=pl.Int64),
+        entry=pl.when(pl.col("start_day").is_not_null()).then(pl.max_horizontal("start_day", pl.lit(outcome.landmark))),
         time=stop,
         cause=pl.when(happened).then(OUTCOME).when(died).then(dead).otherwise(CENSORED).cast(pl.Int8),
         exit_reason=pl.when(happened)
@@ -203,26 +220,32 @@ def _exits(ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:
     )
 
 
-def _drop_lost_before_risk(flow: _Flow, outcome: Outcome) -> None:
+def _drop_lost_before_risk(flow: _Flow, outcome: Outcome, start: RiskStart) -> None:
     """Remove, cause by cause, the entries whose follow-up is over before risk starts.
 
-    Without a landmark a follow-up of 0 days stays: it counts in n and has no person-time.
+    Without a landmark or delayed entry a follow-up of 0 days stays: it counts in n and has no person-time.
     """
-    time, landmark = pl.col("time"), outcome.landmark
-    over = time <= landmark if landmark > 0 else time < 0
-    by = f"by day {landmark}" if landmark > 0 else "before the index date"
-    still = f"Followed beyond day {landmark}, when risk starts" if landmark > 0 else "Followed on the index date"
+    landmark, late = outcome.landmark, outcome.landmark > 0 or start.delayed
+    if start.delayed:
+        flow.keep(f"At risk {start.text}", flow.entries.filter(pl.col("entry").is_not_null()))
+    over = pl.col("time") <= pl.col("entry") if late else pl.col("time") < 0
+    by = "before risk starts" if start.delayed else f"by day {landmark}" if late else "before the index date"
+    still = (
+        "Followed beyond the start of risk" if start.delayed else f"Followed beyond day {landmark}, when risk starts"
+    )
     kept = {f"Without the outcome {by}": pl.col("cause") == OUTCOME, f"Not dead {by}": pl.col("exit_reason") == "death"}
-    if landmark > 0 and outcome.judged_later:
+    if late and outcome.judged_later:
         kept[f"Outcome can be judged {by}"] = pl.col("exit_reason") == UNJUDGED
-    kept[still] = pl.lit(True)
+    kept[still if late else "Followed on the index date"] = pl.lit(True)
     for reason, lost in kept.items():
         flow.keep(reason, flow.entries.filter(~(over & lost)))
 
 
 def _with_covariates(shared: Qualified, covariates: Iterable[Covariate], entries: pl.LazyFrame) -> pl.DataFrame:
-    """Add each covariate, and why it is null where it is."""
-    table = entries
+    """Add the arm, where there are several, each covariate, and why it is null where it is."""
+    table, arms = entries, shared.flow.lazy
+    if ARM in shared.flow.entries.columns:
+        table = table.join(arms.select(*KEY, ARM), on=KEY, how="left", validate="1:1")
     for covariate in covariates:
         table = table.join(shared.column(covariate), on=KEY, how="left", validate="1:1")
     return table.sort(KEY).collect()

@@ -20,10 +20,11 @@ from cohort.audit.finding import Finding
 from cohort.codes.records import Tables
 from cohort.engines.local import Progress, map_buckets
 from cohort.errors import StudyError
-from cohort.features.covariates import Covariate
+from cohort.features.covariates import Covariate, VariableType
 from cohort.outcomes.outcome import Outcome
 from cohort.plan import BucketPart, codes_needed, run_bucket
 from cohort.population.cohort import Cohort
+from cohort.population.entry import ARM, Entry
 from cohort.result import Result, trace
 from cohort.results.analyses import Analysis
 from cohort.results.analysis_table import AnalysisTable
@@ -64,10 +65,15 @@ class Study(Spec):
     def _is_coherent(self) -> Self:
         if self.cohort.entry is None:
             raise ValueError("nobody can enter the cohort; add an entry (enter_at_first)")
-        names = [covariate.name for covariate in self.covariates]
+        names = [*([ARM] if self.cohort.entry.arms else []), *(covariate.name for covariate in self.covariates)]
         if repeated := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two covariates are named {', '.join(sorted(repeated))}; give each its own name")
         for number, analysis in enumerate(self.analyses, start=1):
+            if self.cohort.start.delayed and analysis.kind == "fine_gray":
+                raise ValueError(
+                    f"analyses[{number}] is a Fine–Gray model, whose risk sets need everybody from one day on, but "
+                    "entries are at risk from different days (cohort.start); use cox for the cause-specific hazard"
+                )
             for name in analysis.uses:
                 if name not in names:
                     raise ValueError(f"analyses[{number}] uses {name!r}, which is no covariate; {nearest(name, names)}")
@@ -116,8 +122,21 @@ class Study(Spec):
 
     @property
     def grouping(self) -> str | None:
-        """Return the covariate that Table 1 is split by: the first that an analysis groups by."""
-        return next((analysis.by for analysis in self.analyses if analysis.by), None)
+        """Return the covariate that Table 1 is split by: the first that an analysis groups by, else the arms."""
+        arms = ARM if self.entry.arms else None
+        return next((analysis.by for analysis in self.analyses if analysis.by), arms)
+
+    @property
+    def entry(self) -> Entry:
+        """Return how persons join."""
+        assert self.cohort.entry is not None  # noqa: S101 -- a study without an entry cannot be made
+        return self.cohort.entry
+
+    @property
+    def variables(self) -> dict[str, VariableType]:
+        """Return the type of each variable of the analysis table: the arm, where there are several, and covariates."""
+        arms: dict[str, VariableType] = {ARM: "categorical"} if self.entry.arms else {}
+        return arms | {covariate.name: covariate.type for covariate in self.covariates}
 
     def audit(self) -> tuple[Finding, ...]:
         """Return the design faults that can be seen in the plan."""
@@ -191,8 +210,14 @@ class Study(Spec):
 
     def _analysis_table(self, parts: tuple[BucketPart, ...]) -> AnalysisTable:
         causes = (self.outcome.name, *self.outcome.competing)
-        variables = {covariate.name: covariate.type for covariate in self.covariates}
-        return AnalysisTable(tuple(part.rows for part in parts), causes, self.outcome.landmark, variables)
+        return AnalysisTable(
+            tuple(part.rows for part in parts),
+            causes,
+            self.outcome.landmark,
+            self.variables,
+            delayed=self.cohort.start.delayed,
+            repeats=self.entry.repeats,
+        )
 
     def _table_one(self, table: AnalysisTable) -> Estimates:
         """Describe the persons at risk, by the study's grouping; where values are missing, by the reason too."""

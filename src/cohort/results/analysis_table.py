@@ -15,7 +15,7 @@ from cohort.features.covariate import KNOWN, MISSING, VariableType
 class AnalysisTable:
     """Rows of every bucket: person_id, index_date, entry, time, cause, exit_reason and the covariates.
 
-    Beside a covariate that may be missing, ``<name>_missing`` says why it is null.
+    A comparison adds the ``arm``. Beside a covariate that may be missing, ``<name>_missing`` says why it is null.
 
     Risk sets are ``(entry, time]`` in days after index. ``cause`` is 0 for censored, else the position in ``causes``,
     counted from 1: the outcome, then what competes with it. Rows are persons: for the data holder only, never part of
@@ -26,6 +26,10 @@ class AnalysisTable:
     causes: tuple[str, ...]
     landmark: int
     variables: Mapping[str, VariableType]
+    delayed: bool = False
+    """Whether entries join the risk sets on different days."""
+    repeats: bool = False
+    """Whether a person may have several rows, which are not independent."""
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows in person order."""
@@ -57,4 +61,4 @@ class AnalysisTable:
 
         With an entry, survival functions want ``entry < time``; without one, an event on day 0 counts.
         """
-        return "entry" if self.landmark > 0 else None
+        return "entry" if self.landmark > 0 or self.delayed else None
