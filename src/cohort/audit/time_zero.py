@@ -83,6 +83,18 @@ def prevalent_users(study: Study) -> Iterator[Finding]:
     )
 
 
+def overlapping_follow_up(study: Study) -> Iterator[Finding]:
+    """Find entries of one person that are followed over the same days."""
+    if study.entry.overlap == "allow":
+        yield Finding(
+            "warning",
+            "overlapping_follow_up",
+            "cohort.entry.overlap: entries of one person may be followed over the same days, so one event can count "
+            "for several of them, and person-time counts more than once. Skip such entries (overlap = 'skip'), or say "
+            "in the report why each is a comparison of its own (a sequence of trials).",
+        )
+
+
 def _ends_by(last: int | None, day: int) -> bool:
     """Return whether a window is over by a day."""
     return last is not None and last <= day

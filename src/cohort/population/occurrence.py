@@ -45,12 +45,9 @@ class Measurement(Spec):
 
     def rows(self, tables: Tables) -> pl.LazyFrame:
         """Return the qualifying rows of one bucket."""
-        wanted = {
-            "instrument": pl.col("instrument") == self.instrument,
-            "at_least": pl.col("value") >= self.at_least,
-            "below": pl.col("value") < self.below,
-        }
-        asked = [rule for name, rule in wanted.items() if getattr(self, name) is not None]
+        asked = [pl.col("instrument") == self.instrument] if self.instrument is not None else []
+        asked += [pl.col("value") >= self.at_least] if self.at_least is not None else []
+        asked += [pl.col("value") < self.below] if self.below is not None else []
         return tables[self.table].filter(*asked) if asked else tables[self.table]
 
     def days(self, tables: Tables) -> pl.LazyFrame:
