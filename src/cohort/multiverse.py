@@ -14,7 +14,7 @@ import polars as pl
 from cohort.codes.records import needed_rows
 from cohort.engines.local import Progress, map_buckets
 from cohort.errors import StudyError
-from cohort.plan import BucketPart, BucketRows, codes_of, run_rows
+from cohort.plan import BucketRows, Selection, codes_of, select_each
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, Released
 from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates, write_csv
@@ -106,14 +106,14 @@ class Multiverse:
         store = store if isinstance(store, Store) else Store.open(store)
         codes = codes_of({id(part): part for study in self.studies for part in _parts(study)}.values())
 
-        def every_study(tables: Mapping[str, pl.LazyFrame]) -> list[BucketPart]:
-            rows = BucketRows(needed_rows(tables, codes))
-            return [run_rows(rows, s.cohort, s.outcome, s.covariates, store.data_end) for s in self.studies]
+        def every_study(tables: Mapping[str, pl.LazyFrame]) -> list[Selection]:
+            rows = BucketRows(needed_rows(tables, codes), store.data_end)
+            return select_each(rows, ((s.cohort, s.outcome, s.covariates) for s in self.studies))
 
         buckets = list(map_buckets(store, every_study, "cohort", progress))
         released, lines = [], []
         for number, (study, values) in enumerate(zip(self.studies, self.combinations, strict=True)):
-            table, out = study.conclude(tuple(bucket[number] for bucket in buckets))
+            table, out = study.conclude(tuple(bucket[number].part() for bucket in buckets))
             released.append(out)
             lines.append(self._line(number + 1, values, table, out))
             if progress is not None:

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, get_args
 import polars as pl
 from pydantic import Field, model_validator
 
+from cohort.codes.bucket_tables import BucketTables, remembered
+from cohort.codes.bucket_tables import Tables as Tables
 from cohort.codes.codelist import EXCLUDED, Codelist
 from cohort.codes.match import matches
 from cohort.codes.reference import Codes
@@ -18,9 +20,6 @@ Coded = Literal["diagnosis", "procedure", "dispensing"]
 
 Setting = Literal["inpatient", "emergency", "outpatient", "home", "facility", "ambulance", "laboratory", "unknown"]
 """The settings of care of the data dictionary (`cohort.store.tables.SETTINGS`)."""
-
-Tables = Mapping[str, pl.LazyFrame]
-"""The tables of one bucket, by name (`cohort.store.tables.TABLES`)."""
 
 KEY = ("person_id", "index_date")
 """What identifies an entry: a person may enter a cohort more than once, on different days."""
@@ -61,11 +60,20 @@ class Record(Spec):
 
     def rows(self, tables: Tables) -> pl.LazyFrame:
         """Return the qualifying rows of one bucket, each once; evidence is a matter of days, not of rows."""
-        found = matches(tables[self.table], self.codes.codelist)
+        codelist = self.codes.codelist
+        if isinstance(tables, BucketTables):
+            found = tables.matches(self.table, codelist)
+        else:
+            found = matches(tables[self.table], codelist)
         return found.filter(pl.col("setting").is_in(self.settings)) if self.settings else found
 
     def days(self, tables: Tables) -> pl.LazyFrame:
         """Return person_id and date of the days on which the record qualifies, each person-day once."""
+        codelist = self.codes.codelist
+        rule = (self.table, id(codelist), self.settings, self.evidence, self.apart_days, self.within_days)
+        return remembered(tables, ("days", *rule), codelist, lambda: self._days(tables))
+
+    def _days(self, tables: Tables) -> pl.LazyFrame:
         rows = self.rows(tables)
         if self.evidence == "any":
             return rows.select("person_id", "date").unique()
@@ -123,19 +131,26 @@ def needed_codes(records: Iterable[Record], whole: Iterable[Coded] = ()) -> dict
     return codes | dict.fromkeys(whole, None)
 
 
-def needed_rows(tables: Tables, codes: Mapping[str, Codelist | None]) -> dict[str, pl.LazyFrame]:
-    """Return one bucket's tables with only the rows that some record can qualify, so that each is read once."""
-    rows = [_needed(tables[name], name, codes) for name in get_args(Coded)]
-    return dict(tables) | {
-        name: frame.lazy() for name, frame in zip(get_args(Coded), pl.collect_all(rows), strict=True)
-    }
+def needed_rows(tables: Tables, codes: Mapping[str, Codelist | None]) -> BucketTables:
+    """Read one bucket's tables once, without most of the rows that no record can qualify.
+
+    What is left out is decided on the first characters of the codes while Parquet is read: far fewer comparisons than
+    rows, and no second pass. A record then says which of the rest qualify.
+    """
+    coded = get_args(Coded)
+    rows = [_needed(tables[name], name, codes) if name in coded else tables[name] for name in tables]
+    return BucketTables(dict(zip(tables, pl.collect_all(rows), strict=True)))
 
 
 def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
     if name not in codes:
         return table.clear()
     codelist = codes[name]
-    return table if codelist is None else matches(table, codelist)
+    if codelist is None or codelist.rows.is_empty():
+        return table if codelist is None else table.clear()
+    shortest = codelist.rows["code"].str.len_chars().min()
+    beginnings = codelist.rows["code"].str.head(shortest).unique()
+    return table.filter(pl.col("code").str.head(shortest).is_in(beginnings.implode()))
 
 
 def relative_days(days: pl.LazyFrame, entries: pl.LazyFrame) -> pl.LazyFrame:

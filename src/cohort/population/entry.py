@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import Field, model_validator
 
@@ -168,28 +170,23 @@ def _together(found: list[pl.LazyFrame]) -> pl.LazyFrame:
     return days.agg(only.alias(ARM), *lasting)
 
 
-def first_per_person(entries: pl.LazyFrame) -> pl.LazyFrame:
-    """Keep each person's earliest entry."""
-    return entries.filter(pl.col("index_date") == pl.col("index_date").min().over("person_id"))
-
-
-def apart(entries: pl.DataFrame) -> pl.DataFrame:
-    """Keep the entries (sorted by key) that do not lie in the follow-up of an earlier one that is kept.
+def apart(entries: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which entries (sorted by key) do not lie in the follow-up of an earlier one that is kept, shape (n,).
 
     Parameters
     ----------
     entries
         The key and ``time`` (Int64, last day of follow-up relative to index), which belongs to follow-up.
     """
-    last = pl.col("index_date") + pl.duration(days=pl.max_horizontal("time", 0))
-    undecided = entries.select(KEY, last=last)
-    kept = []
-    while undecided.height:  # as often as a person is followed anew
-        first = undecided.group_by("person_id", maintain_order=True).first()
-        kept.append(first.select(KEY))
-        covered = first.select("person_id", covered="last")
-        undecided = undecided.join(covered, on="person_id", maintain_order="left").filter(
-            pl.col("index_date") > pl.col("covered")
-        )
-        undecided = undecided.drop("covered")
-    return entries.join(pl.concat(kept), on=KEY, how="semi", maintain_order="left") if kept else entries
+    persons = entries["person_id"].to_numpy()
+    first = entries["index_date"].cast(pl.Int32).cast(pl.Int64).to_numpy()
+    last = first + np.maximum(entries["time"].to_numpy(), 0)
+    kept = np.zeros(persons.size, dtype=np.bool_)
+    undecided = np.arange(persons.size)
+    while undecided.size:  # as often as a person is followed anew
+        person = persons[undecided]
+        new = np.flatnonzero(np.append(True, person[1:] != person[:-1]))
+        kept[undecided[new]] = True
+        covered = np.repeat(last[undecided[new]], np.diff(np.append(new, undecided.size)))
+        undecided = undecided[first[undecided] > covered]
+    return kept
