@@ -213,6 +213,7 @@ def _counts(table: AnalysisTable, rule: DisclosureRule) -> list[pl.Expr]:
     """
     cause = table.lazy().select("cause").collect()["cause"]
     n, events = cause.len(), int((cause == 1).sum())
+    rule = rule.model_copy(update={"minimum": rule.minimum * table.most_rows})
     shown_n = _shown([n], rule)
     return [
         pl.lit(shown_n, pl.Int64).alias("n"),

@@ -25,6 +25,7 @@ from cohort.population.attrition import Attrition, Step
 from cohort.population.cohort import Cohort
 from cohort.population.entry import ARM, Entry, apart
 from cohort.population.follow_up import RiskStart
+from cohort.population.matching import Matching
 from cohort.possible import ROW, Flags, Possible, Rows
 
 OUTCOME, COMPETING, CENSORED = 1, 2, 0
@@ -170,7 +171,7 @@ class BucketRows:
         flow.possible.ask(key, (outcome, start, end), flow.rows, exits)
         return key
 
-    def covariate(self, covariate: Covariate, flow: _Flow) -> int:
+    def covariate(self, covariate: Covariate | Matching, flow: _Flow) -> int:
         """Find a covariate of every entry still in, and why it is null where it is; return the name of the answer."""
 
         def column(days: pl.DataFrame) -> pl.LazyFrame:
@@ -235,7 +236,8 @@ def select(rows: BucketRows, cohort: Cohort, outcome: Outcome, covariates: Itera
         flow.keep("Not in the follow-up of an earlier entry", apart(flow.possible.answers(exits, flow.rows)))
     for number, reason in enumerate(_losses(outcome, cohort.start), start=1):
         flow.keep(reason, flow.possible.answer(exits, LOST, flow.rows) != number)
-    known = tuple(rows.covariate(covariate, flow) for covariate in covariates)
+    matched_on = () if cohort.matching is None else (cohort.matching,)
+    known = tuple(rows.covariate(covariate, flow) for covariate in (*covariates, *matched_on))
     return Selection(flow.possible, flow.rows, exits, known, Attrition(tuple(flow.steps)))
 
 

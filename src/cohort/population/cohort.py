@@ -21,6 +21,7 @@ from cohort.population.criteria import (
 )
 from cohort.population.entry import Entry
 from cohort.population.follow_up import FollowUp, RiskStart
+from cohort.population.matching import MatchedArms, Matching, On, RiskSets
 from cohort.population.occurrence import Occurrence
 from cohort.spec import Spec
 from cohort.time import Window
@@ -40,6 +41,8 @@ class Cohort(Spec):
     rules: Annotated[tuple[Rule, ...], Field(description="requirements and exclusions, in order")] = ()
     start: Annotated[RiskStart, Field(description="when risk starts")] = RiskStart()
     end: Annotated[FollowUp, Field(description="when follow-up stops")] = FollowUp()
+
+    matching: Annotated[Matching | None, Field(description="matched sets; absent = none")] = None
 
     def __init__(self, name: str | None = None, /, **values: Any) -> None:
         """Take the name by position."""
@@ -132,6 +135,18 @@ class Cohort(Spec):
             until=until, max_days=max_days, censor_at=events, censor_records=records, bridge_days=bridge_days
         )
         return self._with(end=end)
+
+    def match_arms(
+        self, *on: On, ratio: int = 1, birth_years_apart: int = 0, replace: bool = False, seed: int = 1
+    ) -> Cohort:
+        """Give each entry of the first arm up to ``ratio`` of the second that are alike; see `MatchedArms`."""
+        return self._with(
+            matching=MatchedArms.of(on=on, ratio=ratio, birth_years_apart=birth_years_apart, replace=replace, seed=seed)
+        )
+
+    def sample_risk_sets(self, *on: On, ratio: int = 1, birth_years_apart: int = 0, seed: int = 1) -> Cohort:
+        """Give each case up to ``ratio`` controls that were at risk on the day of its event; see `RiskSets`."""
+        return self._with(matching=RiskSets.of(on=on, ratio=ratio, birth_years_apart=birth_years_apart, seed=seed))
 
     def _require(self, rule: Rule) -> Cohort:
         return self._with(rules=(*self.rules, rule))

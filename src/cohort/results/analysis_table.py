@@ -29,7 +29,9 @@ class AnalysisTable:
     delayed: bool = False
     """Whether entries join the risk sets on different days."""
     repeats: bool = False
-    """Whether a person may have several rows, which are not independent."""
+    """Whether a person may have several entries, which are not independent."""
+    matched: bool = False
+    """Whether rows are members of matched sets, ``matched_set``."""
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows in person order."""
@@ -49,6 +51,12 @@ class AnalysisTable:
         """Return rows in which a value that is not missing gives ``known`` as its reason: a level like the others."""
         reasons = [f"{name}{MISSING}" for name in self.variables if f"{name}{MISSING}" in part.columns]
         return part.lazy().with_columns(pl.col(reasons).fill_null(KNOWN))
+
+    @property
+    def most_rows(self) -> int:
+        """Return the most rows that one person has, 1 of an empty table."""
+        most = [part.group_by("person_id").len()["len"].max() for part in self.parts if part.height]
+        return max((int(n) for n in most if isinstance(n, int)), default=1)
 
     @property
     def outcome(self) -> str:
