@@ -72,6 +72,8 @@ def _population(study: Study) -> Iterator[Row]:
         yield "Population", "further entries", REPEATS[entry.overlap]
     for number, rule in enumerate(study.cohort.rules, start=1):
         yield "Population", f"requirement {number}", rule.reason
+    if (matching := study.cohort.matching) is not None:
+        yield "Population", "matching", f"{matching.text}; seed {matching.seed}"
 
 
 def _follow_up(study: Study) -> Iterator[tuple[str, str]]:

@@ -9,6 +9,7 @@ import polars as pl
 
 from cohort.codes.records import KEY
 from cohort.features.covariate import KNOWN, MISSING, VariableType
+from cohort.population.matching import SET
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class AnalysisTable:
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows in person order."""
-        return pl.concat(self.parts, how="vertical").lazy().sort(KEY)
+        return pl.concat(self.parts, how="vertical").lazy().sort(*KEY, *([SET] if self.matched else []))
 
     def described(self, grouping: str | None) -> dict[str, VariableType]:
         """Return the variables of Table 1: each covariate and, where some value is missing, the reason beside it."""
