@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,8 @@ class _Flow:
     possible: Possible
     rows: Rows
     steps: list[Step] = field(default_factory=list)
+    trail: list[Rows] = field(default_factory=list)  # what each step kept, if it is traced
+    traced: bool = False
 
     def keep(self, reason: str, kept: Flags) -> None:
         """Go on with the entries that are kept, one flag for each still in, and record what went."""
@@ -58,10 +60,12 @@ class _Flow:
         gone = self.possible.count_persons(self.rows) - persons
         self.steps.append(Step(reason, persons, gone, left.size, self.rows.size - left.size))
         self.rows = left
+        if self.traced:
+            self.trail.append(left)
 
     def copy(self) -> _Flow:
         """Return a flow that goes on from here by itself."""
-        return _Flow(self.possible, self.rows, list(self.steps))
+        return replace(self, steps=list(self.steps), trail=list(self.trail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,8 @@ class Selection:
     exits: tuple[int, ...]
     covariates: tuple[int, ...]
     attrition: Attrition
+    trail: tuple[Rows, ...] = ()
+    """What each step from the candidates on kept, of a bucket that is traced."""
 
     def part(self) -> BucketPart:
         """Return the rows of the analysis table and the attrition."""
@@ -92,6 +98,7 @@ class BucketRows:
 
     tables: BucketTables
     data_end: dt.date
+    traced: bool = False
     _possible: dict[tuple[int, ...], Possible] = field(default_factory=dict)
     _flows: dict[tuple[int, ...], _Flow] = field(default_factory=dict)
     _cut: dict[int, tuple[Flags, BucketTables]] = field(default_factory=dict, repr=False)
@@ -109,7 +116,7 @@ class BucketRows:
                 Step("Persons in the store", everybody, 0, None, None),
                 Step(f"With {entry.record_text()}", persons, everybody - persons, possible.days.height, None),
             ]
-            flow = _Flow(possible, possible.everything, steps)
+            flow = _Flow(possible, possible.everything, steps, traced=self.traced)
             candidate = possible.kept(key, entry, flow.rows, lambda days: entry.candidates(days.lazy()))
             flow.keep(entry.candidate_text(), candidate)
             if entry.arms:
@@ -238,7 +245,7 @@ def select(rows: BucketRows, cohort: Cohort, outcome: Outcome, covariates: Itera
         flow.keep(reason, flow.possible.answer(exits, LOST, flow.rows) != number)
     matched_on = () if cohort.matching is None else (cohort.matching,)
     known = tuple(rows.covariate(covariate, flow) for covariate in (*covariates, *matched_on))
-    return Selection(flow.possible, flow.rows, exits, known, Attrition(tuple(flow.steps)))
+    return Selection(flow.possible, flow.rows, exits, known, Attrition(tuple(flow.steps)), tuple(flow.trail))
 
 
 def select_each(rows: BucketRows, studies: Iterable[tuple[Cohort, Outcome, tuple[Covariate, ...]]]) -> list[Selection]:

@@ -93,10 +93,10 @@ class Study(Spec):
         finally:
             STUDY_FILE.reset(token)
 
-    def to_toml(self, path: str | Path) -> None:
-        """Write the study file; `from_toml` reads the equal study back."""
+    def to_toml(self, path: str | Path, *, whole: bool = False) -> None:
+        """Write the study file; `from_toml` reads the equal study back. ``whole`` puts codelists from files into it."""
         path = Path(path)
-        values = self.model_dump(exclude_none=True, context={"folder": path.parent})
+        values = self.model_dump(exclude_none=True, context={"folder": path.parent, "whole": whole})
         path.write_text(tomli_w.dumps(values, multiline_strings=False), encoding="utf-8")
 
     @functools.cached_property
@@ -146,7 +146,7 @@ class Study(Spec):
         store = store if isinstance(store, Store) else Store.open(store)
         parts = tuple(map_buckets(store, self._bucket_function(store), "cohort", progress))
         table, released = self.conclude(parts, progress)
-        return Result(self, table, released, trace(self, store, started))
+        return Result(self, table, released, trace(self, store, started), store)
 
     def conclude(
         self, parts: tuple[BucketPart, ...], progress: Progress | None = None
