@@ -14,7 +14,7 @@ import polars as pl
 from cohort.codes.records import needed_rows
 from cohort.engines.local import Progress, map_buckets
 from cohort.errors import StudyError
-from cohort.plan import BucketRows, Selection, codes_of, select_each
+from cohort.plan import BucketRows, Selection, codes_of, join_buckets, select_each
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, Released
 from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates, write_csv
@@ -110,10 +110,10 @@ class Multiverse:
             rows = BucketRows(needed_rows(tables, codes), store.data_end)
             return select_each(rows, ((s.cohort, s.outcome, s.covariates) for s in self.studies))
 
-        buckets = list(map_buckets(store, every_study, "cohort", progress))
+        chosen = join_buckets(list(map_buckets(store, every_study, "cohort", progress)))
         released, lines = [], []
         for number, (study, values) in enumerate(zip(self.studies, self.combinations, strict=True)):
-            table, out = study.conclude(tuple(bucket[number].part() for bucket in buckets))
+            table, out = study.conclude((chosen[number].part(),))
             released.append(out)
             lines.append(self._line(number + 1, values, table, out))
             if progress is not None:
@@ -190,7 +190,7 @@ def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.Da
     rows = rows.filter(~reference.fill_null(value=False))
     defaults = {"outcome": study.outcome.name, "term": study.analyses[0].contrast}
     for name, default in defaults.items():
-        if name not in pick and default in rows[name].to_list():
+        if name not in pick and default is not None and default in rows[name].to_list():
             rows = rows.filter(pl.col(name) == default)
     for name, value in pick.items():
         rows = rows.filter(pl.col("time") <= value if name == "time" else pl.col(name) == str(value))
@@ -211,8 +211,8 @@ def _counts(table: AnalysisTable, rule: DisclosureRule) -> list[pl.Expr]:
 
     Combinations differ by a few persons, and exact counts beside each other would count those few.
     """
-    cause = table.lazy().select("cause").collect()["cause"]
-    n, events = cause.len(), int((cause == 1).sum())
+    n = sum(part.height for part in table.parts)
+    events = sum(int((part["cause"] == 1).sum()) for part in table.parts)
     rule = rule.model_copy(update={"minimum": rule.minimum * table.most_rows})
     shown_n = _shown([n], rule)
     return [

@@ -7,7 +7,9 @@ rows of the analysis table and its attrition; both are merged by `cohort.study`.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+import functools
+import operator
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +25,7 @@ from cohort.outcomes.dating import UNJUDGED, bounded, dated
 from cohort.outcomes.outcome import Outcome
 from cohort.population.attrition import Attrition, Step
 from cohort.population.cohort import Cohort
+from cohort.population.criteria import Rule
 from cohort.population.entry import ARM, Entry, apart
 from cohort.population.follow_up import RiskStart
 from cohort.population.matching import Matching
@@ -92,6 +95,22 @@ class Selection:
         return BucketPart(pl.concat([rows, *known], how="horizontal"), self.attrition)
 
 
+def join_buckets(chosen: Sequence[Sequence[Selection]]) -> list[Selection]:
+    """Return each study's choice among the entries of all buckets, from every bucket's choices in the same order."""
+    whole: dict[int, Possible] = {}
+    joined = []
+    for selections in zip(*chosen, strict=True):
+        first = selections[0]
+        possibles = [selection.possible for selection in selections]
+        if id(first.possible) not in whole:
+            whole[id(first.possible)] = Possible.together(possibles)
+        starts = np.cumsum([0, *(possible.days.height for possible in possibles)])
+        rows = np.concatenate([part.rows + start for part, start in zip(selections, starts, strict=False)])
+        attrition = functools.reduce(operator.add, (part.attrition for part in selections))
+        joined.append(Selection(whole[id(first.possible)], rows, first.exits, first.covariates, attrition))
+    return joined
+
+
 @dataclass(slots=True)
 class BucketRows:
     """One bucket's needed rows, and what studies on them have in common."""
@@ -137,12 +156,15 @@ class BucketRows:
         if key not in self._flows:
             flow = self.entered(cohort)
             for rule in cohort.rules:
-                verdict = flow.possible.kept(
-                    id(rule), rule, flow.rows, lambda days, rule=rule: rule.keep(self.tables, days.lazy())
-                )
-                flow.keep(rule.reason, verdict)
+                flow.keep(rule.reason, self._kept_by(rule, flow))
             self._flows[key] = flow
         return self._flows[key].copy()
+
+    def _kept_by(self, rule: Rule, flow: _Flow) -> Flags:
+        def keep(days: pl.DataFrame) -> pl.LazyFrame:
+            return rule.keep(self._tables_of(flow.possible, days), days.lazy())
+
+        return flow.possible.kept(id(rule), rule, flow.rows, keep)
 
     def free_of(self, outcome: Outcome, flow: _Flow) -> Flags | None:
         """Return which entries still in do not have the outcome already; none if it has no such rule."""
@@ -271,7 +293,7 @@ def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Outcome, start: RiskS
     free = outcome.seen_free(tables, ends)
     exits = followed if free is None else bounded(followed, free)
     number = pl.coalesce(pl.when(lost).then(n) for n, lost in enumerate(_losses(outcome, start).values(), start=1))
-    return exits.with_columns(number.fill_null(0).cast(pl.Int8).alias(LOST)).sort(KEY)
+    return exits.with_columns(number.fill_null(0).cast(pl.Int8).alias(LOST))
 
 
 def _exits(ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:

@@ -7,7 +7,7 @@ numbered in the order of their key; choices are ascending numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -71,6 +71,21 @@ class Possible:
         numbers: Rows = days.select(persons).to_series().to_numpy()
         numbered = days.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW))
         return cls(numbered, numbers, np.zeros(days.height, dtype=np.bool_))
+
+    @classmethod
+    def together(cls, buckets: Sequence[Possible]) -> Possible:
+        """Put the entries of several buckets, and what is known of them, after one another; all were asked the same."""
+        first = np.cumsum([0, *(int(bucket.persons[-1]) + 1 if bucket.persons.size else 0 for bucket in buckets)])
+        persons = [bucket.persons + start for bucket, start in zip(buckets, first, strict=False)]
+        days = pl.concat([bucket.days for bucket in buckets])
+        whole = cls(days, np.concatenate(persons), np.zeros(days.height, dtype=np.bool_))
+        for key in buckets[0]._answers:
+            known = [bucket._answers[key] for bucket in buckets]
+            starts = np.cumsum([0, *(answers.frame.height for answers in known)])
+            place = [answers.place + start for answers, start in zip(known, starts, strict=False)]
+            frame = pl.concat([answers.frame for answers in known], rechunk=True)
+            whole._answers[key] = _Answers(known[0].part, frame, np.concatenate(place))
+        return whole
 
     @property
     def everything(self) -> Rows:

@@ -248,6 +248,15 @@ def test_the_protocol_says_how(stores):
     )
 
 
+def test_a_multiverse_of_matchings_equals_its_own_runs(stores):
+    multiverse = study(MATCHED).over({"cohort.matching.ratio": [1, 3], "cohort.entry.washout_days": [90, 180]})
+    ran = multiverse.run(stores[1])
+    for variant, released in zip(multiverse.studies, ran.released, strict=True):
+        own = variant.run(stores[1])
+        assert own.estimates.frame.equals(released.estimates.frame, null_equal=True)
+        assert own.attrition == released.attrition
+
+
 def test_nobody_to_match(stores):
     """Of an empty cohort every step stands, with nobody in it."""
     nobody = MATCHED.require_age(149, 150)

@@ -50,8 +50,7 @@ def number_runs(spans: pl.LazyFrame, *, by: Sequence[str], start: str, end: str,
     ``cum_max`` over the whole frame restart at every key, several times faster than a window function.
     """
     changed = pl.any_horizontal(pl.col(key).ne_missing(pl.col(key).shift(1)) for key in by)
-    day = pl.col(end).cast(pl.Date).cast(pl.Int32).cast(pl.Int64) + _ZERO
-    latest = (pl.col("_key") * _WIDTH + day).cum_max().shift(1) % _WIDTH - _ZERO
+    latest = _latest_day("_key", end).shift(1) % _WIDTH - _ZERO
     begins = pl.col(start).cast(pl.Date).cast(pl.Int32).cast(pl.Int64)
     return (
         spans.sort(*by, start)
@@ -60,6 +59,17 @@ def number_runs(spans: pl.LazyFrame, *, by: Sequence[str], start: str, end: str,
         .with_columns(run=(pl.col("_new") | (begins - latest > gap_days)).cast(pl.Int64).cum_sum())
         .drop("_new", "_key")
     )
+
+
+def latest_end(run: str, end: str) -> pl.Expr:
+    """Return the latest end so far (Date) within each run, of rows that `number_runs` has numbered and sorted."""
+    return (_latest_day(run, end) % _WIDTH - _ZERO).cast(pl.Int32).cast(pl.Date)
+
+
+def _latest_day(number: str, end: str) -> pl.Expr:
+    """Return the running maximum of day numbers within runs numbered upwards, the run's number in the high bits."""
+    day = pl.col(end).cast(pl.Date).cast(pl.Int32).cast(pl.Int64) + _ZERO
+    return (pl.col(number) * _WIDTH + day).cum_max()
 
 
 def intersect(

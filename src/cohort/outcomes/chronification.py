@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from cohort.codes.match import label
 from cohort.codes.records import KEY, Record, Tables, diagnosis, relative_days
 from cohort.codes.reference import Codes
-from cohort.features.intervals import number_runs
+from cohort.features.intervals import latest_end, number_runs
 from cohort.outcomes.base import Event
 from cohort.spec import Whole
 from cohort.time import Window
@@ -185,9 +185,11 @@ class LastingEpisode(Event):
         since = relative_days(rows, entries).filter(pl.col("day") >= 0)
         known = since.with_columns(end_date=pl.max_horizontal("date", "end_date"))
         runs = number_runs(known, by=KEY, start="date", end="end_date", gap_days=self.gap_days)
-        first, latest = pl.col("date").min().over("run"), pl.col("end_date").cum_max().over("run")
+        begins = pl.col("run").ne_missing(pl.col("run").shift())
+        first = pl.when(begins).then("date").forward_fill()  # rows are sorted by date within a run
         met = pl.max_horizontal("date", first + pl.duration(days=self.longer_than_days))
-        lasting = runs.with_columns(met=met, latest=latest).filter(pl.col("met") <= pl.col("latest"))
+        lasting = runs.with_columns(met=met, latest=latest_end("run", "end_date"))
+        lasting = lasting.filter(pl.col("met") <= pl.col("latest"))
         return lasting.select(*KEY, day=(pl.col("met") - pl.col("index_date")).dt.total_days().cast(pl.Int64))
 
 
