@@ -23,7 +23,7 @@ def check_coherence(study: Study) -> None:
     """
     if study.cohort.entry is None:
         raise ValueError("nobody can enter the cohort; add an entry (enter_at_first)")
-    checks: tuple[Callable[[Study], None], ...] = (_names, _uses, _groups, _delayed_entry, _matched_arms, _risk_sets)
+    checks: tuple[Callable[[Study], None], ...] = (_names, _uses, _groups, _fine_gray, _matched_arms, _risk_sets)
     for check in checks:
         check(study)
 
@@ -50,12 +50,17 @@ def _groups(study: Study) -> None:
             )
 
 
-def _delayed_entry(study: Study) -> None:
+def _fine_gray(study: Study) -> None:
+    reasons = {
+        "whose risk sets need everybody from one day on, but entries are at risk from different days (cohort.start)":
+            study.cohort.start.delayed,
+        "whose variance takes rows for independent, but persons may enter more than once (cohort.entry)":
+            study.entry.repeats,
+    }  # fmt: skip
     for number, analysis in enumerate(study.analyses, start=1):
-        if study.cohort.start.delayed and analysis.kind == "fine_gray":
+        for reason in (text for text, holds in reasons.items() if holds and analysis.kind == "fine_gray"):
             raise ValueError(
-                f"analyses[{number}] is a Fine–Gray model, whose risk sets need everybody from one day on, but entries "
-                "are at risk from different days (cohort.start); use cox for the cause-specific hazard"
+                f"analyses[{number}] is a Fine–Gray model, {reason}; use cox for the cause-specific hazard"
             )
 
 
