@@ -1,4 +1,4 @@
-"""The command line: demo, simulate, ingest, check, verify, run.
+"""The command line: demo, simulate, ingest, check, verify, run, why.
 
 Every command shows a bar per step on a terminal and one log line per step elsewhere, and ends with the exit code of
 `cohort.errors`. Imports are inside the commands, so that ``--help`` answers at once.
@@ -22,6 +22,7 @@ from cohort.progress import LogFormat, Reporter
 from cohort.shipped import shipped
 
 if TYPE_CHECKING:
+    from cohort.store.store import Store
     from cohort.study import Study
 
 app = typer.Typer(
@@ -168,6 +169,31 @@ def run(
         page = result.report(out)
     typer.echo(f"report: {page}")
     result.raise_if_not_estimable()
+
+
+@app.command()
+def why(
+    run: Annotated[Path, typer.Argument(help="Folder that a run has written.")],
+    person: Annotated[str, typer.Argument(help="Pseudonym (person_id), or - for the identifier on standard input.")],
+    key_file: Annotated[Path | None, typer.Option(help="Key of the pseudonyms, if it is not the store's own.")] = None,
+    keep_ids: Annotated[bool, typer.Option("--keep-ids", help="The store was ingested with --keep-ids.")] = False,
+) -> None:
+    """Replay one person: each rule, its verdict, and the rows that decided it. Shows personal data on the terminal."""
+    from cohort.why import recall, why
+
+    study, store = recall(run)
+    typer.echo(str(why(study, store, _pseudonym(person, store, key_file, keep_ids))))
+
+
+def _pseudonym(person: str, store: Store, key_file: Path | None, keep_ids: bool) -> int:
+    """Return the pseudonym asked for; an identifier is read from standard input, since arguments are seen by others."""
+    if person != "-":
+        if not person.isdecimal():
+            raise StudyError("PERSON is a pseudonym, a whole number; give an identifier on standard input (PERSON = -)")
+        return int(person)
+    from cohort.ingest.pseudonyms import pseudonym_in
+
+    return pseudonym_in(store.path, store.manifest.key_id, sys.stdin.readline(), key_file, keep_ids)
 
 
 def _explain(plan: Study, folder: Path) -> None:

@@ -185,8 +185,7 @@ def _variant(study: Study, analysis: int, keys: list[Key], values: tuple[Any, ..
 
 
 def _parts(study: Study) -> tuple[Any, ...]:
-    cohort = study.cohort
-    return (cohort.entry, *cohort.rules, cohort.end, study.outcome, *study.covariates)
+    return (*study.cohort.parts, study.outcome, *study.covariates)
 
 
 def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.DataFrame:
@@ -223,6 +222,7 @@ def _counts(table: AnalysisTable, rule: DisclosureRule) -> list[pl.Expr]:
     """
     n = sum(part.height for part in table.parts)
     events = sum(int((part["cause"] == 1).sum()) for part in table.parts)
+    rule = rule.model_copy(update={"minimum": rule.minimum * table.most_rows})
     shown_n = _shown([n], rule)
     return [
         pl.lit(shown_n, pl.Int64).alias("n"),

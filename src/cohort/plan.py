@@ -10,7 +10,7 @@ import datetime as dt
 import functools
 import operator
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,9 @@ from cohort.outcomes.outcome import Outcome
 from cohort.population.attrition import Attrition, Step
 from cohort.population.cohort import Cohort
 from cohort.population.criteria import Rule
+from cohort.population.entry import ARM, Entry, apart
+from cohort.population.follow_up import RiskStart
+from cohort.population.matching import Matching
 from cohort.possible import ROW, SMALL, Flags, Possible, Rows
 
 OUTCOME, COMPETING, CENSORED = 1, 2, 0
@@ -50,6 +53,8 @@ class _Flow:
     possible: Possible
     rows: Rows
     steps: list[Step] = field(default_factory=list)
+    trail: list[Rows] = field(default_factory=list)  # what each step kept, if it is traced
+    traced: bool = False
 
     def keep(self, reason: str, kept: Flags) -> None:
         """Go on with the entries that are kept, one flag for each still in, and record what went."""
@@ -58,10 +63,12 @@ class _Flow:
         gone = self.possible.count_persons(self.rows) - persons
         self.steps.append(Step(reason, persons, gone, left.size, self.rows.size - left.size))
         self.rows = left
+        if self.traced:
+            self.trail.append(left)
 
     def copy(self) -> _Flow:
         """Return a flow that goes on from here by itself."""
-        return _Flow(self.possible, self.rows, list(self.steps))
+        return replace(self, steps=list(self.steps), trail=list(self.trail))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +83,14 @@ class Selection:
     exits: tuple[int, ...]
     covariates: tuple[int, ...]
     attrition: Attrition
+    trail: tuple[Rows, ...] = ()
+    """What each step from the candidates on kept, of a bucket that is traced."""
 
     def part(self) -> BucketPart:
         """Return the rows of the analysis table and the attrition."""
         rows = self.possible.answers(self.exits, self.rows).drop(LOST)
+        if ARM in self.possible.days.columns:
+            rows = rows.with_columns(self.possible.days[ARM][self.rows])
         known = [self.possible.answers(key, self.rows).drop(KEY) for key in self.covariates]
         return BucketPart(pl.concat([rows, *known], how="horizontal"), self.attrition)
 
@@ -106,32 +117,38 @@ class BucketRows:
 
     tables: BucketTables
     data_end: dt.date
-    _possible: dict[int, Possible] = field(default_factory=dict)
+    traced: bool = False
+    _possible: dict[tuple[int, ...], Possible] = field(default_factory=dict)
     _flows: dict[tuple[int, ...], _Flow] = field(default_factory=dict)
     _cut: dict[int, tuple[Flags, BucketTables]] = field(default_factory=dict, repr=False)
     _prevalent: dict[int, bool] = field(default_factory=dict)
 
     def entered(self, cohort: Cohort) -> _Flow:
         """Return the flow after entry: everybody, those with a record, those with a clean washout."""
-        if cohort.entry is None:
-            raise StudyError(f"cohort {cohort.name!r}: nobody can enter; say how with enter_at_first(…)")
-        key = (id(cohort.entry),)
+        entry = _entry_of(cohort)
+        key = (id(entry),)
         if key not in self._flows:
-            record = id(cohort.entry.record)
-            if record not in self._possible:
-                self._possible[record] = Possible.of(cohort.entry.record_days(self.tables).collect())
-            possible = self._possible[record]
+            possible = self._days(entry)
             everybody = self.tables["person"].select(pl.len()).collect().item()
             persons = possible.count_persons(possible.everything)
             steps = [
                 Step("Persons in the store", everybody, 0, None, None),
-                Step(f"With a {cohort.entry.record}", persons, everybody - persons, possible.days.height, None),
+                Step(f"With {entry.record_text()}", persons, everybody - persons, possible.days.height, None),
             ]
-            flow = _Flow(possible, possible.everything, steps)
-            candidate = possible.kept(key, cohort.entry, flow.rows, lambda days: cohort.entry.candidates(days.lazy()))
-            flow.keep(cohort.entry.candidate_text(), candidate)
+            flow = _Flow(possible, possible.everything, steps, traced=self.traced)
+            candidate = possible.kept(key, entry, flow.rows, lambda days: entry.candidates(days.lazy()))
+            flow.keep(entry.candidate_text(), candidate)
+            if entry.arms:
+                flow.keep("By one arm only", possible.days[ARM].is_not_null().to_numpy()[flow.rows])
             self._flows[key] = flow
         return self._flows[key].copy()
+
+    def _days(self, entry: Entry) -> Possible:
+        """Return the possible entries: the days with what persons enter by."""
+        key = (*map(id, entry.occurrences), *map(id, entry.arms))
+        if key not in self._possible:
+            self._possible[key] = Possible.of(entry.record_days(self.tables).collect())
+        return self._possible[key]
 
     def qualified(self, cohort: Cohort) -> _Flow:
         """Return the flow after entry and every rule."""
@@ -166,21 +183,24 @@ class BucketRows:
 
     def exits(self, cohort: Cohort, outcome: Outcome, flow: _Flow) -> tuple[int, ...]:
         """Find the exit of every entry still in; return the name of the answer."""
-        key = (id(outcome), id(cohort.end))
+        start, end = cohort.start, cohort.end
+        key = (id(outcome), id(start), id(end))
 
         def ends(days: pl.DataFrame) -> pl.LazyFrame:
-            return cohort.end.ends(self._tables_of(flow.possible, days), days.lazy(), self.data_end)
+            tables, entries = self._tables_of(flow.possible, days), days.lazy()
+            starts = start.days(tables, entries, end.bridge_days)
+            return end.ends(tables, entries, self.data_end, start).join(starts, on=KEY, how="left")
 
         def exits(days: pl.DataFrame) -> pl.LazyFrame:
             rows = days[ROW].to_numpy()
-            flow.possible.ask(id(cohort.end), cohort.end, rows, ends)
-            known = flow.possible.answers(id(cohort.end), rows).lazy()
-            return _followed(self._tables_of(flow.possible, days), known, outcome)
+            flow.possible.ask(key[1:], (start, end), rows, ends)
+            known = flow.possible.answers(key[1:], rows).lazy()
+            return _followed(self._tables_of(flow.possible, days), known, outcome, start)
 
-        flow.possible.ask(key, (outcome, cohort.end), flow.rows, exits)
+        flow.possible.ask(key, (outcome, start, end), flow.rows, exits)
         return key
 
-    def covariate(self, covariate: Covariate, flow: _Flow) -> int:
+    def covariate(self, covariate: Covariate | Matching, flow: _Flow) -> int:
         """Find a covariate of every entry still in, and why it is null where it is; return the name of the answer."""
 
         def column(days: pl.DataFrame) -> pl.DataFrame:
@@ -202,9 +222,15 @@ class BucketRows:
         return tables
 
 
+def _entry_of(cohort: Cohort) -> Entry:
+    if cohort.entry is None:
+        raise StudyError(f"cohort {cohort.name!r}: nobody can enter; say how with enter_at_first(…)")
+    return cohort.entry
+
+
 def codes_needed(cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> dict[str, Codelist | None]:
     """Return, for each coded table, every code that the study asks for; none = every row."""
-    return codes_of((cohort.entry, *cohort.rules, cohort.end, outcome, *covariates))
+    return codes_of((*cohort.parts, outcome, *covariates))
 
 
 def codes_of(parts: Iterable[Any]) -> dict[str, Codelist | None]:
@@ -229,15 +255,19 @@ def run_bucket(
 
 def select(rows: BucketRows, cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> Selection:
     """Return one study's choice among the entries of a bucket whose needed rows are read."""
-    flow = rows.qualified(cohort)
+    entry, flow = _entry_of(cohort), rows.qualified(cohort)
     if (free := rows.free_of(outcome, flow)) is not None:
         flow.keep(outcome.prevalent_text, free)
-    flow.keep("First such entry of each person", flow.possible.first_per_person(flow.rows))
+    if not entry.repeats:
+        flow.keep("First such entry of each person", flow.possible.first_per_person(flow.rows))
     exits = rows.exits(cohort, outcome, flow)
-    for number, reason in enumerate(_losses(outcome), start=1):
+    if entry.repeats and entry.overlap == "skip":
+        flow.keep("Not in the follow-up of an earlier entry", apart(flow.possible.answers(exits, flow.rows)))
+    for number, reason in enumerate(_losses(outcome, cohort.start), start=1):
         flow.keep(reason, flow.possible.answer(exits, LOST, flow.rows) != number)
-    known = tuple(rows.covariate(covariate, flow) for covariate in covariates)
-    return Selection(flow.possible, flow.rows, exits, known, Attrition(tuple(flow.steps)))
+    matched_on = () if cohort.matching is None else (cohort.matching,)
+    known = tuple(rows.covariate(covariate, flow) for covariate in (*covariates, *matched_on))
+    return Selection(flow.possible, flow.rows, exits, known, Attrition(tuple(flow.steps)), tuple(flow.trail))
 
 
 def select_each(rows: BucketRows, studies: Iterable[tuple[Cohort, Outcome, tuple[Covariate, ...]]]) -> list[Selection]:
@@ -250,8 +280,8 @@ def select_each(rows: BucketRows, studies: Iterable[tuple[Cohort, Outcome, tuple
     return [select(rows, *study) for study in studies]
 
 
-def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:
-    """Add ``entry``, ``time`` (Int64 days after index), ``cause``, ``exit_reason`` and `LOST` to each entry.
+def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Outcome, start: RiskStart) -> pl.LazyFrame:
+    """Add ``entry`` (null = never at risk), ``time`` (Int64 days after index), ``cause``, ``exit_reason`` and `LOST`.
 
     The earliest of outcome, death and censoring decides; on one day the outcome precedes death, and death precedes
     censoring. An entry whose outcome can no longer be judged is censored (`cohort.outcomes.dating`). Outcomes that are
@@ -262,7 +292,7 @@ def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFr
     followed = _exits(ends.join(met, on=KEY, how="left"), outcome)
     free = outcome.seen_free(tables, ends)
     exits = followed if free is None else bounded(followed, free)
-    number = pl.coalesce(pl.when(lost).then(n) for n, lost in enumerate(_losses(outcome).values(), start=1))
+    number = pl.coalesce(pl.when(lost).then(n) for n, lost in enumerate(_losses(outcome, start).values(), start=1))
     return exits.with_columns(number.fill_null(0).cast(pl.Int8).alias(LOST))
 
 
@@ -273,7 +303,7 @@ def _exits(ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:
     dead = COMPETING if "death" in outcome.competing else CENSORED
     return ends.select(
         *KEY,
-        entry=pl.lit(outcome.landmark, dtype=pl.Int64),
+        entry=pl.when(pl.col("start_day").is_not_null()).then(pl.max_horizontal("start_day", pl.lit(outcome.landmark))),
         time=stop,
         cause=pl.when(happened).then(OUTCOME).when(died).then(dead).otherwise(CENSORED).cast(pl.Int8),
         exit_reason=pl.when(happened)
@@ -286,17 +316,20 @@ def _exits(ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:
     )
 
 
-def _losses(outcome: Outcome) -> dict[str, pl.Expr]:
+def _losses(outcome: Outcome, start: RiskStart) -> dict[str, pl.Expr]:
     """Return, for each way of being lost before risk starts, the step that keeps the others and who is lost by it.
 
-    Without a landmark a follow-up of 0 days stays: it counts in n and has no person-time.
+    Without a landmark or delayed entry a follow-up of 0 days stays: it counts in n and has no person-time.
     """
-    time, landmark = pl.col("time"), outcome.landmark
-    over = time <= landmark if landmark > 0 else time < 0
-    by = f"by day {landmark}" if landmark > 0 else "before the index date"
-    still = f"Followed beyond day {landmark}, when risk starts" if landmark > 0 else "Followed on the index date"
+    landmark, late = outcome.landmark, outcome.landmark > 0 or start.delayed
+    over = pl.col("time") <= pl.col("entry") if late else pl.col("time") < 0
+    by = "before risk starts" if start.delayed else f"by day {landmark}" if late else "before the index date"
     lost = {f"Without the outcome {by}": pl.col("cause") == OUTCOME, f"Not dead {by}": pl.col("exit_reason") == "death"}
-    if landmark > 0 and outcome.judged_later:
+    if late and outcome.judged_later:
         lost[f"Outcome can be judged {by}"] = pl.col("exit_reason") == UNJUDGED
-    lost[still] = pl.lit(True)
-    return {reason: over & why for reason, why in lost.items()}
+    still = (
+        "Followed beyond the start of risk" if start.delayed else f"Followed beyond day {landmark}, when risk starts"
+    )
+    lost[still if late else "Followed on the index date"] = pl.lit(True)
+    never = {f"At risk {start.text}": pl.col("entry").is_null()} if start.delayed else {}
+    return never | {reason: over & why for reason, why in lost.items()}

@@ -80,7 +80,7 @@ class Possible:
         """Put the entries of several buckets, and what is known of them, after one another; all were asked the same."""
         first = np.cumsum([0, *(int(bucket.persons[-1]) + 1 if bucket.persons.size else 0 for bucket in buckets)])
         persons = [bucket.persons + start for bucket, start in zip(buckets, first, strict=False)]
-        days = pl.concat([bucket.days.select(*KEY, ROW) for bucket in buckets])
+        days = pl.concat([bucket.days for bucket in buckets])
         whole = cls(days, np.concatenate(persons), np.zeros(days.height, dtype=np.bool_))
         for key in buckets[0]._answers:
             known = [bucket._answers[key] for bucket in buckets]

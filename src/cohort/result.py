@@ -22,6 +22,7 @@ from cohort.timeline import timeline
 
 if TYPE_CHECKING:
     from cohort.study import Study
+    from cohort.why import Why
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,6 +36,7 @@ class Result:
     table: AnalysisTable
     released: Released
     provenance: Provenance
+    store: Store
 
     @property
     def estimates(self) -> Estimates:
@@ -46,10 +48,21 @@ class Result:
         """Return the released attrition."""
         return self.released.attrition
 
+    def why(self, person: int) -> Why:
+        """Replay the study on one person (a pseudonym of the store): for the data holder, never part of a report."""
+        from cohort.why import why
+
+        return why(self.study, self.store, person)
+
     def report(self, folder: str | Path) -> Path:
-        """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path."""
+        """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path.
+
+        A folder ``private`` beside them, open to its owner only, keeps the study and the store's place for
+        ``cohort why``.
+        """
         from cohort.report.document import Definition, ReportContent, write_report
         from cohort.report.labels import AnalysisTitle
+        from cohort.why import remember
 
         titles = [
             AnalysisTitle(number, analysis.title, analysis.contrast, landmark=self.table.landmark)
@@ -66,7 +79,9 @@ class Result:
             analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
             timeline=timeline(self.study),
         )
-        return write_report(content, Path(folder))
+        page = write_report(content, Path(folder))
+        remember(self.study, self.store, Path(folder))
+        return page
 
     def raise_if_not_estimable(self) -> None:
         """Raise if a model had no answer; the report stands and says so.

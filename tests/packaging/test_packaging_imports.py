@@ -9,7 +9,7 @@ import pytest
 COMMON = {"time", "errors", "frames", "spec", "shipped", "progress"}
 BASE = COMMON | {"store", "codes"}
 PERSONS = BASE | {"population", "features", "outcomes"}
-RESULTS = PERSONS | {"survival", "results"}
+RESULTS = PERSONS | {"survival", "effects", "results"}
 MAY_IMPORT = {
     **dict.fromkeys(COMMON, COMMON),
     "store": COMMON,
@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "features": PERSONS,
     "outcomes": PERSONS,
     "survival": COMMON,
+    "effects": COMMON | {"survival"},
     "results": RESULTS,
     "report": RESULTS,
     "engines": BASE,

@@ -55,6 +55,11 @@ class Record(Spec):
             raise ValueError("within_days is below apart_days, so no two records can confirm")
         return self
 
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the coded records that it reads: itself."""
+        return (self,)
+
     def rows(self, tables: Tables) -> pl.LazyFrame:
         """Return the qualifying rows of one bucket, each once; evidence is a matter of days, not of rows."""
         codelist = self.codes.codelist

@@ -7,6 +7,7 @@ in every increment and on every engine as long as the key is the same.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import secrets
 import stat
@@ -53,6 +54,26 @@ def read_key(store: Path, key_file: str | Path | None, keep_ids: bool) -> bytes:
 def key_id(key: bytes) -> str:
     """Return a name for the key that does not give it away."""
     return hashlib.sha256(b"cohort key id\0" + key).hexdigest()[:16]
+
+
+def pseudonym_in(store: Path, made_with: str, identifier: str, key_file: Path | None, keep_ids: bool) -> int:
+    """Return the pseudonym of one identifier in a store, as `make_pseudonyms` makes those of all.
+
+    Raises
+    ------
+    InputRefusedError
+        If the key is not the one that the store was made with (``made_with``, see `key_id`).
+    """
+    own = store / "private" / "key"
+    if not (keep_ids or key_file or own.exists()):
+        raise InputRefusedError(
+            f"{store} has no key of its own; give --key-file, or --keep-ids, as it was ingested with"
+        )
+    key = read_key(store, key_file, keep_ids)
+    if key_id(key) != made_with:
+        raise InputRefusedError(f"{store} was ingested with another key; give that one (--key-file or --keep-ids)")
+    digest = hmac.digest(key, identifier.strip().encode(), "sha256")
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from cohort.codes.records import KEY, Record, Tables
-from cohort.outcomes.base import Event, Number, in_follow_up
-from cohort.spec import Whole
+from cohort.outcomes.base import Event, in_follow_up
+from cohort.spec import Number, Whole
 from cohort.time import Window
 
 Instrument = Annotated[str, Field(min_length=1, description="instrument, as the store spells it")]

@@ -16,6 +16,7 @@ from cohort.errors import StudyError
 from cohort.survival.contrasts import against_reference
 from cohort.survival.counts import DayCounts, count_days
 from cohort.survival.curves import is_robust
+from cohort.survival.functionals import incidence_functional, until
 from cohort.survival.influence import ratio, total_influence
 from cohort.survival.intervals import normal_quantile
 from cohort.survival.observations import By
@@ -124,9 +125,8 @@ def restricted_time_lost_from(counts: DayCounts, tau: float | None, level: float
     horizon, rows = _horizon(tau), []
     for risk in risk_tables(counts):
         survival = product_limit(risk)
-        before = np.concatenate([[1.0], survival])[:-1]
         for position, code in enumerate(counts.causes):
-            lost, squared = _time_lost(risk, before, position, np.maximum(horizon - risk.time, 0.0))
+            lost, squared = _time_lost(risk, position, horizon)
             known = _if_known(risk, survival, horizon, lost, squared)
             rows.append({"group": risk.group, "cause": code} | known)
     return _means(rows, horizon, level)
@@ -146,15 +146,12 @@ def _area(time: Numbers, curve: Floats, tau: float) -> tuple[float, Floats]:
     return float(width[0] + ahead[:1].sum()), ahead
 
 
-def _time_lost(risk: RiskTable, before: Floats, position: int, left: Floats) -> tuple[float, float]:
-    """Return the time lost to one cause and its variance; ``left`` (T,) is the time from each exit to ``tau``."""
-    own, survivors = risk.n_event[position], risk.n_survivors
-    lost = before * ratio(own, risk.n_risk) * left  # every increment of the incidence lasts until tau
-    later = np.concatenate([np.cumsum(lost[::-1])[::-1][1:], [0.0]])  # what increments after each time will add
-    drift = ratio(ratio(risk.n_any, risk.n_risk) * later, survivors) - ratio(lost, risk.n_risk)
-    jump = np.where(risk.cause > 0, ratio(later, survivors)[risk.exit], 0.0)
-    jump -= np.where(risk.cause == position + 1, ratio(before * left, risk.n_risk)[risk.exit], 0.0)
-    return float(lost.sum()), total_influence(risk, drift, jump)
+def _time_lost(risk: RiskTable, position: int, tau: float) -> tuple[float, float]:
+    """Return the time lost to one cause and its variance."""
+    lost = incidence_functional(risk, position, until(risk, tau))
+    jump = np.where(risk.cause > 0, lost.any_event[risk.exit], 0.0)
+    jump -= np.where(risk.cause == position + 1, lost.own_event[risk.exit], 0.0)
+    return lost.value, total_influence(risk, lost.drift, jump)
 
 
 def _if_known(risk: RiskTable, survival: Floats, tau: float, area: float, squared: float) -> dict[str, float | None]:

@@ -1,0 +1,44 @@
+"""Effects of treatment: propensity scores, weights, balance, estimates under weights, and how far to believe them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_HOME = {
+    "propensity_scores": "propensity",
+    "scores_from_matrix": "propensity",
+    "Propensity": "propensity",
+    "balancing_weights": "weights",
+    "BalancingWeights": "weights",
+    "weighted_effects": "marginal",
+    "Effects": "marginal",
+    "doubly_robust_effects": "doubly_robust",
+    "standardised_effects": "standardisation",
+    "clone_censor_weight": "emulation",
+    "Emulation": "emulation",
+    "match": "matching",
+    "stratify": "matching",
+    "systematic_error": "calibration",
+    "SystematicError": "calibration",
+    "e_value": "sensitivity",
+    "confounder_bias": "sensitivity",
+    "tipping_point": "sensitivity",
+    "corrected_risks": "sensitivity",
+    "probabilistic_bias": "sensitivity",
+    "balance": "balance_table",
+    "positivity": "overlap",
+}
+"""Public name → module that defines it; imported on first use. No module may bear a public name."""
+
+__all__ = [*_HOME]  # noqa: PLE0604 -- the names are strings: keys of a dict
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cohort.effects' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"cohort.effects.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

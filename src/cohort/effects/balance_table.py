@@ -1,0 +1,120 @@
+"""Balance: how far apart the arms are in each covariate, before and after weighting, from sums that add up.
+
+``count_balance(bucket) + count_balance(next bucket)`` and one ``finish()``, as Table 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from cohort.effects.weights import BalancingWeights
+from cohort.errors import CohortError, StudyError
+from cohort.frames import as_lazy
+from cohort.survival.design import design_matrix
+from cohort.survival.types import Floats
+
+IMBALANCED = 0.1
+"""Standardised differences beyond this ask for an explanation (Austin 2009)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BalanceSums:
+    """Sums over persons of either arm, untreated first.
+
+    ``plain`` and ``weighted`` have shape (2, 3, p): sums of 1, of x and of x² for each of p columns, weighted or not.
+    x is measured from ``origin`` (p,), so that squares of large numbers keep their digits.
+    """
+
+    columns: tuple[str, ...]
+    origin: Floats
+    plain: Floats
+    weighted: Floats
+
+    def __add__(self, other: BalanceSums) -> BalanceSums:
+        """Add the sums of other persons."""
+        if self.columns != other.columns or not np.array_equal(self.origin, other.origin):
+            raise CohortError("balance sums of different columns or origins cannot be added")
+        return BalanceSums(self.columns, self.origin, self.plain + other.plain, self.weighted + other.weighted)
+
+    def finish(self) -> pl.DataFrame:
+        """Return one row per column: means of the arms, difference and variance ratio, before and after weighting.
+
+        Columns ``column``, then ``mean_treated, mean_untreated, difference, variance_ratio`` and the same with the
+        suffix ``_weighted``. Differences are standardised by the unweighted arms' mean variance both times: weighting
+        must not make a difference small by making the arms more varied. A difference is null where neither arm varies.
+
+        References
+        ----------
+        Austin PC (2009), Stat Med 28:3083–3107, doi:10.1002/sim.3697. Austin PC, Stuart EA (2015), Stat Med
+        34:3661–3679, doi:10.1002/sim.6607. Stuart EA, Lee BK, Leacy FP (2013), J Clin Epidemiol 66:S84–S90,
+        doi:10.1016/j.jclinepi.2013.01.013 (the denominator).
+        """
+        mean, variance = _moments(self.plain)
+        spread = np.sqrt((variance[0] + variance[1]) / 2)
+        table = {"column": pl.Series(self.columns, dtype=pl.String)}
+        for suffix, sums in (("", self.plain), ("_weighted", self.weighted)):
+            mean, variance = _moments(sums)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                difference, ratio = (mean[1] - mean[0]) / spread, variance[1] / variance[0]
+            found = {
+                "mean_treated": mean[1] + self.origin,
+                "mean_untreated": mean[0] + self.origin,
+                "difference": np.where(spread > 0, difference, np.nan),
+                "variance_ratio": np.where(variance[0] > 0, ratio, np.nan),
+            }
+            table |= {f"{name}{suffix}": pl.Series(values) for name, values in found.items()}
+        return pl.DataFrame(table).with_columns(pl.selectors.float().fill_nan(None))
+
+
+def balance(frame: Any, weights: BalancingWeights, terms: str) -> pl.DataFrame:
+    """Return the balance of covariates between the arms, before and after weighting; see `BalanceSums.finish`.
+
+    Parameters
+    ----------
+    frame
+        The frame the propensity scores came from, in the same order; ``terms`` may name covariates and products that
+        the propensity model left out. Text gives one row per level, the reference level included.
+    """
+    kept = weights.propensity.kept
+    design = design_matrix(_rows(frame, kept), terms)
+    return count_balance(design.matrix, design.names, weights).finish()
+
+
+def count_balance(
+    matrix: Floats, columns: tuple[str, ...], weights: BalancingWeights, origin: Floats | None = None
+) -> BalanceSums:
+    """Sum the columns of a matrix, (n, p), by arm; ``origin`` (p,) must be the same for all buckets (default: 0)."""
+    if len(matrix) != len(weights.weight):
+        raise StudyError(f"the matrix has {len(matrix)} rows, the weights {len(weights.weight)}")
+    start = np.zeros(matrix.shape[1]) if origin is None else origin
+    plain, weighted = np.empty((2, 3, matrix.shape[1])), np.empty((2, 3, matrix.shape[1]))
+    for arm in (0, 1):
+        rows = weights.propensity.treated == bool(arm)
+        x, w = matrix[rows] - start, weights.weight[rows]
+        plain[arm, 0], plain[arm, 1], plain[arm, 2] = rows.sum(), x.sum(axis=0), (x**2).sum(axis=0)
+        weighted[arm, 0], weighted[arm, 1], weighted[arm, 2] = w.sum(), w @ x, w @ x**2
+    return BalanceSums(columns, start, plain, weighted)
+
+
+def worst(table: pl.DataFrame) -> tuple[str, float] | None:
+    """Return the column with the largest weighted difference, and its size; None where no column varies."""
+    known = table.drop_nulls("difference_weighted").sort(pl.col("difference_weighted").abs(), "column")
+    if known.is_empty():
+        return None
+    return str(known["column"][-1]), abs(float(known["difference_weighted"][-1]))
+
+
+def _moments(sums: Floats) -> tuple[Floats, Floats]:
+    """Return means and variances, (2, p) each, of either arm; the divisor of a variance is the number of persons."""
+    n, total, squares = sums[:, 0], sums[:, 1], sums[:, 2]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = total / n
+        return mean, np.maximum(squares / n - mean**2, 0.0)
+
+
+def _rows(frame: Any, kept: Any) -> pl.DataFrame:
+    return as_lazy(frame).collect().filter(pl.Series(kept))

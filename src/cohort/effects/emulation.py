@@ -1,0 +1,296 @@
+"""Target trials by clone–censor–weight: from one row per person to risks, lost time and a hazard ratio per strategy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from scipy.special import ndtr
+
+from cohort.effects.clones import STRATEGIES, Arm, DaySums, Persons, Staying, clone, model_staying, sum_by_day
+from cohort.effects.weights import SMALLEST_SHARE, kish
+from cohort.errors import InputRefusedError, NotEstimableError, StudyError
+from cohort.frames import as_lazy, require_columns
+from cohort.survival.cox_order import canonical_order
+from cohort.survival.cox_sums import kernels
+from cohort.survival.design import design_matrix
+from cohort.survival.influence import ratio
+from cohort.survival.intervals import normal_quantile
+from cohort.survival.observations import observe
+from cohort.survival.types import Floats, Numbers
+
+MEASURES = ("risk", "time_lost")
+_RATIOS = ("risk_ratio", "hazard_ratio")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Emulation:
+    """An emulated trial of two strategies.
+
+    ``table`` has one row per estimate: ``measure, group, estimate, std_error, lower, upper, p_value``; ratios have the
+    ``std_error`` of their logarithm; the last four are null without a bootstrap. ``arms`` has one row per strategy:
+    ``group, clones, departed, events, mean_weight, largest_weight, effective``. ``curves`` has ``group, cause, time,
+    n_risk, n_event, estimate`` with weighted numbers.
+    """
+
+    table: pl.DataFrame
+    arms: pl.DataFrame
+    curves: pl.DataFrame
+    horizon: float
+    level: float
+    method: str
+
+
+class _Trial(NamedTuple):
+    """What is estimated from some persons: numbers in the order of ``_names``, and what they came from."""
+
+    values: Floats
+    sums: tuple[DaySums, DaySums]
+    arms: tuple[Arm, Arm]
+
+
+class _Question(NamedTuple):
+    grace: float
+    horizon: float
+    code: int
+    causes: tuple[int, ...]
+    columns: tuple[str, ...]
+    truncate: float | None
+
+
+def clone_censor_weight(
+    frame: Any,
+    *,
+    time: str = "time",
+    cause: str = "cause",
+    treatment_time: str,
+    grace_days: float,
+    terms: str,
+    horizon: float,
+    cause_of_interest: int = 1,
+    truncate: float | None = None,
+    replicates: int = 0,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Emulation:
+    """Compare "start within ``grace_days``" with "do not start within them" by clones.
+
+    Parameters
+    ----------
+    frame
+        One row per person, eligible at day 0; its order decides which bootstrap sample a person is in.
+    treatment_time
+        Day on which treatment started, null for never.
+    terms
+        Covariates at day 0 of the Cox models of departing from either strategy.
+    truncate
+        Set weights above this quantile of an arm's weights at exit, such as 0.99, to it.
+    replicates
+        Bootstrap samples of persons (with both of their clones) behind limits: normal, on the log scale for ratios.
+
+    Raises
+    ------
+    InputRefusedError, NotEstimableError
+        ``nobody_follows`` a strategy, ``weights_explode``, ``horizon_after_follow_up``, ``monotone_likelihood``.
+
+    References
+    ----------
+    Maringe C et al. (2020), Int J Epidemiol 49:1719–1729, doi:10.1093/ije/dyaa057.
+    """
+    _check(grace_days, horizon, truncate)
+    persons, columns = _read(frame, time, cause, treatment_time, terms)
+    causes = tuple(sorted({cause_of_interest, *np.unique(persons.cause[persons.cause > 0]).tolist()}))
+    question = _Question(grace_days, horizon, cause_of_interest, causes, columns, truncate)
+    trial = _emulate(persons, question)
+    _require_horizon(trial, horizon)
+    _require_effective(trial)
+    samples = _bootstrap(persons, question, replicates, seed)
+    cut = "" if truncate is None else f", truncated at the {truncate:.1%} quantile"
+    limits = f"{len(samples)} bootstrap samples of persons" if replicates else "no limits: no bootstrap"
+    method = f"clone–censor–weight, grace {grace_days:g} days, Cox models of departing on {terms}{cut}; {limits}"
+    return Emulation(
+        _table(trial.values, samples, level), _arms(trial), _curves(trial, question), horizon, level, method
+    )
+
+
+def _check(grace: float, horizon: float, truncate: float | None) -> None:
+    if not 0 <= grace < horizon or not np.isfinite(horizon):
+        raise StudyError(f"grace_days = {grace}, horizon = {horizon}; a grace period that ends before the horizon")
+    if truncate is not None and not 0.5 < truncate < 1:
+        raise StudyError(f"truncate = {truncate}; a quantile between 0.5 and 1, such as 0.99")
+
+
+def _read(frame: Any, time: str, cause: str, started: str, terms: str) -> tuple[Persons, tuple[str, ...]]:
+    """Return the persons in an order that their values decide, and the names of the covariates' columns."""
+    lazy = as_lazy(frame)
+    require_columns(lazy, {"treatment_time": started})
+    rows, design = observe(lazy, time, cause).rows, design_matrix(lazy, terms)
+    column = lazy.select(pl.col(started).cast(pl.Float64)).collect().to_series()
+    if wrong := int((column.is_nan() | (column < 0)).sum()):
+        raise InputRefusedError(f"column {started!r} is negative or not a number in {wrong} rows; null means never")
+    start = column.fill_null(np.inf).to_numpy()
+    exit_, code = rows["time"].to_numpy(), rows["cause"].cast(pl.Int64).to_numpy()
+    never = np.where(np.isfinite(start), start, -1.0)
+    order = canonical_order([exit_, code, never, *design.matrix.T])
+    x = np.asfortranarray(design.matrix[order])
+    return Persons(exit_[order], code[order], start[order], x, np.ones(len(order))), design.names
+
+
+def _emulate(persons: Persons, question: _Question) -> _Trial:
+    arms = clone(persons, question.grace)
+    day = np.unique(np.concatenate([arm.time for arm in arms]))
+    sums = [_weighted(arm, persons, model_staying(arm, persons, question.columns), day, question) for arm in arms]
+    numbers = [_numbers(one, question) for one in sums]
+    values = np.concatenate([*numbers, [_log_hazard_ratio(sums[1], sums[0], question)]])
+    return _Trial(values, (sums[0], sums[1]), arms)
+
+
+def _weighted(arm: Arm, persons: Persons, staying: Staying, day: Numbers, question: _Question) -> DaySums:
+    sums = sum_by_day(arm, persons, staying, day, question.causes)
+    if question.truncate is None:
+        return sums
+    cap = float(np.quantile(sums.last / persons.times, question.truncate))
+    return sum_by_day(arm, persons, staying, day, question.causes, cap)
+
+
+def _numbers(sums: DaySums, question: _Question) -> Floats:
+    """Return the risk at, and the time lost by, the horizon; a curve stays level after its last exit."""
+    steps = _incidence_steps(sums, question.causes.index(question.code))
+    before = sums.day <= question.horizon
+    left = np.maximum(question.horizon - sums.day, 0)
+    return np.array([steps[before].sum(), (steps * left).sum()])
+
+
+def _incidence_steps(sums: DaySums, position: int) -> Floats:
+    """Return the increments of the Aalen–Johansen incidence of a cause, (T,)."""
+    survival = np.cumprod(1 - ratio(sums.events.sum(axis=0), sums.at_risk))
+    before = np.concatenate([[1.0], survival])[:-1]
+    return before * ratio(sums.events[position], sums.at_risk)
+
+
+def _log_hazard_ratio(zero: DaySums, one: DaySums, question: _Question) -> float:
+    """Return the coefficient of a weighted Cox model of the strategy alone (Efron ties), from sums by day.
+
+    One covariate of 0 and 1 leaves one number per day and arm of everything that a Newton step needs.
+    """
+    position = question.causes.index(question.code)
+    both = zero.events[position] + one.events[position] > 0
+    risk, dying, deaths = (
+        np.stack([getattr(arm, name)[..., both] for arm in (zero, one)]) for name in ("at_risk", "events", "n_events")
+    )
+    dying, tied = dying[:, position], deaths[:, position].sum(axis=0).round().astype(np.int64)
+    if not tied.size:
+        raise NotEstimableError("no_events")
+    if not dying.sum(axis=1).all():
+        raise NotEstimableError("monotone_likelihood", ("strategy",))
+    slope = 0.0
+    for _ in range(50):
+        r = np.exp(slope)
+        terms = np.zeros((5, tied.size))
+        kernels().tie_terms(risk[0] + r * risk[1], dying[0] + r * dying[1], tied, dying.sum(axis=0), True, terms)
+        a, b, a2, b2, c2 = terms
+        at, out = r * risk[1], r * dying[1]
+        expected = a * at - b * out
+        information = (expected - (a2 * at**2 - 2 * b2 * at * out + c2 * out**2)).sum()
+        step = float((dying[1] - expected).sum() / information)
+        slope += step
+        if abs(step) < 1e-12:
+            return slope
+    raise NotEstimableError("not_converged", ("strategy",))
+
+
+def _require_horizon(trial: _Trial, horizon: float) -> None:
+    for name, arm in zip(STRATEGIES, trial.arms, strict=True):
+        if arm.time.max() < horizon and (arm.cause == 0).any():
+            raise NotEstimableError(f"horizon_after_follow_up: nobody who was to {name} is observed at the horizon")
+
+
+def _require_effective(trial: _Trial) -> None:
+    for name, sums, arm in zip(STRATEGIES, trial.sums, trial.arms, strict=True):
+        stayed = sums.last[~arm.departed]
+        if kish(stayed) < SMALLEST_SHARE * len(stayed):
+            raise NotEstimableError(
+                f"weights_explode: those who {name} are worth less than {SMALLEST_SHARE:.0%} of their number"
+            )
+
+
+def _bootstrap(persons: Persons, question: _Question, replicates: int, seed: int) -> Floats:
+    """Return the estimates of samples of persons, (samples, q); a person drawn k times counts k times."""
+    found, n = [], len(persons.time)
+    for draw in range(replicates):
+        chosen = np.random.default_rng([seed, draw]).integers(0, n, n)
+        times = np.bincount(chosen, minlength=n).astype(np.float64)
+        drawn = times > 0
+        x = np.asfortranarray(persons.x[drawn])
+        sample = Persons(persons.time[drawn], persons.cause[drawn], persons.started[drawn], x, times[drawn])
+        try:
+            found.append(_emulate(sample, question).values)
+        except NotEstimableError:
+            continue
+    if replicates and len(found) < 0.9 * replicates:
+        raise NotEstimableError(f"bootstrap_not_estimable: in {replicates - len(found)} of {replicates} samples")
+    return np.asarray(found)
+
+
+def _named(values: Floats) -> dict[tuple[str, str], Floats]:
+    """Return estimates by measure and group, ratios as logarithms; ``values`` are (q,) or (q, samples)."""
+    one, zero = dict(zip(MEASURES, values[:2], strict=True)), dict(zip(MEASURES, values[2:4], strict=True))
+    found: dict[tuple[str, str], Floats] = {}
+    for measure in MEASURES:
+        found |= {(measure, STRATEGIES[0]): one[measure], (measure, STRATEGIES[1]): zero[measure]}
+        found[f"{measure}_difference", STRATEGIES[0]] = one[measure] - zero[measure]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found["risk_ratio", STRATEGIES[0]] = np.log(one["risk"] / zero["risk"])
+    found["hazard_ratio", STRATEGIES[0]] = values[4]
+    return found
+
+
+def _table(values: Floats, samples: Floats, level: float) -> pl.DataFrame:
+    points = _named(values)
+    spread = _named(samples.T) if len(samples) > 1 else {}
+    rows = []
+    for (measure, group), point in points.items():
+        shown = np.exp if measure in _RATIOS else float
+        error = float(np.std(spread[measure, group], ddof=1)) if spread else np.nan
+        half = normal_quantile(level) * error
+        contrast = measure in _RATIOS or measure.endswith("difference")
+        p = float(2 * ndtr(-abs(point) / error)) if contrast and error > 0 else np.nan
+        rows.append((measure, group, *map(float, (shown(point), error, shown(point - half), shown(point + half), p))))
+    names = ["measure", "group", "estimate", "std_error", "lower", "upper", "p_value"]
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _arms(trial: _Trial) -> pl.DataFrame:
+    rows = [
+        {
+            "group": name,
+            "clones": len(arm.time),
+            "departed": arm.n_departed,
+            "events": arm.n_events,
+            "mean_weight": float(sums.last[~arm.departed].mean()),
+            "largest_weight": float(sums.last[~arm.departed].max()),
+            "effective": kish(sums.last[~arm.departed]),
+        }
+        for name, arm, sums in zip(STRATEGIES, trial.arms, trial.sums, strict=True)
+    ]
+    return pl.DataFrame(rows)
+
+
+def _curves(trial: _Trial, question: _Question) -> pl.DataFrame:
+    parts = [
+        pl.DataFrame(
+            {
+                "group": name,
+                "cause": code,
+                "time": sums.day,
+                "n_risk": sums.at_risk,
+                "n_event": sums.events[position],
+                "estimate": np.cumsum(_incidence_steps(sums, position)),
+            }
+        )
+        for name, sums in zip(STRATEGIES, trial.sums, strict=True)
+        for position, code in enumerate(question.causes)
+    ]
+    return pl.concat(parts)

@@ -1,0 +1,358 @@
+"""Propensity scores: the probability of treatment given what was known at time 0.
+
+The models are scikit-learn's. Ours is what surrounds them: rows in an order that depends on the rows alone, columns
+standardised inside, cross-fitting, and separation told apart from a fit.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from scipy import optimize, sparse
+
+from cohort.errors import InputRefusedError, NotEstimableError, StudyError
+from cohort.frames import as_lazy, require_columns
+from cohort.survival.cox_order import canonical_order
+from cohort.survival.design import Missing, design_matrix
+from cohort.survival.types import Floats, Ints
+
+Model = Literal["logistic", "lasso", "ridge", "boosting"]
+Matrix = Any
+"""Covariates, shape (n, p): a float64 array, or a scipy sparse matrix in rows."""
+Fitted = Callable[[Matrix], Floats]
+"""Rows of covariates to their probabilities of treatment, (n,)."""
+Fitter = Callable[[Matrix, NDArray[np.bool_]], Fitted]
+
+_CERTAIN = 1e-8
+"""A fitted probability this close to 0 or 1 asks whether the covariates separate the groups."""
+_ON_ONE_SIDE = 1e-6
+"""A linear program's answer below this is 0."""
+_INNER_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Propensity:
+    """Propensity scores of n persons, in the order of the frame they came from.
+
+    ``score`` and ``treated`` have shape (n,). ``columns`` names the model's columns; ``design`` holds them with the
+    intercept first, shape (n, p + 1), where the scores are those of one unpenalised logistic model, and None where
+    they are not: only then is it known how the scores move with the sample. ``kept`` marks the frame's rows used.
+    """
+
+    score: Floats
+    treated: NDArray[np.bool_]
+    model: str
+    columns: tuple[str, ...]
+    folds: int
+    design: Floats | None
+    kept: NDArray[np.bool_]
+
+    @property
+    def prevalence(self) -> float:
+        """Return the share of the persons who were treated."""
+        return float(self.treated.mean())
+
+    @property
+    def preference(self) -> Floats:
+        """Return the preference score, (n,): the propensity if half of the persons had been treated.
+
+        References
+        ----------
+        Walker AM et al. (2013), Comparative Effectiveness Research 3:11–20, doi:10.2147/CER.S40357.
+        """
+        odds = self.score / (1 - self.score) * (1 - self.prevalence) / self.prevalence
+        preference: Floats = odds / (1 + odds)
+        return preference
+
+    @property
+    def text(self) -> str:
+        """Return the model in words."""
+        crossed = f", cross-fitted in {self.folds} folds" if self.folds > 1 else ""
+        return f"{_WORDS[self.model]}{crossed}"
+
+
+_WORDS = {
+    "logistic": "logistic regression",
+    "lasso": "logistic regression, lasso penalty by cross-validation",
+    "ridge": "logistic regression, ridge penalty by cross-validation",
+    "boosting": "gradient-boosted trees",
+}
+
+
+def propensity_scores(
+    frame: Any,
+    treatment: str,
+    terms: str,
+    *,
+    model: Model = "logistic",
+    folds: int = 1,
+    seed: int = 0,
+    missing: Missing = "refuse",
+) -> Propensity:
+    """Estimate the probability of treatment for every person.
+
+    Parameters
+    ----------
+    frame
+        One row per person, any tabular object; ``treatment`` is Boolean or 0/1.
+    terms
+        Covariates and products, such as ``"age + sex + age:sex"``, all known at time 0.
+    model
+        ``logistic`` without a penalty, ``lasso`` or ``ridge`` with one chosen by cross-validated log-loss, or
+        ``boosting``. No fit depends on the order of rows.
+    folds
+        From 2 on, each person's score comes from a model fitted to the other folds, which are drawn by place in the
+        frame: sort it by person to get the same folds again.
+    missing
+        ``leave_out`` leaves out persons with a missing covariate, see ``kept``.
+
+    Raises
+    ------
+    InputRefusedError, NotEstimableError
+        ``single_arm`` if nobody or everybody is treated, ``separation(columns)`` if covariates tell them apart.
+
+    References
+    ----------
+    Rosenbaum PR, Rubin DB (1983), Biometrika 70:41–55, doi:10.1093/biomet/70.1.41. Chernozhukov V et al. (2018),
+    Econom J 21:C1–C68, doi:10.1111/ectj.12097 (cross-fitting).
+    """
+    design = design_matrix(frame, terms, missing)
+    treated = treatment_of(frame, treatment)[design.kept]
+    scores = scores_from_matrix(design.matrix, treated, design.names, model=model, folds=folds, seed=seed)
+    return replace(scores, kept=design.kept)
+
+
+def scores_from_matrix(
+    matrix: Any,
+    treated: Any,
+    columns: tuple[str, ...],
+    *,
+    model: Model = "logistic",
+    folds: int = 1,
+    seed: int = 0,
+) -> Propensity:
+    """Estimate propensity scores from a matrix, dense or scipy sparse, shape (n, p); see `propensity_scores`.
+
+    For the thousands of 0/1 columns of a large-scale model the matrix is sparse, and stays so.
+    """
+    if model not in get_args(Model):
+        raise StudyError(f"model = {model!r}; one of {', '.join(get_args(Model))}")
+    treated = np.asarray(treated, dtype=bool)
+    _require_two_arms(treated, folds)
+    matrix = sparse.csr_matrix(matrix) if sparse.issparse(matrix) else np.asarray(matrix, dtype=np.float64)
+    order = _order(matrix, treated)
+    scaled = _standardised(matrix, columns)[order]
+    fold = assign_folds(len(treated), folds, seed)[order]
+    score = np.empty(len(treated))
+    try:
+        score[order] = _cross_fit(_FITTERS[model](seed), scaled, treated[order], fold)
+    except NotEstimableError as error:
+        if error.reason == "not_converged":
+            _refuse_separation(matrix, treated, columns)
+        raise
+    if ((score < _CERTAIN) | (score > 1 - _CERTAIN)).any():
+        _refuse_separation(matrix, treated, columns)
+    exact = model == "logistic" and folds == 1 and not sparse.issparse(matrix)
+    design = np.column_stack([np.ones(len(treated)), matrix]) if exact else None
+    return Propensity(score, treated, model, tuple(columns), folds, design, np.ones(len(treated), dtype=bool))
+
+
+def _cross_fit(fitter: Fitter, x: Matrix, treated: NDArray[np.bool_], fold: Ints) -> Floats:
+    """Return everybody's score from a model of the other folds; of all persons where there is one fold."""
+    score = np.empty(len(treated))
+    folds = np.unique(fold)
+    for held_out in folds:
+        rest = np.flatnonzero(fold == held_out)
+        train = np.flatnonzero(fold != held_out) if len(folds) > 1 else rest
+        _require_two_arms(treated[train], 1)
+        with one_thread():
+            score[rest] = _fitted(fitter, x[train], treated[train])(x[rest])
+    return score
+
+
+def one_thread() -> AbstractContextManager[Any]:
+    """Return a context in which libraries use one thread: sums of floats have one order, whatever the machine."""
+    from threadpoolctl import threadpool_limits  # scikit-learn depends on it
+
+    limits: AbstractContextManager[Any] = threadpool_limits(limits=1)
+    return limits
+
+
+def _fitted(fitter: Fitter, x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
+    """Return a fitted model.
+
+    Raises
+    ------
+    NotEstimableError
+        ``not_converged``.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        try:
+            return fitter(x, treated)
+        except ConvergenceWarning:
+            raise NotEstimableError("not_converged") from None
+
+
+def treatment_of(frame: Any, treatment: str) -> NDArray[np.bool_]:
+    """Return a Boolean or 0/1 column as Booleans, (n,).
+
+    Raises
+    ------
+    InputRefusedError
+        If it is missing for anybody or has other values.
+    """
+    lazy = as_lazy(frame)
+    require_columns(lazy, {"treatment": treatment})
+    column = lazy.select(treatment).collect().to_series()
+    if not (column.dtype == pl.Boolean or column.dtype.is_numeric()):
+        raise InputRefusedError(f"column {treatment!r} is {column.dtype}; a treatment is true or false, or 0/1")
+    number = column.cast(pl.Float64)
+    if wrong := int((number.is_null() | ~number.is_in([0.0, 1.0])).sum()):
+        raise InputRefusedError(f"column {treatment!r} is neither true nor false in {wrong} rows; mend or remove them")
+    treated: NDArray[np.bool_] = (number == 1).to_numpy()
+    return treated
+
+
+def restrict(propensity: Propensity, chosen: NDArray[np.bool_]) -> Propensity:
+    """Return the scores of some of the persons, (n,) Boolean; their model is no longer that of those left."""
+    rows = propensity.kept.copy()
+    rows[np.flatnonzero(rows)[~chosen]] = False
+    return replace(
+        propensity, score=propensity.score[chosen], treated=propensity.treated[chosen], design=None, kept=rows
+    )
+
+
+def _require_two_arms(treated: NDArray[np.bool_], folds: int) -> None:
+    smaller = min(int(treated.sum()), int((~treated).sum()))
+    if smaller == 0:
+        raise NotEstimableError("single_arm: everybody is treated, or nobody is")
+    if folds < 1 or folds > smaller:
+        raise StudyError(f"folds = {folds}; at least 1 and at most the {smaller} persons of the smaller arm")
+
+
+def _order(matrix: Matrix, treated: NDArray[np.bool_]) -> Ints:
+    """Return an order that the persons' own values decide; of a sparse matrix, two hashes stand for the columns."""
+    if not isinstance(matrix, np.ndarray):
+        sketch = np.random.default_rng(0).standard_normal((matrix.shape[1], 2))
+        return canonical_order([*np.asarray(matrix @ sketch).T, treated])
+    return canonical_order([*matrix.T, treated])
+
+
+def _standardised(matrix: Matrix, columns: tuple[str, ...]) -> Matrix:
+    """Return columns of variance 1; dense ones centred too, which would fill a sparse matrix.
+
+    Raises
+    ------
+    NotEstimableError
+        ``constant``, naming the columns.
+    """
+    dense = isinstance(matrix, np.ndarray)
+    mean = np.asarray(matrix.mean(axis=0)).ravel()
+    square = np.asarray((matrix if dense else matrix.multiply(matrix)).mean(axis=0)).ravel()
+    spread = matrix.std(axis=0) if dense else np.sqrt(np.maximum(square - mean**2, 0))
+    if (constant := spread <= 1e-12 * np.maximum(np.abs(mean), 1)).any():
+        raise NotEstimableError("constant", tuple(np.asarray(columns)[constant]))
+    if dense:
+        standard: Floats = (matrix - mean) / spread
+        return standard
+    return matrix @ sparse.diags(1 / spread)
+
+
+def _logistic(seed: int) -> Fitter:
+    from sklearn.linear_model import LogisticRegression
+
+    def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
+        dense = isinstance(x, np.ndarray)
+        if dense and np.linalg.matrix_rank(x) < x.shape[1]:
+            raise NotEstimableError("collinear")
+        solver = "newton-cholesky" if dense else "lbfgs"
+        fitted = LogisticRegression(C=np.inf, solver=solver, tol=1e-10, max_iter=200).fit(x, treated)
+        return lambda rows: fitted.predict_proba(rows)[:, 1]
+
+    return fit
+
+
+def _penalised(l1_ratio: float) -> Callable[[int], Fitter]:
+    def of_seed(seed: int) -> Fitter:
+        from sklearn.linear_model import LogisticRegressionCV
+
+        def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
+            fitted = LogisticRegressionCV(
+                Cs=10,
+                l1_ratios=(l1_ratio,),
+                cv=min(_INNER_FOLDS, int(treated.sum()), int((~treated).sum())),
+                solver="saga" if l1_ratio else "lbfgs",
+                scoring="neg_log_loss",
+                random_state=seed,
+                max_iter=5000,
+                tol=1e-5,
+                use_legacy_attributes=False,
+            ).fit(x, treated)
+            return lambda rows: fitted.predict_proba(rows)[:, 1]
+
+        return fit
+
+    return of_seed
+
+
+def _boosting(seed: int) -> Fitter:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
+        fitted = HistGradientBoostingClassifier(random_state=seed).fit(_dense(x), treated)
+        return lambda rows: fitted.predict_proba(_dense(rows))[:, 1]
+
+    return fit
+
+
+_FITTERS: dict[str, Callable[[int], Fitter]] = {
+    "logistic": _logistic,
+    "lasso": _penalised(1.0),
+    "ridge": _penalised(0.0),
+    "boosting": _boosting,
+}
+
+
+def _dense(x: Matrix) -> Floats:
+    array: Floats = x if isinstance(x, np.ndarray) else x.toarray()
+    return array
+
+
+def assign_folds(n: int, folds: int, seed: int) -> Ints:
+    """Return the fold of each of n persons, (n,), by their place in the frame: sort it to get the same again."""
+    fold: Ints = np.random.default_rng(seed).permutation(n) % folds
+    return fold
+
+
+def _refuse_separation(matrix: Matrix, treated: NDArray[np.bool_], columns: tuple[str, ...]) -> None:
+    separating = _separating(matrix, treated)
+    if separating is not None:
+        raise NotEstimableError("separation", tuple(np.asarray(columns)[separating]))
+
+
+def _separating(matrix: Matrix, treated: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+    """Return which columns make a direction that has the treated on one side and the untreated on the other.
+
+    References
+    ----------
+    Konis K (2007), Linear programming algorithms for detecting separated data in binary logistic regression models,
+    DPhil thesis, University of Oxford.
+    """
+    side = np.where(treated, 1.0, -1.0)[:, None]
+    signed = np.unique(side * np.column_stack([np.ones(len(treated)), _dense(matrix)]), axis=0)
+    signed /= np.abs(signed).max(axis=0)
+    found = optimize.linprog(-signed.sum(axis=0), -signed, np.zeros(len(signed)), bounds=(-1, 1))
+    if found.status != 0 or -found.fun < _ON_ONE_SIDE:
+        return None
+    moved: NDArray[np.bool_] = np.abs(found.x[1:]) > _ON_ONE_SIDE
+    return moved

@@ -1,0 +1,146 @@
+"""Clones: who is in which arm, what a day sums to, and every way to have no answer."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+import pytest
+
+from cohort import effects as ef
+from cohort import survival as sv
+from cohort.effects import clones
+from cohort.errors import InputRefusedError, NotEstimableError, StudyError
+
+GRACE = 30
+
+
+def persons(*rows: tuple[int, int, float]) -> clones.Persons:
+    """Return persons from (exit, cause, day started)."""
+    time, cause, started = (np.array(column) for column in zip(*rows, strict=True))
+    return clones.Persons(time, cause, started.astype(float), np.zeros((len(rows), 0)), np.ones(len(rows)))
+
+
+NEVER = np.inf
+
+
+@pytest.mark.parametrize(
+    ("row", "start", "abstain"),
+    [  # (exit, cause, departed) of the clone who is to start, and of the one who is not to
+        ((100, 1, 10), (100, 1, False), (10, 0, True)),  # started in time
+        ((100, 1, 30), (100, 1, False), (30, 0, True)),  # on the last day of grace
+        ((100, 1, 31), (30, 0, True), (100, 1, False)),  # a day late: departs from starting, keeps to not starting
+        ((100, 1, NEVER), (30, 0, True), (100, 1, False)),
+        ((20, 1, NEVER), (20, 1, False), (20, 1, False)),  # event in grace, untreated: counts in both
+        ((20, 0, NEVER), (20, 0, False), (20, 0, False)),
+        ((30, 1, NEVER), (30, 1, False), (30, 1, False)),  # event on the last day of grace
+        ((20, 1, 25), (20, 1, False), (20, 1, False)),  # a start recorded after the exit did not happen
+        ((20, 1, 20), (20, 1, False), (20, 0, True)),  # start and event on one day
+        ((0, 1, NEVER), (0, 1, False), (0, 1, False)),  # day 0
+        ((50, 2, 0), (50, 2, False), (0, 0, True)),
+    ],
+)
+def test_a_clone_leaves_on_the_day_its_person_departs(
+    row: tuple[int, int, float], start: tuple[int, int, bool], abstain: tuple[int, int, bool]
+) -> None:
+    arms = clones.clone(persons(row), GRACE)
+    assert [(arm.time[0], arm.cause[0], arm.departed[0]) for arm in arms] == [start, abstain]
+
+
+def simulated(n: int, seed: int = 0) -> pl.DataFrame:
+    rng = np.random.default_rng(seed)
+    x, s = rng.integers(0, 4, n), rng.random(n) < 0.5
+    started = np.ceil(rng.exponential(60 * np.exp(-0.3 * x)))
+    time = np.ceil(rng.exponential(150 * np.exp(-0.2 * x)))
+    end = np.minimum(time, np.ceil(rng.exponential(400, n)))
+    cause = np.where(time <= end, 1 + (rng.random(n) < 0.2), 0)
+    return pl.DataFrame(
+        {"x": x, "s": s, "time": end.astype(int), "cause": cause, "started": np.where(started <= end, started, np.nan)}
+    ).with_columns(pl.col("started").fill_nan(None))
+
+
+def written_out(frame: pl.DataFrame, day: int) -> pl.DataFrame:
+    """Return a row per clone and stretch of unchanged weight, as textbooks do it."""
+    design = np.asfortranarray(frame.select(pl.col("x", "s").cast(pl.Float64)).to_numpy())
+    people = clones.Persons(
+        frame["time"].to_numpy(), frame["cause"].to_numpy(), frame["started"].fill_null(np.inf).to_numpy(), design,
+        np.ones(frame.height),
+    )  # fmt: skip
+    rows = []
+    for name, arm in zip(clones.STRATEGIES, clones.clone(people, day), strict=True):
+        staying = clones.model_staying(arm, people, ("x", "s"))
+        edges = [-1.0, *staying.day.tolist(), np.inf]
+        for i in range(frame.height):
+            for phase, (low, high) in enumerate(pairwise(edges)):
+                if arm.time[i] > low:
+                    last = arm.time[i] <= high
+                    weight = staying.weight(phase)[i]
+                    rows.append((i, name, low, min(arm.time[i], high), arm.cause[i] if last else 0, weight))
+    return pl.DataFrame(rows, schema=["id", "arm", "start", "stop", "cause", "w"], orient="row")
+
+
+def test_sums_by_day_are_those_of_clones_written_out() -> None:
+    frame = simulated(150)
+    found = ef.clone_censor_weight(frame, treatment_time="started", grace_days=GRACE, terms="x + s", horizon=120)
+    rows = written_out(frame, GRACE).with_columns(start=pl.col("start") + 1, stop=pl.col("stop") + 1)
+    for name in clones.STRATEGIES:
+        arm = rows.filter(pl.col("arm") == name)
+        expected = sv.cumulative_incidence(arm, "stop", "cause", None, "start", "w").at([121])
+        for cause in (1, 2):
+            curve = found.curves.filter(pl.col("group") == name, pl.col("cause") == cause, pl.col("time") <= 120)
+            at = expected.filter(pl.col("cause") == cause)["estimate"].item()
+            assert curve["estimate"][-1] == pytest.approx(at, rel=1e-12)
+    fit = sv.CoxPHFitter()
+    arms = rows.with_columns(
+        e=(pl.col("cause") == 1).cast(pl.Int64), arm=(pl.col("arm") == clones.STRATEGIES[0]).cast(pl.Float64)
+    ).select("arm", "start", "stop", "e", "w")
+    fit.fit(arms, "stop", "e", entry_col="start", weights_col="w", robust=True)
+    ratio = found.table.filter(pl.col("measure") == "hazard_ratio")["estimate"].item()
+    assert np.log(ratio) == pytest.approx(fit.params_["arm"], abs=1e-10)
+
+
+def test_order_of_rows_does_not_matter_to_a_bit() -> None:
+    frame = simulated(200)
+    query = {"treatment_time": "started", "grace_days": GRACE, "terms": "x + s", "horizon": 120, "truncate": 0.95}
+    one = ef.clone_censor_weight(frame, **query)
+    two = ef.clone_censor_weight(frame.sample(fraction=1, shuffle=True, seed=1), **query)
+    assert one.table.equals(two.table)
+    assert one.curves.equals(two.curves)
+
+
+def test_truncated_weights_stop_at_their_quantile() -> None:
+    query = {"treatment_time": "started", "grace_days": GRACE, "terms": "x + s", "horizon": 120}
+    whole, cut = (ef.clone_censor_weight(simulated(400), **query, **t) for t in ({}, {"truncate": 0.8}))
+    assert cut.arms["largest_weight"][1] < whole.arms["largest_weight"][1]
+    assert cut.method != whole.method
+
+
+def test_the_bootstrap_draws_persons_and_says_so() -> None:
+    found = ef.clone_censor_weight(
+        simulated(300), treatment_time="started", grace_days=GRACE, terms="x", horizon=120, replicates=20
+    )
+    assert "20 bootstrap samples of persons" in found.method
+    assert found.table["std_error"].null_count() == 0
+    # independent clones would have the variance of a difference of two independent risks; those of one person are not
+    risk = found.table.filter(pl.col("measure") == "risk")["std_error"]
+    assert 0 < found.table.filter(pl.col("measure") == "risk_difference")["std_error"].item() < risk.sum()
+
+
+def test_a_strategy_that_nobody_follows_is_an_outcome_of_its_own() -> None:
+    frame = simulated(50).with_columns(started=pl.lit(None, pl.Float64), time=pl.col("time") + GRACE)
+    with pytest.raises(NotEstimableError, match="nobody_follows"):
+        ef.clone_censor_weight(frame, treatment_time="started", grace_days=GRACE, terms="x", horizon=60)
+
+
+@pytest.mark.parametrize("wrong", [{"grace_days": -1}, {"grace_days": 120}, {"truncate": 1.5}, {"horizon": np.inf}])
+def test_impossible_questions_are_refused(wrong: dict[str, float]) -> None:
+    query = {"treatment_time": "started", "grace_days": GRACE, "terms": "x", "horizon": 120} | wrong
+    with pytest.raises(StudyError):
+        ef.clone_censor_weight(simulated(50), **query)
+
+
+def test_a_start_before_time_0_is_refused_by_count() -> None:
+    frame = simulated(50).with_columns(started=pl.when(pl.int_range(50) < 2).then(-1.0).otherwise("started"))
+    with pytest.raises(InputRefusedError, match="in 2 rows"):
+        ef.clone_censor_weight(frame, treatment_time="started", grace_days=GRACE, terms="x", horizon=120)
