@@ -39,6 +39,8 @@ _HOME = {
     "registry_response": "outcomes.outcome",
     "rescue_care": "outcomes.outcome",
     "treatment_failure": "outcomes.outcome",
+    "recurrent_events": "recurrence",
+    "care_free_days": "recurrence",
     "age": "features.covariates_person",
     "age_group": "features.covariates_person",
     "sex": "features.covariates_person",
