@@ -41,6 +41,7 @@ _HOME = {
     "treatment_failure": "outcomes.outcome",
     "recurrent_events": "recurrence",
     "care_free_days": "recurrence",
+    "registry_responses": "recurrence",
     "age": "features.covariates_person",
     "age_group": "features.covariates_person",
     "sex": "features.covariates_person",

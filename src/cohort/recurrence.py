@@ -1,16 +1,19 @@
-"""Recurrent events and days free of care of a cohort: frames for the data holder, one row per spell or entry."""
+"""Recurrent events, days free of care and responses of a cohort: frames for the data holder, by spell or entry."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import polars as pl
 
-from cohort.codes.records import Record, Tables, needed_rows, relative_days
+from cohort.codes.records import KEY, Record, Tables, needed_rows, relative_days
 from cohort.engines.local import map_buckets
 from cohort.errors import StudyError
+from cohort.features.covariates import Covariate
 from cohort.outcomes.recurrent import EndOfFollowUp, care_of, free_days, recurrent_spells
+from cohort.outcomes.registry import RegistryResponse
 from cohort.plan import BucketRows, codes_of, select
 from cohort.population.cohort import Cohort
 from cohort.store.store import Store
@@ -64,6 +67,17 @@ def care_free_days(cohort: Cohort, store: Store, record: Record, horizon: int) -
     return _of_each_entry(cohort, store, record, functools.partial(_free, record=record, horizon=horizon))
 
 
+def registry_responses(
+    cohort: Cohort, store: Store, response: RegistryResponse, covariates: Iterable[Covariate] = ()
+) -> pl.DataFrame:
+    """Return, per entry with a baseline, whether it responded (null = not measured), with covariates.
+
+    For `effects.response_shares`: observed, non-responder and weighted versions. Rows are persons: for the data holder
+    only.
+    """
+    return _of_each_entry(cohort, store, response, response.judged, tuple(covariates))
+
+
 def _spells(tables: Tables, followed: pl.LazyFrame, *, record: Record, apart_days: int) -> pl.LazyFrame:
     return recurrent_spells(relative_days(record.days(tables), followed), followed, apart_days)
 
@@ -72,13 +86,17 @@ def _free(tables: Tables, followed: pl.LazyFrame, *, record: Record, horizon: in
     return free_days(care_of(record, tables), followed, horizon)
 
 
-def _of_each_entry(cohort: Cohort, store: Store, record: Record, count: Count) -> pl.DataFrame:
+def _of_each_entry(
+    cohort: Cohort, store: Store, reads: Any, count: Count, covariates: tuple[Covariate, ...] = ()
+) -> pl.DataFrame:
     outcome = EndOfFollowUp()
-    codes = codes_of((*cohort.parts, record))
+    codes = codes_of((*cohort.parts, reads, *covariates))
 
     def bucket(tables: Tables) -> pl.DataFrame:
         rows = BucketRows(needed_rows(tables, codes), store.data_end)
-        followed = select(rows, cohort, outcome, ()).part().rows
-        return count(rows.tables, followed.lazy()).collect()
+        followed = select(rows, cohort, outcome, covariates).part().rows
+        known = followed.drop("entry", "time", "cause", "exit_reason")
+        found = count(rows.tables, followed.lazy()).collect()
+        return found.join(known, on=KEY, how="left", maintain_order="left") if covariates else found
 
-    return pl.concat(map_buckets(store, bucket, "cohort")).sort("person_id", "index_date", maintain_order=True)
+    return pl.concat(map_buckets(store, bucket, "cohort")).sort(KEY, maintain_order=True)
