@@ -150,7 +150,7 @@ def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]
     codelist = codes[name]
     if codelist is None or codelist.rows.is_empty():
         return table if codelist is None else table.clear()
-    shortest = codelist.rows["code"].str.len_chars().min()
+    shortest = min(codelist.rows["code"].str.len_chars().to_list())
     beginnings = codelist.rows["code"].str.head(shortest).unique()
     return table.filter(pl.col("code").str.head(shortest).is_in(beginnings.implode()))
 
