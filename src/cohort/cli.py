@@ -22,7 +22,6 @@ from cohort.progress import LogFormat, Reporter
 from cohort.shipped import shipped
 
 if TYPE_CHECKING:
-    from cohort.store.store import Store
     from cohort.study import Study
 
 app = typer.Typer(
@@ -153,6 +152,7 @@ def run(
     from cohort.store.files import locked, make_folder
     from cohort.store.store import Store
     from cohort.study import Study
+    from cohort.why import remember
 
     plan = Study.from_toml(study)
     if explain:
@@ -167,6 +167,7 @@ def run(
                 reporter.warn(finding.code, finding.message)
         result = plan.run(Store.open(store, as_of=as_of), progress=reporter)
         page = result.report(out)
+        remember(plan, result.store, out)
     typer.echo(f"report: {page}")
     result.raise_if_not_estimable()
 
@@ -175,25 +176,27 @@ def run(
 def why(
     run: Annotated[Path, typer.Argument(help="Folder that a run has written.")],
     person: Annotated[str, typer.Argument(help="Pseudonym (person_id), or - for the identifier on standard input.")],
+    extracts: Annotated[Path | None, typer.Option(help="Folder of the loaded files: say which lines rows are.")] = None,
+    layout: Annotated[Path | None, typer.Option(help="Folder of the layout, if it is your own.")] = None,
     key_file: Annotated[Path | None, typer.Option(help="Key of the pseudonyms, if it is not the store's own.")] = None,
     keep_ids: Annotated[bool, typer.Option("--keep-ids", help="The store was ingested with --keep-ids.")] = False,
 ) -> None:
     """Replay one person: each rule, its verdict, and the rows that decided it. Shows personal data on the terminal."""
+    from cohort.ingest.pseudonyms import key_of, pseudonym_of
+    from cohort.ingest.source_lines import lines_of
     from cohort.why import recall, why
 
     study, store = recall(run)
-    typer.echo(str(why(study, store, _pseudonym(person, store, key_file, keep_ids))))
-
-
-def _pseudonym(person: str, store: Store, key_file: Path | None, keep_ids: bool) -> int:
-    """Return the pseudonym asked for; an identifier is read from standard input, since arguments are seen by others."""
-    if person != "-":
-        if not person.isdecimal():
-            raise StudyError("PERSON is a pseudonym, a whole number; give an identifier on standard input (PERSON = -)")
-        return int(person)
-    from cohort.ingest.pseudonyms import pseudonym_in
-
-    return pseudonym_in(store.path, store.manifest.key_id, sys.stdin.readline(), key_file, keep_ids)
+    if person == "-":  # arguments are seen by others on the machine, an identifier must not be
+        key = key_of(store.path, store.manifest.key_id, key_file, keep_ids)
+        number = pseudonym_of(key, sys.stdin.readline())
+    elif person.isdecimal():
+        number = int(person)
+    else:
+        raise StudyError("PERSON is a pseudonym, a whole number; give an identifier on standard input (PERSON = -)")
+    found = why(study, store, number)
+    lines = lines_of(extracts, store, number, layout, key_file, keep_ids) if extracts else None
+    typer.echo(found.text(lines))
 
 
 def _explain(plan: Study, folder: Path) -> None:
