@@ -131,6 +131,7 @@ REGISTRY = world(
         (co.measurement("NRS", at_least=4), [(1, 30), (2, 5)]),  # any value of the day
         (co.measurement("NRS", below=4), [(1, 0), (2, 5)]),
         (co.measurement("NRS", at_least=3, below=4), [(1, 0)]),
+        (co.measurement("NRS", at_least=3.5, below=4), []),
         (co.measurement("BDI"), [(2, 0)]),
         (co.measurement(), [(1, 0), (2, 0)]),  # any visit
     ],

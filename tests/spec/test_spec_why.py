@@ -34,6 +34,7 @@ ONE = world(
     """,
     diagnosis="""
         person_id date       code setting
+        7         2010-01-01 C509 inpatient
         7         2019-05-01 C509 inpatient
         7         2020-03-01 M545 outpatient
         7         2020-03-20 M545 outpatient
@@ -52,7 +53,10 @@ STUDY = co.Study(PEOPLE, outcome=co.first_record(co.diagnosis(CHRONIC)))
 
 
 def test_every_step_says_what_it_kept_and_removed_and_what_it_looked_at():
-    """The cancer of 1 May 2019 lies 305 days before 1 March 2020, and more than a year before June 2021."""
+    """The cancer of 1 May 2019 lies 305 days before 1 March 2020, and more than a year before June 2021.
+
+    That of 2010 is in no window, so no rule looked at it.
+    """
     assert str(replay(STUDY, ONE, DATA_END, 7)) == "\n".join(
         [
             "Person 7 in 'Back pain'",
