@@ -87,6 +87,7 @@ _HOME = {
     "incidence_rate": "results.analyses",
     "cox": "results.analyses",
     "fine_gray": "results.analyses",
+    "treatment_effect": "results.treatment",
     "CohortError": "errors",
 }
 """Public name → module that defines it."""

@@ -13,6 +13,7 @@ import jinja2
 from markupsafe import Markup
 
 from cohort.errors import CohortError
+from cohort.report.effects import effect_sections
 from cohort.report.figures_design import design
 from cohort.report.flow import flow
 from cohort.report.labels import AnalysisTitle, Labels
@@ -110,6 +111,7 @@ def render(content: ReportContent) -> str:
         curves=curve_sections(released, labels),
         rates=rate_sections(released.estimates, labels),
         models=model_sections(released.estimates, labels),
+        effects=effect_sections(released.estimates, labels),
         others=other_sections(released.estimates, labels),
     )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 from markupsafe import Markup
 
+from cohort.report.effects import ESTIMANDS, effect_positions
 from cohort.report.figures_curves import Series, axis_days, curves
 from cohort.report.figures_forest import Mark, forest
 from cohort.report.labels import Labels
@@ -71,7 +72,8 @@ def model_sections(estimates: Estimates, labels: Labels) -> list[Section]:
 def other_sections(estimates: Estimates, labels: Labels) -> list[Table]:
     """Return one table per analysis of everything that has no section of its own: nothing is left unprinted."""
     printed = [*CURVES, "incidence_rate", *RATIOS]
-    rows = estimates.frame.filter(pl.col("analysis") > 0, ~pl.col("estimand").is_in(printed))
+    told = pl.col("analysis").is_in(effect_positions(estimates)) & pl.col("estimand").is_in(ESTIMANDS)
+    rows = estimates.frame.filter(pl.col("analysis") > 0, ~pl.col("estimand").is_in(printed), ~told)
     return [
         other_table(part, part["analysis"][0], labels) for part in rows.partition_by("analysis", maintain_order=True)
     ]

@@ -9,7 +9,7 @@ import polars as pl
 
 from cohort.report.labels import Labels
 from cohort.report.numbers import BLANK, HIDDEN, Cell, count, days, decimal, interval, percent, ratio, significant
-from cohort.results.estimates import COUNTS_SUPPRESSED, NOT_ESTIMABLE, SUPPRESSED
+from cohort.results.estimates import COUNTS_SUPPRESSED, NOT_ESTIMABLE, SEALED, SUPPRESSED
 from cohort.time import to_years
 
 Row = dict[str, Any]
@@ -40,6 +40,8 @@ def refused(row: Row) -> Cell | None:
         return HIDDEN
     if row["status"].startswith(NOT_ESTIMABLE):
         return Cell(row["status"].removeprefix(NOT_ESTIMABLE).strip(": ").replace("_", " "), "not_estimable")
+    if row["status"].startswith(SEALED):
+        return Cell(row["status"], "not_estimable")
     return None
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
 from cohort.results.regressions import Cox, FineGray
+from cohort.results.treatment import TreatmentEffect
 from cohort.spec import Spec, Whole
 from cohort.survival import cumulative_incidence_from, kaplan_meier_from
 from cohort.survival.clusters import Persons, repeated_rows
@@ -133,7 +134,9 @@ class IncidenceRate(_Counted):
         )
 
 
-Analysis = Annotated[CumulativeIncidence | KaplanMeier | IncidenceRate | Cox | FineGray, Field(discriminator="kind")]
+Analysis = Annotated[
+    CumulativeIncidence | KaplanMeier | IncidenceRate | Cox | FineGray | TreatmentEffect, Field(discriminator="kind")
+]
 """Any analysis of a study."""
 
 

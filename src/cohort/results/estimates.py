@@ -44,6 +44,8 @@ RATIOS = ("hazard_ratio", "subdistribution_hazard_ratio")
 """The estimands of regression models."""
 ALL = "all"
 OK, SUPPRESSED, NOT_ESTIMABLE = "ok", "suppressed", "not_estimable"
+SEALED = "sealed"
+"""An effect estimate behind a gate that is closed."""
 COUNTS_SUPPRESSED = "ok, counts suppressed"
 
 
@@ -54,7 +56,8 @@ class Estimates:
     On ``survival`` and ``cumulative_incidence`` rows ``n`` counts those at risk on ``time`` (before its events), and
     ``events`` and ``censored`` those since the row before. On ``hazard_ratio`` rows with a ``category`` ``n`` and
     ``events`` are of that level; the reference level has a row of its own, with value 1 and no standard error.
-    ``status`` is ``ok``, ``suppressed`` (no numbers), ``ok, counts suppressed`` or ``not_estimable: reason``.
+    ``status`` is ``ok``, ``suppressed`` (no numbers), ``ok, counts suppressed``, ``not_estimable: reason`` or
+    ``sealed: the gates that are closed``.
     """
 
     frame: pl.DataFrame

@@ -1,0 +1,92 @@
+"""Gates: what must hold before an effect estimate may be seen.
+
+An estimate whose arms still differ after weighting, or who hardly overlap, invites belief that it has not earned. The
+gates are judged without looking at it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from cohort.effects.balance_table import worst
+from cohort.effects.overlap import positivity
+from cohort.effects.weights import BalancingWeights
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Where the gates close; a bound of None leaves its gate open.
+
+    ``balance``: largest standardised difference after weighting. ``equipoise``: smallest share of an arm with a
+    preference score from 0.3 to 0.7. ``effective``: smallest share of an arm's persons that its weights are worth.
+    ``per_parameter``: fewest persons of the smaller arm for each column of the propensity model.
+    ``proportional_hazards``: smallest p-value of constant hazard ratios; it closes on the hazard ratio alone.
+
+    References
+    ----------
+    Austin PC (2009), doi:10.1002/sim.3697 (0.1); Walker AM et al. (2013), doi:10.2147/CER.S40357 (equipoise); Peduzzi P
+    et al. (1996), doi:10.1016/s0895-4356(96)00236-3 (10 per parameter).
+    """
+
+    balance: float | None = 0.1
+    equipoise: float | None = 0.2
+    effective: float | None = 0.1
+    per_parameter: float | None = 10
+    proportional_hazards: float | None = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One gate: what was measured, the bound, whether it was passed, and the whole in words."""
+
+    name: str
+    measured: float
+    bound: float | None
+    passed: bool
+    text: str
+
+
+def judge(weights: BalancingWeights, balance: pl.DataFrame, bounds: Bounds) -> tuple[Gate, ...]:
+    """Return the gates of a comparison, all but that of proportional hazards.
+
+    Parameters
+    ----------
+    balance
+        As `balance` returns it, of every covariate that has to be alike.
+    """
+    scores = weights.propensity
+    name, difference = worst(balance) or ("no covariate", 0.0)
+    sizes = {"treated": int(scores.treated.sum()), "untreated": int((~scores.treated).sum())}
+    shares = {arm: effective / sizes[arm] for arm, effective in weights.effective_size.items()}
+    equipoise = min(positivity(scores).equipoise.values())
+    per_parameter = min(sizes.values()) / max(len(scores.columns), 1)
+    return (
+        _at_most("balance", difference, bounds.balance, f"largest difference after weighting, of {name}"),
+        _at_least("equipoise", equipoise, bounds.equipoise, "share in equipoise in the arm with fewer"),
+        _at_least("positivity", min(shares.values()), bounds.effective, "effective share of the arm with fewer"),
+        _at_least("parameters", per_parameter, bounds.per_parameter, "persons of the smaller arm per parameter"),
+    )
+
+
+def judge_proportional_hazards(p_value: float, bounds: Bounds) -> Gate:
+    """Return the gate of the hazard ratio: an average over time of what changes with time is not shown as constant."""
+    what = "p-value of a hazard ratio that does not change with time"
+    return _at_least("proportional_hazards", p_value, bounds.proportional_hazards, what)
+
+
+def _at_most(name: str, measured: float, bound: float | None, what: str) -> Gate:
+    passed = bound is None or measured <= bound
+    return Gate(name, measured, bound, passed, _words(what, measured, bound, "at most"))
+
+
+def _at_least(name: str, measured: float, bound: float | None, what: str) -> Gate:
+    passed = bound is None or bool(np.greater_equal(measured, bound))
+    return Gate(name, measured, bound, passed, _words(what, measured, bound, "at least"))
+
+
+def _words(what: str, measured: float, bound: float | None, comparison: str) -> str:
+    asked = "no bound" if bound is None else f"{comparison} {bound:g} asked"
+    return f"{what}: {round(measured, 3):.2g}, {asked}"

@@ -1,0 +1,141 @@
+"""From persons to the rows of a treatment effect: estimates or why they are sealed, balance, gates, effective sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from cohort.effects.balance_table import balance
+from cohort.effects.gates import Bounds, Gate, judge, judge_proportional_hazards
+from cohort.effects.marginal import ARMS, Effects, weighted_effects
+from cohort.effects.propensity import Propensity, one_thread, propensity_scores
+from cohort.effects.weights import BalancingWeights, balancing_weights
+from cohort.results.estimates import NOT_ESTIMABLE, OK, SEALED
+from cohort.survival.cox_model import Follow, estimate
+from cohort.survival.cox_zph import proportional_hazards_test
+
+if TYPE_CHECKING:
+    from cohort.results.treatment import TreatmentEffect
+
+_GROUPS = dict(zip(ARMS, ("true", "false"), strict=True))
+_ESTIMANDS = {"hazard_ratio": "marginal_hazard_ratio"}
+_NUMBERS = ("value", "std_error", "lower", "upper")
+
+
+def effect_rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None) -> pl.DataFrame:
+    """Return the rows of a treatment effect from one row per person, in any order.
+
+    Raises
+    ------
+    NotEstimableError
+        What scores, weights and estimates raise.
+    """
+    columns = list(dict.fromkeys([*effect.uses, "time", "cause", *([entry] if entry else [])]))
+    with one_thread():  # that, and an order of rows that only their values decide, keep every digit the same
+        return _rows(effect, frame.select(columns).sort(columns), entry)
+
+
+def _rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None) -> pl.DataFrame:
+    scores = propensity_scores(
+        frame, effect.treatment, effect.adjust_for, model=effect.model, folds=effect.folds, missing="leave_out"
+    )
+    weights = balancing_weights(scores, effect.estimand, truncate=effect.truncate)
+    alike, bounds = balance(frame, weights, effect.adjust_for), Bounds(**effect.gates.model_dump())
+    found = weighted_effects(
+        frame, weights, entry=entry, horizon=effect.horizon_days, measures=effect.measures, level=effect.level
+    )
+    gates: dict[str, tuple[Gate, ...]] = dict.fromkeys(found.table["measure"], judge(weights, alike, bounds))
+    if "hazard_ratio" in gates:
+        hazards = judge_proportional_hazards(_proportional_hazards(frame, weights, entry), bounds)
+        gates["hazard_ratio"] = (*gates["hazard_ratio"], hazards)
+    shown = _effects(found, gates, unsealed=effect.unsealed is not None)
+    parts = [shown, _balance_rows(alike), _gate_rows(max(gates.values(), key=len)), _sizes(weights)]
+    rows = pl.concat(parts, how="diagonal").join(_counts(frame, scores), on="group", how="left", maintain_order="left")
+    left_out = int((~scores.kept).sum())
+    note = f"; {left_out} persons with a missing covariate left out" if left_out else ""
+    return rows.with_columns(method=pl.concat_str(pl.col("method"), pl.lit(note)))
+
+
+def _effects(found: Effects, gates: Mapping[str, Sequence[Gate]], *, unsealed: bool) -> pl.DataFrame:
+    """Return the estimates, those behind a closed gate without their numbers."""
+    closed = {name: [gate.text for gate in judged if not gate.passed] for name, judged in gates.items()}
+    status = {name: OK if unsealed or not texts else f"{SEALED}: {'; '.join(texts)}" for name, texts in closed.items()}
+    rows = found.table.select(
+        pl.col("measure").replace(_ESTIMANDS).alias("estimand"),
+        pl.col("group").replace(_GROUPS),
+        pl.col("measure").replace_strict(status, return_dtype=pl.String).alias("status"),
+        value="estimate",
+        std_error="std_error",
+        lower="lower",
+        upper="upper",
+        method=pl.lit(found.method),
+    )
+    return rows.with_columns(pl.when(~pl.col("status").str.starts_with(SEALED)).then(name) for name in _NUMBERS)
+
+
+def _counts(frame: pl.DataFrame, scores: Propensity) -> pl.DataFrame:
+    """Return persons and events of the outcome by arm: what the release gate judges everything by."""
+    persons = frame.filter(pl.Series(scores.kept)).select("cause", group=pl.Series(scores.treated).cast(pl.String))
+    return persons.group_by("group").agg(n=pl.len().cast(pl.Int64), events=(pl.col("cause") == 1).sum().cast(pl.Int64))
+
+
+def _proportional_hazards(frame: pl.DataFrame, weights: BalancingWeights, entry: str | None) -> float:
+    """Return the p-value of a hazard ratio that does not change with time, from the weighted model."""
+    scores = weights.propensity
+    rows = frame.filter(pl.Series(scores.kept))
+    follow = Follow(
+        rows["time"].to_numpy(),
+        (rows["cause"] == 1).to_numpy(),
+        entry=None if entry is None else rows[entry].to_numpy(),
+        weight=weights.weight,
+    )
+    fit = estimate(np.asfortranarray(scores.treated[:, None].astype(np.float64)), follow, ("treated",))
+    return float(proportional_hazards_test(fit).p_value[0])
+
+
+def _balance_rows(alike: pl.DataFrame) -> pl.DataFrame:
+    """Return the standardised difference of every column before and after weighting."""
+    parts = [
+        alike.select(
+            pl.lit("standardised_difference").alias("estimand"),
+            pl.lit("true").alias("group"),
+            pl.col("column").alias("term"),
+            pl.lit(category).alias("category"),
+            value=pl.col(name),
+            status=pl.when(pl.col(name).is_null())
+            .then(pl.lit(f"{NOT_ESTIMABLE}: no variation in either arm"))
+            .otherwise(pl.lit(OK)),
+            method=pl.lit("treated minus untreated, in unweighted standard deviations"),
+        )
+        for category, name in (("before weighting", "difference"), ("after weighting", "difference_weighted"))
+    ]
+    return pl.concat(parts)
+
+
+def _gate_rows(gates: Sequence[Gate]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "estimand": ["gate"] * len(gates),
+            "group": ["true"] * len(gates),
+            "term": [gate.name for gate in gates],
+            "category": ["passed" if gate.passed else "closed" for gate in gates],
+            "value": [
+                float(f"{round(gate.measured, 3):.2g}") for gate in gates
+            ],  # a share with all its digits is a count
+            "method": [gate.text for gate in gates],
+        }
+    )
+
+
+def _sizes(weights: BalancingWeights) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "estimand": "effective_size",
+            "group": [_GROUPS[arm] for arm in weights.effective_size],
+            "value": list(weights.effective_size.values()),
+            "method": "persons that would tell as much without weights (Kish)",
+        }
+    )
