@@ -21,6 +21,7 @@ _HOME = {
     "Window": "time",
     "Cohort": "population.cohort",
     "Attrition": "population.attrition",
+    "from_circe": "circe.expression",
     "diagnosis": "codes.records",
     "procedure": "codes.records",
     "dispensing": "codes.records",

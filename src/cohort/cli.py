@@ -1,4 +1,4 @@
-"""The command line: demo, simulate, ingest, check, verify, run, why.
+"""The command line: demo, simulate, ingest, check, verify, run, why, circe.
 
 Every command shows a bar per step on a terminal and one log line per step elsewhere, and ends with the exit code of
 `cohort.errors`. Imports are inside the commands, so that ``--help`` answers at once.
@@ -197,6 +197,25 @@ def why(
     found = why(study, store, number)
     lines = lines_of(extracts, store, number, layout, key_file, keep_ids) if extracts else None
     typer.echo(found.text(lines))
+
+
+@app.command()
+def circe(
+    file: Annotated[Path, typer.Argument(help="OHDSI cohort definition (Circe expression, JSON).")],
+    descendants: Annotated[
+        Path | None, typer.Option(help="CSV: system, code, descendant; for SNOMED and RxNorm, from a vocabulary.")
+    ] = None,
+    entry_only: Annotated[
+        bool, typer.Option("--entry-only", help="Read who enters and when; follow-up is yours to say.")
+    ] = False,
+) -> None:
+    """Print an OHDSI cohort definition as the cohort of a study file; what cannot be said is refused by name."""
+    import tomli_w
+
+    from cohort.circe.expression import from_circe
+
+    cohort = from_circe(file, descendants=descendants, entry_only=entry_only)
+    typer.echo(tomli_w.dumps({"cohort": cohort.model_dump(exclude_none=True)}), nl=False)
 
 
 def _explain(plan: Study, folder: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from cohort.codes.records import needed_rows
-from cohort.engines.local import Progress, map_buckets
+from cohort.engines.local import Progress, in_order, map_buckets
 from cohort.errors import StudyError
 from cohort.plan import BucketRows, Selection, codes_of, join_buckets, select_each
 from cohort.results.analysis_table import AnalysisTable
@@ -91,6 +91,10 @@ class Multiverse:
         studies = tuple(_variant(study, analysis, [key for key, _ in paths], values, made) for values in combinations)
         return cls(paths, studies, dict(pick))
 
+    def _values_of(self, number: int) -> dict[str, Any]:
+        """Return key → value of one combination."""
+        return next(itertools.islice(self.combinations, number, None))
+
     @property
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Yield key → value of every combination, in the order of `studies`."""
@@ -112,13 +116,18 @@ class Multiverse:
 
         chosen = join_buckets(list(map_buckets(store, every_study, "cohort", progress)))
         released, lines = [], []
-        for number, (study, values) in enumerate(zip(self.studies, self.combinations, strict=True)):
-            table, out = study.conclude((chosen[number].part(),))
+        for number, (out, line) in enumerate(in_order(self._concluded, zip(range(len(chosen)), chosen, strict=True))):
             released.append(out)
-            lines.append(self._line(number + 1, values, table, out))
+            lines.append(line)
             if progress is not None:
                 progress("combinations", number + 1, len(self.studies))
         return Specifications(pl.concat(lines, how="vertical"), tuple(released))
+
+    def _concluded(self, numbered: tuple[int, Selection]) -> tuple[Released, pl.DataFrame]:
+        """Return what one combination's own run releases, and its row of the specification curve."""
+        number, chosen = numbered
+        table, out = self.studies[number].conclude((chosen.part(),))
+        return out, self._line(number + 1, self._values_of(number), table, out)
 
     def _line(self, number: int, values: Mapping[str, Any], table: AnalysisTable, out: Released) -> pl.DataFrame:
         """Return one row of the specification curve."""

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from cohort.codes.bucket_tables import BucketTables, Tables
+from cohort.codes.bucket_tables import BucketTables
 from cohort.codes.codelist import Codelist
-from cohort.codes.records import KEY, needed_codes, needed_rows
+from cohort.codes.records import KEY, Tables, needed_codes, needed_rows
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
 from cohort.outcomes.dating import UNJUDGED, bounded, dated
@@ -29,7 +29,7 @@ from cohort.population.criteria import Rule
 from cohort.population.entry import ARM, Entry, apart
 from cohort.population.follow_up import RiskStart
 from cohort.population.matching import Matching
-from cohort.possible import ROW, Flags, Possible, Rows
+from cohort.possible import ROW, SMALL, Flags, Possible, Rows
 
 OUTCOME, COMPETING, CENSORED = 1, 2, 0
 """Codes of the analysis table's ``cause``; death that does not compete is a censoring."""
@@ -203,10 +203,10 @@ class BucketRows:
     def covariate(self, covariate: Covariate | Matching, flow: _Flow) -> int:
         """Find a covariate of every entry still in, and why it is null where it is; return the name of the answer."""
 
-        def column(days: pl.DataFrame) -> pl.LazyFrame:
+        def column(days: pl.DataFrame) -> pl.DataFrame:
             entries = days.lazy()
             found = covariate.column(self._tables_of(flow.possible, days), entries)
-            return entries.select(KEY).join(found, on=KEY, how="left", validate="1:1")
+            return entries.select(KEY).join(found, on=KEY, how="left", validate="1:1").collect()
 
         flow.possible.ask(id(covariate), covariate, flow.rows, column)
         return id(covariate)
@@ -287,8 +287,8 @@ def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Outcome, start: RiskS
     censoring. An entry whose outcome can no longer be judged is censored (`cohort.outcomes.dating`). Outcomes that are
     seen at visits add ``lower`` and ``upper``.
     """
-    ends = ends.with_columns(stop=pl.min_horizontal("censor_day", "death_day")).collect().lazy()
-    met = dated(outcome.days(tables, ends), ends)
+    ends = ends.with_columns(stop=pl.min_horizontal("censor_day", "death_day")).collect(engine=SMALL).lazy()
+    met = dated(outcome.days(tables, ends), ends).collect(engine=SMALL).lazy()
     followed = _exits(ends.join(met, on=KEY, how="left"), outcome)
     free = outcome.seen_free(tables, ends)
     exits = followed if free is None else bounded(followed, free)

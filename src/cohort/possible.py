@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,11 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 ROW = "_row"
 """The column with an entry's number; whatever keeps some entries keeps it too."""
 
-Ask = Callable[[pl.DataFrame], pl.LazyFrame]
+Ask = Callable[[pl.DataFrame], pl.LazyFrame | pl.DataFrame]
 """From some entries (sorted by key) to the answer of each, one row per entry, or to those of them that are kept."""
+
+SMALL: Literal["in-memory"] = "in-memory"
+"""The engine for what is small already: a bucket's candidates and their records. Streaming costs more than it saves."""
 
 
 @dataclass(slots=True)
@@ -66,7 +69,7 @@ class Possible:
 
     @classmethod
     def of(cls, days: pl.DataFrame) -> Possible:
-        """Number the record days (distinct, sorted by key)."""
+        """Return the possible entries of some record days (distinct, sorted by key)."""
         persons = (pl.col("person_id") != pl.col("person_id").shift()).fill_null(value=False).cast(pl.Int64).cum_sum()
         numbers: Rows = days.select(persons).to_series().to_numpy()
         numbered = days.with_columns(pl.int_range(pl.len(), dtype=pl.Int64).alias(ROW))
@@ -111,7 +114,7 @@ class Possible:
         known = self._verdicts.setdefault(key, _Verdict(part, blank, blank.copy()))
         new = self._new(rows, known.asked)
         if new.size:
-            known.kept[ask(self.days[new]).select(ROW).collect()[ROW].to_numpy()] = True
+            known.kept[ask(self.days[new]).lazy().select(ROW).collect(engine=SMALL)[ROW].to_numpy()] = True
             known.asked[new] = True
         return known.kept[rows]
 
@@ -127,7 +130,7 @@ class Possible:
         place = np.full(self.days.height, -1, dtype=np.int64) if known is None else known.place
         new = self._new(rows, place >= 0)
         if known is None or new.size:
-            frame = ask(self.days[new]).sort(KEY).collect()
+            frame = ask(self.days[new]).lazy().sort(KEY).collect(engine=SMALL)
             if frame.height != new.size:
                 raise CohortError("an entry has no answer, or two; please report this as a bug")
             start = 0 if known is None else known.frame.height

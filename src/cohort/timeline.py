@@ -34,7 +34,7 @@ def timeline(study: Study) -> tuple[Span, ...]:
 def _entry(study: Study) -> Iterator[Span]:
     entry = study.entry
     yield Span("index", entry.index_text(), INDEX)
-    if entry.n is None and not (entry.repeats and entry.washout_days is None):
+    if entry.n is None and not entry.takes_any:
         first = None if entry.washout_days is None else -entry.washout_days
         yield Span("washout", f"no {' or '.join(map(str, entry.occurrences))}", Window(first, -1))
 

@@ -145,7 +145,7 @@ def test_a_key_may_be_shortened(study, name):
 FAULTS = {
     "unknown key": ({"washout": [90]}, {}, "'washout' is no key of the study; did you mean 'washout_days'?"),
     "ambiguous key": ({"bridge_days": [0]}, {}, "stands for several keys of the study: cohort.rules[3].bridge_days, cohort.end.bridge_days"),
-    "impossible value": ({"washout_days": [180, 0]}, {}, "cohort.entry.washout_days = 0: 0 cannot stand there: Entry: washout_days: input should be greater than or equal to 1"),
+    "impossible value": ({"washout_days": [180, -1]}, {}, "cohort.entry.washout_days = -1: -1 cannot stand there: Entry: washout_days: input should be greater than or equal to 0"),
     "text for a number": ({"washout_days": ["90"]}, {}, "input should be a valid integer"),
     "values that do not go together": ({"after_days": [90, 150], "outcome.within_days": [120, 365]}, {}, "outcome.after_days = 150, outcome.within_days = 120"),
     "faulty design": ({"after_days": [10, 90]}, {}, "outcome.after_days = 10: covariates[5].window: 'early_opioid'"),

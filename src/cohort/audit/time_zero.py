@@ -70,7 +70,7 @@ def prevalent_users(study: Study) -> Iterator[Finding]:
     entry = study.entry
     treatments = [record for record in entry.records if record.table == "dispensing"]
     seen_before = entry.washout_days is not None or bool(observed_before(study))
-    any_record = entry.n not in (None, 1) or (entry.repeats and entry.washout_days is None)
+    any_record = entry.n not in (None, 1) or entry.takes_any
     if not treatments or (seen_before and not any_record):
         return
     instead = "for comparing drugs, take an active comparator as well (cohort.entry.arms)"

@@ -9,9 +9,6 @@ import polars as pl
 
 from cohort.codes.codelist import Codelist
 
-Tables = Mapping[str, pl.LazyFrame]
-"""The tables of one bucket, by name (`cohort.store.tables.TABLES`)."""
-
 
 class BucketTables(Mapping[str, pl.LazyFrame]):
     """The tables of one bucket, read once, with a memory.
@@ -88,6 +85,8 @@ class _PersonTables(BucketTables):
         return super().remember(key, owner, make)
 
 
-def remembered(tables: Tables, key: Hashable, owner: Any, make: Callable[[], pl.LazyFrame]) -> pl.LazyFrame:
+def remembered(
+    tables: Mapping[str, pl.LazyFrame], key: Hashable, owner: Any, make: Callable[[], pl.LazyFrame]
+) -> pl.LazyFrame:
     """Return what ``make`` returns, made once per bucket where the tables have a memory."""
     return tables.remember(key, owner, make) if isinstance(tables, BucketTables) else make()

@@ -9,7 +9,6 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from cohort.codes.bucket_tables import BucketTables, remembered
-from cohort.codes.bucket_tables import Tables as Tables
 from cohort.codes.codelist import EXCLUDED, Codelist
 from cohort.codes.match import matches
 from cohort.codes.reference import Codes
@@ -20,6 +19,9 @@ Coded = Literal["diagnosis", "procedure", "dispensing"]
 
 Setting = Literal["inpatient", "emergency", "outpatient", "home", "facility", "ambulance", "laboratory", "unknown"]
 """The settings of care of the data dictionary (`cohort.store.tables.SETTINGS`)."""
+
+Tables = Mapping[str, pl.LazyFrame]
+"""The tables of one bucket, by name (`cohort.store.tables.TABLES`)."""
 
 KEY = ("person_id", "index_date")
 """What identifies an entry: a person may enter a cohort more than once, on different days."""

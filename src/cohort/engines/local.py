@@ -1,10 +1,10 @@
-"""The local engine: buckets in order on this machine, a few of them under way at a time, polars' threads inside each."""
+"""The local engine: buckets in order on this machine, two under way at a time, polars' threads inside each."""
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
@@ -12,12 +12,13 @@ from typing import TypeVar
 from cohort.codes.records import Tables
 from cohort.store.store import Store
 
+Task = TypeVar("Task")
 Result = TypeVar("Result")
 Progress = Callable[[str, int, int], None]
 """Told the step's name, what is done and the total."""
 
 MOST_AT_A_TIME = 2
-"""Buckets under way: one is planned in Python while polars works on the other. More would only take more memory."""
+"""Threads: one plans in Python while polars works for the other. More would only hold more rows in memory."""
 
 
 def map_buckets(
@@ -27,19 +28,22 @@ def map_buckets(
 
     ``function`` runs in several threads, so it must not change what it shares.
     """
-    at_a_time = min(MOST_AT_A_TIME, os.cpu_count() or 1, store.buckets)
-    numbers = iter(range(store.buckets))
-    with ThreadPoolExecutor(at_a_time) as threads:
-        under_way = deque(threads.submit(_run, function, store, number) for number in islice(numbers, at_a_time))
-        for done in range(store.buckets):
-            if progress is not None:
-                progress(step, done, store.buckets)
-            result = under_way.popleft().result()
-            under_way.extend(threads.submit(_run, function, store, number) for number in islice(numbers, 1))
-            yield result
+    results = in_order(lambda number: function(store.bucket(number)), range(store.buckets))
+    for done in range(store.buckets):
+        if progress is not None:
+            progress(step, done, store.buckets)
+        yield next(results)
     if progress is not None:
         progress(step, store.buckets, store.buckets)
 
 
-def _run(function: Callable[[Tables], Result], store: Store, number: int) -> Result:
-    return function(store.bucket(number))
+def in_order(function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[Result]:
+    """Yield ``function`` of every task in the order of the tasks, `MOST_AT_A_TIME` of them under way."""
+    waiting = iter(tasks)
+    at_a_time = min(MOST_AT_A_TIME, os.cpu_count() or 1)
+    with ThreadPoolExecutor(at_a_time) as threads:
+        under_way = deque(threads.submit(function, task) for task in islice(waiting, at_a_time))
+        while under_way:
+            result = under_way.popleft().result()
+            under_way.extend(threads.submit(function, task) for task in islice(waiting, 1))
+            yield result

@@ -53,7 +53,10 @@ class Entry(Spec):
     record: Annotated[Occurrence | None, Field(description="what makes a candidate")] = None
     arms: Annotated[tuple[Arm, ...], Field(description="instead of a record: two arms or more")] = ()
     washout_days: Annotated[
-        Whole | None, Field(ge=1, description="days without such a record before it; absent = none ever before")
+        Whole | None,
+        Field(
+            ge=0, description="days without such a record before it; 0 = every one counts; absent = none ever before"
+        ),
     ] = None
     n: Annotated[Whole | None, Field(ge=1, description="the record day's number, counted from 1, for at = nth")] = None
     overlap: Annotated[
@@ -103,6 +106,11 @@ class Entry(Spec):
         """Return whether a person may enter more than once."""
         return self.at == "each"
 
+    @property
+    def takes_any(self) -> bool:
+        """Return whether every record is a candidate, whatever came before it."""
+        return self.washout_days == 0 or (self.at == "each" and self.washout_days is None)
+
     def record_days(self, tables: Tables) -> pl.LazyFrame:
         """Return the distinct days with a qualifying record, of persons in the person table, sorted.
 
@@ -128,7 +136,7 @@ class Entry(Spec):
         """Keep the record days (sorted, distinct) whose washout is clean, or the n-th of each person, or all."""
         if self.n is not None:
             return days.filter(pl.col("index_date").cum_count().over("person_id") == self.n)
-        if self.at == "each" and self.washout_days is None:
+        if self.takes_any:
             return days
         clean = pl.col("person_id").ne_missing(pl.col("person_id").shift())
         if self.washout_days is not None:
@@ -141,9 +149,11 @@ class Entry(Spec):
         such = "record of any arm" if self.arms else "such record"
         if self.n is not None:
             return f"Record day number {self.n}"
-        if self.washout_days is not None:
-            return f"No {such} in the {self.washout_days} days before"
-        return f"Every {such}" if self.at == "each" else f"First {such} ever"
+        if self.takes_any:
+            return f"Every {such}"
+        return (
+            f"First {such} ever" if self.washout_days is None else f"No {such} in the {self.washout_days} days before"
+        )
 
     def record_text(self) -> str:
         """Return what makes a candidate, with the indefinite article."""

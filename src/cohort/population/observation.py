@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
-from cohort.codes.bucket_tables import Tables, remembered
+from cohort.codes.bucket_tables import remembered
+from cohort.codes.records import Tables
 from cohort.features.intervals import union
 
 
