@@ -213,6 +213,7 @@ class Study(Spec):
             self.variables,
             delayed=self.cohort.start.delayed,
             repeats=self.entry.repeats,
+            arms=tuple(arm.name for arm in self.entry.arms),
         )
 
     def _table_one(self, table: AnalysisTable) -> Estimates:
