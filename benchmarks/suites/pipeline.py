@@ -7,7 +7,7 @@ from pathlib import Path
 from harness import Case
 
 import cohort as co
-from cohort.engines.local import map_buckets
+from cohort.engines.local import local
 from cohort.plan import codes_needed, run_bucket
 
 STUDY = Path(__file__).resolve().parents[2] / "examples" / "low_back_pain.toml"
@@ -33,7 +33,7 @@ def cohort_and_outcome(n: int, folder: Path):
         def bucket(tables):
             return run_bucket(tables, study.cohort, study.outcome, (), codes, store.data_end).rows.height
 
-        return sum(map_buckets(store, bucket, "cohort"))
+        return sum(local().map(store, bucket, "cohort"))
 
     return run
 

@@ -22,6 +22,7 @@ from cohort.progress import LogFormat, Reporter
 from cohort.shipped import shipped
 
 if TYPE_CHECKING:
+    from cohort.engines.engine import Engine
     from cohort.study import Study
 
 app = typer.Typer(
@@ -146,6 +147,12 @@ def run(
         bool, typer.Option("--explain", help="Print protocol and audit, draw design.svg; read no data.")
     ] = False,
     as_of: Annotated[int | None, typer.Option(min=1, help="Snapshot of the store; default: the newest.")] = None,
+    engine: Annotated[
+        Literal["local", "spark", "dask"], typer.Option(help="Where the work on persons is done.")
+    ] = "local",
+    master: Annotated[
+        str | None, typer.Option(help="Spark master, such as local[2]; default: that of its settings.")
+    ] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and write the report, or explain what it would do."""
@@ -165,7 +172,7 @@ def run(
         for finding in plan.audit():
             if finding.severity == "warning":  # errors stop the run, and are its message
                 reporter.warn(finding.code, finding.message)
-        result = plan.run(Store.open(store, as_of=as_of), progress=reporter)
+        result = plan.run(Store.open(store, as_of=as_of), progress=reporter, engine=_engine(engine, master))
         page = result.report(out)
         remember(plan, result.store, out)
     typer.echo(f"report: {page}")
@@ -216,6 +223,15 @@ def circe(
 
     cohort = from_circe(file, descendants=descendants, entry_only=entry_only)
     typer.echo(tomli_w.dumps({"cohort": cohort.model_dump(exclude_none=True)}), nl=False)
+
+
+def _engine(name: str, master: str | None) -> Engine:
+    from cohort import engines
+
+    if master is not None and name != "spark":
+        raise StudyError(f"--master is for --engine spark; leave it out with --engine {name}")
+    made: Engine = engines.spark(master=master) if name == "spark" else getattr(engines, name)()
+    return made
 
 
 def _explain(plan: Study, folder: Path) -> None:
