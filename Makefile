@@ -8,6 +8,8 @@ demo: .venv/demo.stamp   ## simulate a small population, ingest it, run the exam
 test: .venv/dev.stamp    ## the whole suite
 	$(BIN)/python -m pytest --numprocesses auto
 
+engines: .venv/engines.stamp   ## install PySpark and Dask, so that `make test` tries them too
+
 check: .venv/dev.stamp   ## lint, format and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -26,4 +28,8 @@ bench: .venv/dev.stamp   ## small versions of every benchmark
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@ .venv/demo.stamp
 
-.PHONY: demo test check bench
+.venv/engines.stamp: .venv/dev.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,spark,dask]'
+	touch $@
+
+.PHONY: demo test engines check bench

@@ -18,7 +18,7 @@ from harness import Case
 import cohort as co
 from cohort.codes.codelist import Codelist
 from cohort.codes.match import matches
-from cohort.engines.local import map_buckets
+from cohort.engines.local import local
 from cohort.features.comorbidity import flags, load_index
 from cohort.features.covariates import Covariate
 from cohort.features.episodes import bridge_episodes
@@ -208,7 +208,7 @@ def _study_with(n: int, folder: Path, covariates: tuple[Covariate, ...] | None):
         def bucket(tables):
             return run_bucket(tables, study.cohort, study.outcome, chosen, codes, store.data_end).rows.height
 
-        return sum(map_buckets(store, bucket, "covariates"))
+        return sum(local().map(store, bucket, "covariates"))
 
     return run
 

@@ -12,7 +12,7 @@ from generated_store import generated_store
 from harness import Case
 
 import cohort as co
-from cohort.engines.local import map_buckets
+from cohort.engines.local import local
 from cohort.plan import codes_needed, run_bucket
 
 STUDY = Path(__file__).resolve().parents[2] / "examples" / "low_back_pain.toml"
@@ -41,7 +41,7 @@ def _cohort(store: co.Store):
         def bucket(tables):
             return run_bucket(tables, study.cohort, study.outcome, (), codes, store.data_end).rows.height
 
-        return sum(map_buckets(store, bucket, "cohort"))
+        return sum(local().map(store, bucket, "cohort"))
 
     return run
 

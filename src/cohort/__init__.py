@@ -96,6 +96,9 @@ _HOME = {
 }
 """Public name → module that defines it."""
 
+ROOMS = ("survival", "effects", "engines")
+"""Rooms that stand on their own; ``import cohort as co`` reaches them as ``co.survival`` and so on."""
+
 __all__ = ["__version__", *_HOME]  # noqa: PLE0604 -- the names are strings: keys of a dict
 
 
@@ -114,6 +117,8 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
+    if name in ROOMS:
+        return importlib.import_module(f"cohort.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'cohort' has no attribute {name!r}")
     return getattr(importlib.import_module(f"cohort.{_HOME[name]}"), name)

@@ -22,7 +22,7 @@ from cohort.progress import LogFormat, Reporter
 from cohort.shipped import shipped
 
 if TYPE_CHECKING:
-    from cohort.store.store import Store
+    from cohort.engines.engine import Engine
     from cohort.study import Study
 
 app = typer.Typer(
@@ -147,12 +147,19 @@ def run(
         bool, typer.Option("--explain", help="Print protocol and audit, draw design.svg; read no data.")
     ] = False,
     as_of: Annotated[int | None, typer.Option(min=1, help="Snapshot of the store; default: the newest.")] = None,
+    engine: Annotated[
+        Literal["local", "spark", "dask"], typer.Option(help="Where the work on persons is done.")
+    ] = "local",
+    master: Annotated[
+        str | None, typer.Option(help="Spark master, such as local[2]; default: that of its settings.")
+    ] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and write the report, or explain what it would do."""
     from cohort.store.files import locked, make_folder
     from cohort.store.store import Store
     from cohort.study import Study
+    from cohort.why import remember
 
     plan = Study.from_toml(study)
     if explain:
@@ -165,8 +172,9 @@ def run(
         for finding in plan.audit():
             if finding.severity == "warning":  # errors stop the run, and are its message
                 reporter.warn(finding.code, finding.message)
-        result = plan.run(Store.open(store, as_of=as_of), progress=reporter)
+        result = plan.run(Store.open(store, as_of=as_of), progress=reporter, engine=_engine(engine, master))
         page = result.report(out)
+        remember(plan, result.store, out)
     typer.echo(f"report: {page}")
     result.raise_if_not_estimable()
 
@@ -175,25 +183,27 @@ def run(
 def why(
     run: Annotated[Path, typer.Argument(help="Folder that a run has written.")],
     person: Annotated[str, typer.Argument(help="Pseudonym (person_id), or - for the identifier on standard input.")],
+    extracts: Annotated[Path | None, typer.Option(help="Folder of the loaded files: say which lines rows are.")] = None,
+    layout: Annotated[Path | None, typer.Option(help="Folder of the layout, if it is your own.")] = None,
     key_file: Annotated[Path | None, typer.Option(help="Key of the pseudonyms, if it is not the store's own.")] = None,
     keep_ids: Annotated[bool, typer.Option("--keep-ids", help="The store was ingested with --keep-ids.")] = False,
 ) -> None:
     """Replay one person: each rule, its verdict, and the rows that decided it. Shows personal data on the terminal."""
+    from cohort.ingest.pseudonyms import key_of, pseudonym_of
+    from cohort.ingest.source_lines import lines_of
     from cohort.why import recall, why
 
     study, store = recall(run)
-    typer.echo(str(why(study, store, _pseudonym(person, store, key_file, keep_ids))))
-
-
-def _pseudonym(person: str, store: Store, key_file: Path | None, keep_ids: bool) -> int:
-    """Return the pseudonym asked for; an identifier is read from standard input, since arguments are seen by others."""
-    if person != "-":
-        if not person.isdecimal():
-            raise StudyError("PERSON is a pseudonym, a whole number; give an identifier on standard input (PERSON = -)")
-        return int(person)
-    from cohort.ingest.pseudonyms import pseudonym_in
-
-    return pseudonym_in(store.path, store.manifest.key_id, sys.stdin.readline(), key_file, keep_ids)
+    if person == "-":  # arguments are seen by others on the machine, an identifier must not be
+        key = key_of(store.path, store.manifest.key_id, key_file, keep_ids)
+        number = pseudonym_of(key, sys.stdin.readline())
+    elif person.isdecimal():
+        number = int(person)
+    else:
+        raise StudyError("PERSON is a pseudonym, a whole number; give an identifier on standard input (PERSON = -)")
+    found = why(study, store, number)
+    lines = lines_of(extracts, store, number, layout, key_file, keep_ids) if extracts else None
+    typer.echo(found.text(lines))
 
 
 @app.command()
@@ -213,6 +223,15 @@ def circe(
 
     cohort = from_circe(file, descendants=descendants, entry_only=entry_only)
     typer.echo(tomli_w.dumps({"cohort": cohort.model_dump(exclude_none=True)}), nl=False)
+
+
+def _engine(name: str, master: str | None) -> Engine:
+    from cohort import engines
+
+    if master is not None and name != "spark":
+        raise StudyError(f"--master is for --engine spark; leave it out with --engine {name}")
+    made: Engine = engines.spark(master=master) if name == "spark" else getattr(engines, name)()
+    return made
 
 
 def _explain(plan: Study, folder: Path) -> None:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from cohort.study import Study
 
 
+ROBUST = ("kaplan_meier", "cumulative_incidence", "incidence_rate", "cox")
+"""The analyses that allow for delayed entry and for several entries of a person."""
+
+
 def check_coherence(study: Study) -> None:
     """Refuse parts of a study that contradict each other.
 
@@ -23,7 +27,15 @@ def check_coherence(study: Study) -> None:
     """
     if study.cohort.entry is None:
         raise ValueError("nobody can enter the cohort; add an entry (enter_at_first)")
-    checks: tuple[Callable[[Study], None], ...] = (_names, _uses, _groups, _fine_gray, _matched_arms, _risk_sets)
+    checks: tuple[Callable[[Study], None], ...] = (
+        _names,
+        _uses,
+        _groups,
+        _rows_of_persons,
+        _treated_arm,
+        _matched_arms,
+        _risk_sets,
+    )
     for check in checks:
         check(study)
 
@@ -50,18 +62,23 @@ def _groups(study: Study) -> None:
             )
 
 
-def _fine_gray(study: Study) -> None:
+def _rows_of_persons(study: Study) -> None:
+    """Refuse analyses that need one row per person, all at risk from one day on, where that is not so."""
+    different_days, one_day = "entries are at risk from different days (cohort.start)", "everybody from one day on"
     reasons = {
-        "whose risk sets need everybody from one day on, but entries are at risk from different days (cohort.start)":
-            study.cohort.start.delayed,
-        "whose variance takes rows for independent, but persons may enter more than once (cohort.entry)":
-            study.entry.repeats,
-    }  # fmt: skip
+        f"has risk sets that need {one_day}, but {different_days}": study.cohort.start.delayed,
+        "takes rows for independent, but persons may enter more than once (cohort.entry)": study.entry.repeats,
+    }
     for number, analysis in enumerate(study.analyses, start=1):
-        for reason in (text for text, holds in reasons.items() if holds and analysis.kind == "fine_gray"):
-            raise ValueError(
-                f"analyses[{number}] is a Fine–Gray model, {reason}; use cox for the cause-specific hazard"
-            )
+        for reason in (text for text, holds in reasons.items() if holds and analysis.kind not in ROBUST):
+            name = analysis.title[0].lower() + analysis.title[1:]
+            raise ValueError(f"analyses[{number}] ({name}) {reason}; use one of {', '.join(ROBUST)}")
+
+
+def _treated_arm(study: Study) -> None:
+    for number, analysis in enumerate(study.analyses, start=1):
+        if getattr(analysis, "treatment", None) == ARM and len(study.entry.arms) > 2:
+            raise ValueError(f"analyses[{number}] compares two arms; the cohort has {len(study.entry.arms)}")
 
 
 def _matched_arms(study: Study) -> None:

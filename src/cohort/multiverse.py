@@ -12,7 +12,8 @@ from typing import Any
 import polars as pl
 
 from cohort.codes.records import needed_rows
-from cohort.engines.local import Progress, in_order, map_buckets
+from cohort.engines.engine import Progress
+from cohort.engines.local import in_order, local
 from cohort.errors import StudyError
 from cohort.plan import BucketRows, Selection, codes_of, join_buckets, select_each
 from cohort.results.analysis_table import AnalysisTable
@@ -114,7 +115,7 @@ class Multiverse:
             rows = BucketRows(needed_rows(tables, codes), store.data_end)
             return select_each(rows, ((s.cohort, s.outcome, s.covariates) for s in self.studies))
 
-        chosen = join_buckets(list(map_buckets(store, every_study, "cohort", progress)))
+        chosen = join_buckets(list(local().map(store, every_study, "cohort", progress)))
         released, lines = [], []
         for number, (out, line) in enumerate(in_order(self._concluded, zip(range(len(chosen)), chosen, strict=True))):
             released.append(out)

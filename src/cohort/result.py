@@ -55,14 +55,9 @@ class Result:
         return why(self.study, self.store, person)
 
     def report(self, folder: str | Path) -> Path:
-        """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path.
-
-        A folder ``private`` beside them, open to its owner only, keeps the study and the store's place for
-        ``cohort why``.
-        """
+        """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path."""
         from cohort.report.document import Definition, ReportContent, write_report
         from cohort.report.labels import AnalysisTitle
-        from cohort.why import remember
 
         titles = [
             AnalysisTitle(number, analysis.title, analysis.contrast, landmark=self.table.landmark)
@@ -79,9 +74,7 @@ class Result:
             analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
             timeline=timeline(self.study),
         )
-        page = write_report(content, Path(folder))
-        remember(self.study, self.store, Path(folder))
-        return page
+        return write_report(content, Path(folder))
 
     def raise_if_not_estimable(self) -> None:
         """Raise if a model had no answer; the report stands and says so.

@@ -20,7 +20,8 @@ from cohort.audit.audit import audit
 from cohort.audit.finding import Finding
 from cohort.codes.records import Tables
 from cohort.coherence import check_coherence
-from cohort.engines.local import Progress, map_buckets
+from cohort.engines.engine import Engine, Progress
+from cohort.engines.local import local
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate, VariableType
 from cohort.matched import differences_before, match
@@ -131,8 +132,16 @@ class Study(Spec):
         """Return the design faults that can be seen in the plan."""
         return audit(self)
 
-    def run(self, store: Store | str | Path, progress: Progress | None = None) -> Result:
+    def run(
+        self, store: Store | str | Path, progress: Progress | None = None, *, engine: Engine | None = None
+    ) -> Result:
         """Run the plan on a store: every bucket on its own, then sums, then the release gate.
+
+        Parameters
+        ----------
+        engine
+            Where the buckets' work is done: ``co.engines.local()`` (the default), ``co.engines.spark(session)`` or
+            ``co.engines.dask(client)``; the results are the same to the last bit.
 
         Raises
         ------
@@ -144,7 +153,7 @@ class Study(Spec):
         started = dt.datetime.now(dt.UTC)
         self._stop_on_design_errors()
         store = store if isinstance(store, Store) else Store.open(store)
-        parts = tuple(map_buckets(store, self._bucket_function(store), "cohort", progress))
+        parts = tuple((engine or local()).map(store, self._bucket_function(store), "cohort", progress))
         table, released = self.conclude(parts, progress)
         return Result(self, table, released, trace(self, store, started), store)
 
@@ -213,6 +222,7 @@ class Study(Spec):
             self.variables,
             delayed=self.cohort.start.delayed,
             repeats=self.entry.repeats,
+            arms=tuple(arm.name for arm in self.entry.arms),
         )
 
     def _table_one(self, table: AnalysisTable) -> Estimates:

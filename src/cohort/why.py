@@ -25,6 +25,7 @@ from cohort.store.tables import LANES
 from cohort.time import Window, days_between
 
 if TYPE_CHECKING:
+    from cohort.ingest.source_lines import SourceLines
     from cohort.study import Study
 
 PRIVATE = "private"
@@ -59,13 +60,19 @@ class Why:
 
     def __str__(self) -> str:
         """Return the replay as text: step by step, what was kept, what was removed, and the rows."""
-        lines = [f"Person {self.person_id} in {self.title!r}", ""]
+        return self.text()
+
+    def text(self, lines: SourceLines | None = None) -> str:
+        """Return the replay as text, each row with the lines of the extract that hold it if these are given."""
+        said = [f"Person {self.person_id} in {self.title!r}", ""]
         for verdict in self.verdicts:
-            lines += [verdict.reason]
-            lines += [f"    kept     {_listed(verdict.kept)}"] * bool(verdict.kept)
-            lines += [f"    removed  {_listed(verdict.removed)}"] * bool(verdict.removed)
-            lines += [f"        {_row(row)}" for row in verdict.rows.iter_rows(named=True)]
-        return "\n".join([*lines, "", *_conclusion(self), *([self.note] if self.note else [])])
+            said += [verdict.reason]
+            said += [f"    kept     {_listed(verdict.kept)}"] * bool(verdict.kept)
+            said += [f"    removed  {_listed(verdict.removed)}"] * bool(verdict.removed)
+            for row in verdict.rows.iter_rows(named=True):
+                said += [f"        {_row(row)}"]
+                said += [f"            {line}" for line in (lines.of(row["table"], row) if lines else ())]
+        return "\n".join([*said, "", *_conclusion(self), *([self.note] if self.note else [])])
 
 
 def why(study: Study, store: Store, person: int) -> Why:

@@ -6,13 +6,16 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
+import polars as pl
 import pytest
 from worlds import INDEX, people, world
 
 import cohort as co
 from cohort.errors import StudyError
 from cohort.plan import codes_needed, run_bucket
+from cohort.results.analysis_table import AnalysisTable
 
 BACK = co.Codelist.from_rows("back", [{"system": "icd10cm", "code": "M54.5"}])
 CHRONIC = co.Codelist.from_rows("chronic", [{"system": "icd10cm", "code": "G89"}])
@@ -131,6 +134,7 @@ REGISTRY = world(
         (co.measurement("NRS", at_least=4), [(1, 30), (2, 5)]),  # any value of the day
         (co.measurement("NRS", below=4), [(1, 0), (2, 5)]),
         (co.measurement("NRS", at_least=3, below=4), [(1, 0)]),
+        (co.measurement("NRS", at_least=3.5, below=4), []),
         (co.measurement("BDI"), [(2, 0)]),
         (co.measurement(), [(1, 0), (2, 0)]),  # any visit
     ],
@@ -305,6 +309,27 @@ def test_the_arm_is_a_variable_of_the_study_and_splits_table_one():
     assert study.audit() == ()
 
 
+def test_the_first_arm_is_the_treated_of_an_effect():
+    frame = pl.DataFrame(
+        {
+            "person_id": range(200),
+            "index_date": [INDEX] * 200,
+            "entry": [0] * 200,
+            "time": [20 + n % 7 for n in range(200)],
+            "cause": [1 if n % 3 == 0 else 0 for n in range(200)],
+            "arm": ["opioid" if n % 2 else "gabapentinoid" for n in range(200)],
+            "age": [40 + n * n % 37 for n in range(200)],
+        }
+    )
+    kinds = {"arm": "categorical", "treated": "boolean", "age": "integer"}
+    table = AnalysisTable((frame,), ("pain", "death"), 0, kinds, arms=("opioid", "gabapentinoid"))
+    same = frame.with_columns(treated=pl.col("arm") == "opioid")
+    by_arm = co.treatment_effect("arm", "age", 26).estimate(1, table).frame
+    by_flag = co.treatment_effect("treated", "age", 26).estimate(1, replace(table, parts=(same,))).frame
+    assert by_arm["value"].to_list() == by_flag["value"].to_list()
+    assert by_arm["value"].count(), by_arm["status"].to_list()
+
+
 @pytest.mark.parametrize(
     ("make", "repair"),
     [
@@ -388,7 +413,7 @@ def test_delayed_entry_and_a_landmark_take_the_later():
 
 
 def test_a_fine_gray_model_has_no_risk_sets_with_delayed_entry():
-    with pytest.raises(StudyError, match="Fine–Gray model, whose risk sets need everybody"):
+    with pytest.raises(StudyError, match="has risk sets that need everybody from one day on"):
         co.Study(BASE.at_risk_from("enrolment"), outcome=OUTCOME, covariates=[co.age()], analyses=[co.fine_gray("age")])
 
 

@@ -100,9 +100,11 @@ def test_each_set_is_full_while_there_are_enough(ratio, replace):
 
 
 def test_comparators_are_dealt_in_rounds():
-    """Two of the first arm, three comparators, ratio 2: nobody has two before everybody has one."""
-    table = candidates("\n".join(f"{n} {'new' if n < 3 else 'old'} male 1970 north 1" for n in range(1, 6)))
-    assert sorted(len(members) for members in sets(MatchedArms(on=("sex",), ratio=2), table).values()) == [1, 2]
+    """Two of the first arm, ratio 2: nobody has two comparators before everybody has one."""
+    for comparators, sizes in ((2, [1, 1]), (3, [1, 2])):
+        rows = (f"{n} {'new' if n < 3 else 'old'} male 1970 north 1" for n in range(1, comparators + 3))
+        found = sets(MatchedArms(on=("sex",), ratio=2), candidates("\n".join(rows)))
+        assert sorted(map(len, found.values())) == sizes
 
 
 @pytest.mark.parametrize("matching", [MatchedArms(on=("sex",), ratio=2), MatchedArms(on=("sex",), replace=True)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 import subprocess
 import sys
 
@@ -13,7 +14,9 @@ from worlds import world
 
 import cohort as co
 from cohort.errors import InputRefusedError, StudyError
-from cohort.why import recall, replay
+from cohort.ingest.pseudonyms import key_of, pseudonym_of
+from cohort.ingest.source_lines import SourceLine, SourceLines, lines_of
+from cohort.why import recall, remember, replay
 
 BACK = co.Codelist.from_rows("back", [{"system": "icd10cm", "code": "M54.5"}])
 CANCER = co.Codelist.from_rows("cancer", [{"system": "icd10cm", "code": "C50"}])
@@ -31,6 +34,7 @@ ONE = world(
     """,
     diagnosis="""
         person_id date       code setting
+        7         2010-01-01 C509 inpatient
         7         2019-05-01 C509 inpatient
         7         2020-03-01 M545 outpatient
         7         2020-03-20 M545 outpatient
@@ -49,7 +53,10 @@ STUDY = co.Study(PEOPLE, outcome=co.first_record(co.diagnosis(CHRONIC)))
 
 
 def test_every_step_says_what_it_kept_and_removed_and_what_it_looked_at():
-    """The cancer of 1 May 2019 lies 305 days before 1 March 2020, and more than a year before June 2021."""
+    """The cancer of 1 May 2019 lies 305 days before 1 March 2020, and more than a year before June 2021.
+
+    That of 2010 is in no window, so no rule looked at it.
+    """
     assert str(replay(STUDY, ONE, DATA_END, 7)) == "\n".join(
         [
             "Person 7 in 'Back pain'",
@@ -137,6 +144,7 @@ def ran(tmp_path_factory, root):
     people = co.Cohort("Back pain").enter_at_first(co.diagnosis(str(codes)), washout_days=180)
     result = co.Study(people, outcome=STUDY.outcome).run(store)
     result.report(folder / "out")
+    remember(result.study, store, folder / "out")  # as the command does
     codes.unlink()  # a run stands without the files it was read from
     return folder, result
 
@@ -212,3 +220,74 @@ def test_the_private_folder_names_no_person(ran):
     text = "".join(path.read_text() for path in (folder / "out" / "private").iterdir())
     assert not any(person in text for person in persons)
     assert set(json.loads((folder / "out" / "private" / "store.json").read_text())) == {"store", "snapshot"}
+
+
+# Source lines -----------------------------------------------------------------------------------------------------
+
+
+def lines_by_hand(folder, file, words):
+    """Return the physical lines of a file that hold all words, as a text editor would number them."""
+    text = (folder / "extract" / file).read_text(encoding="utf-8").splitlines()
+    return [f"{file}:{number}" for number, line in enumerate(text, start=1) if all(word in line for word in words)]
+
+
+def test_each_row_names_the_lines_of_the_files_that_hold_it(ran):
+    folder, result = ran
+    claims = pl.read_csv(folder / "extract" / "medical_claim.csv", infer_schema=False)
+    identifier = claims.filter(pl.col("diagnosis_code_1").str.starts_with("M54"))["person_id"][0]
+    key = key_of(result.store.path, result.store.manifest.key_id, None, keep_ids=True)
+    person = pseudonym_of(key, identifier)
+    lines = lines_of(folder / "extract", result.store, person, None, None, keep_ids=True)
+    rows = result.store.scan("diagnosis").filter(pl.col("person_id") == person).collect()
+    assert rows.height
+    for row in rows.iter_rows(named=True):
+        dotted = row["code"][:3] + ("." + row["code"][3:] if len(row["code"]) > 3 else "")
+        written = lines_by_hand(folder, "medical_claim.csv", [identifier, str(row["date"])])
+        by_hand = [line for line in written if line in
+                   {*lines_by_hand(folder, "medical_claim.csv", [identifier, row["code"]]),
+                    *lines_by_hand(folder, "medical_claim.csv", [identifier, dotted])}]  # fmt: skip
+        assert set(by_hand) <= set(lines.of("diagnosis", row))
+        assert lines.of("diagnosis", row)
+    (person_row,) = result.store.scan("person").filter(pl.col("person_id") == person).collect().to_dicts()
+    assert lines.of("person", person_row) == tuple(
+        lines_by_hand(folder, "eligibility.csv", [identifier, str(person_row["birth_date"])])
+    )
+
+
+def test_the_command_shows_the_lines(ran):
+    folder, result = ran
+    person = result.table.lazy().collect()["person_id"][0]
+    done = cohort("why", folder / "out", person, "--extracts", folder / "extract", "--keep-ids")
+    assert done.returncode == 0
+    assert "            medical_claim.csv:" in done.stdout
+    assert not list((result.store.path / "private").glob("why-*"))  # nothing of a person is left behind
+
+
+@pytest.mark.parametrize("layout", ["nordic_registry", "registry"])
+def test_rows_of_other_layouts_find_their_lines(layout, tmp_path):
+    co.simulate("low_back_pain", persons=60, seed=5, layout=layout, out=tmp_path / "extract")
+    store = co.ingest(tmp_path / "extract", layout, tmp_path / "store", keep_ids=True)
+    for table in ("diagnosis", "measurement", "dispensing"):
+        rows = store.scan(table).head(5).collect()
+        for (person,), mine in rows.partition_by("person_id", as_dict=True).items():
+            lines = lines_of(tmp_path / "extract", store, person, None, None, keep_ids=True)
+            assert all(lines.of(table, row) for row in mine.iter_rows(named=True))
+
+
+def test_an_encounter_is_dated_by_all_lines_of_its_claim():
+    line = SourceLine("claim", "claim.csv", 5, ("M54.5", "2020-03-04", "7"), ("%Y-%m-%d",))
+    lines = SourceLines((line,), {"diagnosis": frozenset({"claim"}), "procedure": frozenset({"other"})})
+    row = {"date": dt.date(2020, 3, 1), "code": "M545"}
+    assert lines.of("diagnosis", row) == ("claim.csv:5 (of another date)",)
+    assert lines.of("diagnosis", row | {"date": dt.date(2020, 3, 4)}) == ("claim.csv:5",)
+    assert lines.of("diagnosis", row | {"code": "M546"}) == ()
+    assert lines.of("procedure", row) == ()
+
+
+def test_a_file_that_was_not_loaded_is_refused(ran, tmp_path):
+    folder, result = ran
+    shutil.copytree(folder / "extract", tmp_path / "extract")
+    with (tmp_path / "extract" / "medical_claim.csv").open("a") as file:
+        file.write("\n")
+    with pytest.raises(InputRefusedError, match=r"medical_claim\.csv is not a file that this snapshot was loaded from"):
+        lines_of(tmp_path / "extract", result.store, 1, None, None, keep_ids=True)

@@ -56,13 +56,13 @@ def key_id(key: bytes) -> str:
     return hashlib.sha256(b"cohort key id\0" + key).hexdigest()[:16]
 
 
-def pseudonym_in(store: Path, made_with: str, identifier: str, key_file: Path | None, keep_ids: bool) -> int:
-    """Return the pseudonym of one identifier in a store, as `make_pseudonyms` makes those of all.
+def key_of(store: Path, made_with: str, key_file: Path | None, keep_ids: bool) -> bytes:
+    """Return the key that a store was made with; ``made_with`` is its `key_id`.
 
     Raises
     ------
     InputRefusedError
-        If the key is not the one that the store was made with (``made_with``, see `key_id`).
+        If the key is not that one, or none is given and the store has none of its own.
     """
     own = store / "private" / "key"
     if not (keep_ids or key_file or own.exists()):
@@ -72,6 +72,11 @@ def pseudonym_in(store: Path, made_with: str, identifier: str, key_file: Path | 
     key = read_key(store, key_file, keep_ids)
     if key_id(key) != made_with:
         raise InputRefusedError(f"{store} was ingested with another key; give that one (--key-file or --keep-ids)")
+    return key
+
+
+def pseudonym_of(key: bytes, identifier: str) -> int:
+    """Return the pseudonym of one identifier, as `make_pseudonyms` makes those of all."""
     digest = hmac.digest(key, identifier.strip().encode(), "sha256")
     return int.from_bytes(digest[:8], "big") >> 1
 

@@ -31,6 +31,8 @@ class AnalysisTable:
     """Whether entries join the risk sets on different days."""
     repeats: bool = False
     """Whether a person may have several entries, which are not independent."""
+    arms: tuple[str, ...] = ()
+    """The arms of a comparison, in the study's order: values of ``arm``."""
     matched: bool = False
     """Whether rows are members of matched sets, ``matched_set``."""
 
