@@ -21,8 +21,8 @@ from cohort.codes.codelist import Codelist
 from cohort.codes.records import KEY, Tables, needed_codes, needed_rows
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
+from cohort.outcomes.base import Event
 from cohort.outcomes.dating import UNJUDGED, bounded, dated
-from cohort.outcomes.outcome import Outcome
 from cohort.population.attrition import Attrition, Step
 from cohort.population.cohort import Cohort
 from cohort.population.criteria import Rule
@@ -166,7 +166,7 @@ class BucketRows:
 
         return flow.possible.kept(id(rule), rule, flow.rows, keep)
 
-    def free_of(self, outcome: Outcome, flow: _Flow) -> Flags | None:
+    def free_of(self, outcome: Event, flow: _Flow) -> Flags | None:
         """Return which entries still in do not have the outcome already; none if it has no such rule."""
         if id(outcome) not in self._prevalent:
             nobody = flow.possible.days.clear().lazy()
@@ -181,7 +181,7 @@ class BucketRows:
 
         return flow.possible.kept(id(outcome), outcome, flow.rows, free)
 
-    def exits(self, cohort: Cohort, outcome: Outcome, flow: _Flow) -> tuple[int, ...]:
+    def exits(self, cohort: Cohort, outcome: Event, flow: _Flow) -> tuple[int, ...]:
         """Find the exit of every entry still in; return the name of the answer."""
         start, end = cohort.start, cohort.end
         key = (id(outcome), id(start), id(end))
@@ -228,7 +228,7 @@ def _entry_of(cohort: Cohort) -> Entry:
     return cohort.entry
 
 
-def codes_needed(cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> dict[str, Codelist | None]:
+def codes_needed(cohort: Cohort, outcome: Event, covariates: Iterable[Covariate]) -> dict[str, Codelist | None]:
     """Return, for each coded table, every code that the study asks for; none = every row."""
     return codes_of((*cohort.parts, outcome, *covariates))
 
@@ -243,7 +243,7 @@ def codes_of(parts: Iterable[Any]) -> dict[str, Codelist | None]:
 def run_bucket(
     tables: Tables,
     cohort: Cohort,
-    outcome: Outcome,
+    outcome: Event,
     covariates: Iterable[Covariate],
     codes: Mapping[str, Codelist | None],
     data_end: dt.date,
@@ -253,7 +253,7 @@ def run_bucket(
     return select(rows, cohort, outcome, covariates).part()
 
 
-def select(rows: BucketRows, cohort: Cohort, outcome: Outcome, covariates: Iterable[Covariate]) -> Selection:
+def select(rows: BucketRows, cohort: Cohort, outcome: Event, covariates: Iterable[Covariate]) -> Selection:
     """Return one study's choice among the entries of a bucket whose needed rows are read."""
     entry, flow = _entry_of(cohort), rows.qualified(cohort)
     if (free := rows.free_of(outcome, flow)) is not None:
@@ -270,7 +270,7 @@ def select(rows: BucketRows, cohort: Cohort, outcome: Outcome, covariates: Itera
     return Selection(flow.possible, flow.rows, exits, known, Attrition(tuple(flow.steps)), tuple(flow.trail))
 
 
-def select_each(rows: BucketRows, studies: Iterable[tuple[Cohort, Outcome, tuple[Covariate, ...]]]) -> list[Selection]:
+def select_each(rows: BucketRows, studies: Iterable[tuple[Cohort, Event, tuple[Covariate, ...]]]) -> list[Selection]:
     """Return every study's choice among the entries of one bucket: what they share is asked once, for all at a time."""
     studies = list(studies)
     for stage in (rows.entered, rows.qualified):
@@ -280,7 +280,7 @@ def select_each(rows: BucketRows, studies: Iterable[tuple[Cohort, Outcome, tuple
     return [select(rows, *study) for study in studies]
 
 
-def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Outcome, start: RiskStart) -> pl.LazyFrame:
+def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Event, start: RiskStart) -> pl.LazyFrame:
     """Add ``entry`` (null = never at risk), ``time`` (Int64 days after index), ``cause``, ``exit_reason`` and `LOST`.
 
     The earliest of outcome, death and censoring decides; on one day the outcome precedes death, and death precedes
@@ -296,7 +296,7 @@ def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Outcome, start: RiskS
     return exits.with_columns(number.fill_null(0).cast(pl.Int8).alias(LOST))
 
 
-def _exits(ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:
+def _exits(ends: pl.LazyFrame, outcome: Event) -> pl.LazyFrame:
     """Return the key and the exit of each entry from the days of outcome, death and censoring."""
     stop = pl.min_horizontal("event_day", "death_day", "censor_day", "unjudged_day")
     happened, died = pl.col("event_day") == stop, pl.col("death_day") == stop
@@ -316,7 +316,7 @@ def _exits(ends: pl.LazyFrame, outcome: Outcome) -> pl.LazyFrame:
     )
 
 
-def _losses(outcome: Outcome, start: RiskStart) -> dict[str, pl.Expr]:
+def _losses(outcome: Event, start: RiskStart) -> dict[str, pl.Expr]:
     """Return, for each way of being lost before risk starts, the step that keeps the others and who is lost by it.
 
     Without a landmark or delayed entry a follow-up of 0 days stays: it counts in n and has no person-time.

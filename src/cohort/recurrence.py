@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from cohort.codes.records import KEY, Record, Tables, needed_rows, relative_days
-from cohort.engines.local import map_buckets
+from cohort.engines.local import local
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
 from cohort.outcomes.recurrent import EndOfFollowUp, care_of, free_days, recurrent_spells
@@ -99,4 +99,4 @@ def _of_each_entry(
         found = count(rows.tables, followed.lazy()).collect()
         return found.join(known, on=KEY, how="left", maintain_order="left") if covariates else found
 
-    return pl.concat(map_buckets(store, bucket, "cohort")).sort(KEY, maintain_order=True)
+    return pl.concat(local().map(store, bucket, "cohort")).sort(KEY, maintain_order=True)
