@@ -96,6 +96,13 @@ def test_a_curve_is_read_at_the_last_released_point_by_the_day(study, store):
     assert (row["time"], row["value"]) == curve.sort("time").select("time", "value").row(-1)
 
 
+def test_a_curve_of_everybody_needs_nothing_picked_but_a_day(study, store):
+    """Its estimates have no term; comparing with none would be a warning, and warnings are errors here."""
+    whole = study.model_copy(update={"analyses": (co.cumulative_incidence(),), "covariates": ()})
+    table = whole.over(washout_days=[90, 365], pick={"time": 300}).run(store).table
+    assert table["value"].n_unique() == 2
+
+
 def table(n, events):
     frame = pl.DataFrame({"person_id": range(n), "cause": [1] * events + [0] * (n - events)})
     frame = frame.with_columns(pl.lit(dt.date(2020, 1, 1)).alias("index_date"))
