@@ -1,4 +1,4 @@
-"""The command line: demo, simulate, ingest, check, verify, run.
+"""The command line: demo, simulate, ingest, check, verify, run, why, circe.
 
 Every command shows a bar per step on a terminal and one log line per step elsewhere, and ends with the exit code of
 `cohort.errors`. Imports are inside the commands, so that ``--help`` answers at once.
@@ -182,6 +182,7 @@ def run(
     from cohort.store.files import locked, make_folder
     from cohort.store.store import Store
     from cohort.study import Study
+    from cohort.why import remember
 
     plan = Study.from_toml(study)
     if explain:
@@ -196,8 +197,55 @@ def run(
                 reporter.warn(finding.code, finding.message)
         result = plan.run(Store.open(store, as_of=as_of), progress=reporter, engine=_engine(engine, master))
         page = result.report(out, check=recheck(check) if check else None)
+        remember(plan, result.store, out)
     typer.echo(f"report: {page}")
     result.raise_if_not_estimable()
+
+
+@app.command()
+def why(
+    run: Annotated[Path, typer.Argument(help="Folder that a run has written.")],
+    person: Annotated[str, typer.Argument(help="Pseudonym (person_id), or - for the identifier on standard input.")],
+    extracts: Annotated[Path | None, typer.Option(help="Folder of the loaded files: say which lines rows are.")] = None,
+    layout: Annotated[Path | None, typer.Option(help="Folder of the layout, if it is your own.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="Key of the pseudonyms, if it is not the store's own.")] = None,
+    keep_ids: Annotated[bool, typer.Option("--keep-ids", help="The store was ingested with --keep-ids.")] = False,
+) -> None:
+    """Replay one person: each rule, its verdict, and the rows that decided it. Shows personal data on the terminal."""
+    from cohort.ingest.pseudonyms import key_of, pseudonym_of
+    from cohort.ingest.source_lines import lines_of
+    from cohort.why import recall, why
+
+    study, store = recall(run)
+    if person == "-":  # arguments are seen by others on the machine, an identifier must not be
+        key = key_of(store.path, store.manifest.key_id, key_file, keep_ids)
+        number = pseudonym_of(key, sys.stdin.readline())
+    elif person.isdecimal():
+        number = int(person)
+    else:
+        raise StudyError("PERSON is a pseudonym, a whole number; give an identifier on standard input (PERSON = -)")
+    found = why(study, store, number)
+    lines = lines_of(extracts, store, number, layout, key_file, keep_ids) if extracts else None
+    typer.echo(found.text(lines))
+
+
+@app.command()
+def circe(
+    file: Annotated[Path, typer.Argument(help="OHDSI cohort definition (Circe expression, JSON).")],
+    descendants: Annotated[
+        Path | None, typer.Option(help="CSV: system, code, descendant; for SNOMED and RxNorm, from a vocabulary.")
+    ] = None,
+    entry_only: Annotated[
+        bool, typer.Option("--entry-only", help="Read who enters and when; follow-up is yours to say.")
+    ] = False,
+) -> None:
+    """Print an OHDSI cohort definition as the cohort of a study file; what cannot be said is refused by name."""
+    import tomli_w
+
+    from cohort.circe.expression import from_circe
+
+    cohort = from_circe(file, descendants=descendants, entry_only=entry_only)
+    typer.echo(tomli_w.dumps({"cohort": cohort.model_dump(exclude_none=True)}), nl=False)
 
 
 def _engine(name: str, master: str | None) -> Engine:

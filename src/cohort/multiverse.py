@@ -13,9 +13,9 @@ import polars as pl
 
 from cohort.codes.records import needed_rows
 from cohort.engines.engine import Progress
-from cohort.engines.local import local
+from cohort.engines.local import in_order, local
 from cohort.errors import StudyError
-from cohort.plan import BucketPart, BucketRows, codes_of, run_rows
+from cohort.plan import BucketRows, Selection, codes_of, join_buckets, select_each
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, Released
 from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates, write_csv
@@ -92,6 +92,10 @@ class Multiverse:
         studies = tuple(_variant(study, analysis, [key for key, _ in paths], values, made) for values in combinations)
         return cls(paths, studies, dict(pick))
 
+    def _values_of(self, number: int) -> dict[str, Any]:
+        """Return key → value of one combination."""
+        return next(itertools.islice(self.combinations, number, None))
+
     @property
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Yield key → value of every combination, in the order of `studies`."""
@@ -107,19 +111,24 @@ class Multiverse:
         store = store if isinstance(store, Store) else Store.open(store)
         codes = codes_of({id(part): part for study in self.studies for part in _parts(study)}.values())
 
-        def every_study(tables: Mapping[str, pl.LazyFrame]) -> list[BucketPart]:
-            rows = BucketRows(needed_rows(tables, codes))
-            return [run_rows(rows, s.cohort, s.outcome, s.covariates, store.data_end) for s in self.studies]
+        def every_study(tables: Mapping[str, pl.LazyFrame]) -> list[Selection]:
+            rows = BucketRows(needed_rows(tables, codes), store.data_end)
+            return select_each(rows, ((s.cohort, s.outcome, s.covariates) for s in self.studies))
 
-        buckets = list(local().map(store, every_study, "cohort", progress))
+        chosen = join_buckets(list(local().map(store, every_study, "cohort", progress)))
         released, lines = [], []
-        for number, (study, values) in enumerate(zip(self.studies, self.combinations, strict=True)):
-            table, out = study.conclude(tuple(bucket[number] for bucket in buckets))
+        for number, (out, line) in enumerate(in_order(self._concluded, zip(range(len(chosen)), chosen, strict=True))):
             released.append(out)
-            lines.append(self._line(number + 1, values, table, out))
+            lines.append(line)
             if progress is not None:
                 progress("combinations", number + 1, len(self.studies))
         return Specifications(pl.concat(lines, how="vertical"), tuple(released))
+
+    def _concluded(self, numbered: tuple[int, Selection]) -> tuple[Released, pl.DataFrame]:
+        """Return what one combination's own run releases, and its row of the specification curve."""
+        number, chosen = numbered
+        table, out = self.studies[number].conclude((chosen.part(),))
+        return out, self._line(number + 1, self._values_of(number), table, out)
 
     def _line(self, number: int, values: Mapping[str, Any], table: AnalysisTable, out: Released) -> pl.DataFrame:
         """Return one row of the specification curve."""
@@ -177,8 +186,7 @@ def _variant(study: Study, analysis: int, keys: list[Key], values: tuple[Any, ..
 
 
 def _parts(study: Study) -> tuple[Any, ...]:
-    cohort = study.cohort
-    return (cohort.entry, *cohort.rules, cohort.end, study.outcome, *study.covariates)
+    return (*study.cohort.parts, study.outcome, *study.covariates)
 
 
 def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.DataFrame:
@@ -192,7 +200,7 @@ def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.Da
     rows = rows.filter(~reference.fill_null(value=False))
     defaults = {"outcome": study.outcome.name, "term": study.analyses[0].contrast}
     for name, default in defaults.items():
-        if name not in pick and default in rows[name].to_list():
+        if name not in pick and default is not None and default in rows[name].to_list():
             rows = rows.filter(pl.col(name) == default)
     for name, value in pick.items():
         rows = rows.filter(pl.col("time") <= value if name == "time" else pl.col(name) == str(value))
@@ -213,8 +221,9 @@ def _counts(table: AnalysisTable, rule: DisclosureRule) -> list[pl.Expr]:
 
     Combinations differ by a few persons, and exact counts beside each other would count those few.
     """
-    cause = table.lazy().select("cause").collect()["cause"]
-    n, events = cause.len(), int((cause == 1).sum())
+    n = sum(part.height for part in table.parts)
+    events = sum(int((part["cause"] == 1).sum()) for part in table.parts)
+    rule = rule.model_copy(update={"minimum": rule.minimum * table.most_rows})
     shown_n = _shown([n], rule)
     return [
         pl.lit(shown_n, pl.Int64).alias("n"),

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 Row = tuple[str, str, str]
 """Section, item, text."""
 
+REPEATS = {
+    "skip": "outside the follow-up of an earlier entry; a person's entries are not independent",
+    "allow": "also inside the follow-up of an earlier entry, so that days count more than once",
+}
+"""What the protocol says of persons who enter more than once, by how overlap is dealt with."""
+
 
 def protocol(study: Study) -> tuple[Row, ...]:
     """Return the protocol table: every choice of the study that decides a number."""
@@ -50,25 +56,31 @@ def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
 
 def codelists(study: Study) -> tuple[Codelist, ...]:
     """Return every codelist that the study reads, each once, by name."""
-    cohort = study.cohort
-    parts = (cohort.entry, *cohort.rules, cohort.end, study.outcome, *study.covariates)
-    lists = {record.codes.codelist for part in parts if part is not None for record in part.records}
+    parts = (*study.cohort.parts, study.outcome, *study.covariates)
+    lists = {record.codes.codelist for part in parts for record in part.records}
     return tuple(sorted(lists, key=lambda codelist: (codelist.name, codelist.sha256)))
 
 
 def _population(study: Study) -> Iterator[Row]:
-    entry = study.cohort.entry
-    assert entry is not None  # noqa: S101 -- a study without an entry cannot be made
+    entry = study.entry
     yield "Population", "name", study.cohort.name
-    yield "Population", "index date", f"first {entry.record} that passes every requirement"
+    yield "Population", "index date", entry.index_text()
     yield "Population", "candidates", entry.candidate_text()
+    if entry.arms:
+        yield "Population", "arms", f"{entry.arms_text()}; a day with the records of two arms is no index date"
+    if entry.repeats:
+        yield "Population", "further entries", REPEATS[entry.overlap]
     for number, rule in enumerate(study.cohort.rules, start=1):
         yield "Population", f"requirement {number}", rule.reason
+    if (matching := study.cohort.matching) is not None:
+        yield "Population", "matching", f"{matching.text}; seed {matching.seed}"
 
 
 def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
     end = study.cohort.end
-    yield "starts", f"after day {study.outcome.landmark}" if study.outcome.landmark else "on the index date"
+    starts = [study.cohort.start.text] if study.cohort.start.delayed or not study.outcome.landmark else []
+    starts += [f"after day {study.outcome.landmark}"] if study.outcome.landmark else []
+    yield "starts", ", and ".join(starts)
     ends = ["the outcome", "death", "the end of the data"]
     if "disenrolment" in end.censor_at:
         ends.append(f"the end of enrolment, gaps of up to {end.bridge_days} days bridged")

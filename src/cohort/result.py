@@ -23,6 +23,7 @@ from cohort.timeline import timeline
 if TYPE_CHECKING:
     from cohort.checks.judge import CheckResult
     from cohort.study import Study
+    from cohort.why import Why
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +37,7 @@ class Result:
     table: AnalysisTable
     released: Released
     provenance: Provenance
+    store: Store
 
     @property
     def estimates(self) -> Estimates:
@@ -46,6 +48,12 @@ class Result:
     def attrition(self) -> Attrition:
         """Return the released attrition."""
         return self.released.attrition
+
+    def why(self, person: int) -> Why:
+        """Replay the study on one person (a pseudonym of the store): for the data holder, never part of a report."""
+        from cohort.why import why
+
+        return why(self.study, self.store, person)
 
     def report(self, folder: str | Path, check: CheckResult | None = None) -> Path:
         """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path.

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterable
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,11 +19,14 @@ STUDY_FILE: ContextVar[Path | None] = ContextVar("study_file", default=None)
 pydantic's own validation context does not reach models that take arguments by position, as `Cohort` does.
 """
 
-DISCRIMINATORS = ("kind", "rule")
+DISCRIMINATORS = ("kind", "rule", "table")
 """The keys that say which of several models a part of a study is."""
 
 Whole = Annotated[int, Field(strict=True)]
 """A whole number as such: neither ``"90"`` nor ``90.0`` nor ``true``."""
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+"""A number as such: not ``"4"``."""
 
 Date = Annotated[dt.date, Field(strict=True)]
 """A calendar date as such: in TOML without quotes."""
@@ -104,7 +107,7 @@ def _walk(loc: tuple[int | str, ...], model: type[BaseModel]) -> list[tuple[int 
     choices: list[type[BaseModel]] = [model]
     steps: list[tuple[int | str, type[BaseModel] | str | None]] = []
     for part in loc:
-        tagged = [choice for choice in choices if _tag(choice) == part]
+        tagged = [choice for choice in choices if part in _tags(choice)]
         if isinstance(part, int):
             steps.append((part, "item"))
         elif len(choices) != 1 and tagged:
@@ -125,6 +128,7 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [model for inner in getattr(annotation, "__args__", ()) for model in _models(inner)]
 
 
-def _tag(model: type[BaseModel]) -> Any:
-    """Return the value of a model's discriminator."""
-    return next((model.model_fields[name].default for name in DISCRIMINATORS if name in model.model_fields), None)
+def _tags(model: type[BaseModel]) -> tuple[Any, ...]:
+    """Return the values that a model's discriminator may have."""
+    found = (model.model_fields[name].annotation for name in DISCRIMINATORS if name in model.model_fields)
+    return get_args(next(found, None))

@@ -9,6 +9,7 @@ import json
 import operator
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
@@ -18,20 +19,25 @@ from pydantic import Field, ValidationError, model_validator
 from cohort.audit.audit import audit
 from cohort.audit.finding import Finding
 from cohort.codes.records import Tables
+from cohort.coherence import check_coherence
 from cohort.engines.engine import Engine, Progress
 from cohort.engines.local import local
 from cohort.errors import StudyError
-from cohort.features.covariates import Covariate
+from cohort.features.covariates import Covariate, VariableType
+from cohort.matched import differences_before, match
 from cohort.outcomes.outcome import Outcome
 from cohort.plan import BucketPart, codes_needed, run_bucket
+from cohort.population.attrition import Attrition
 from cohort.population.cohort import Cohort
+from cohort.population.entry import ARM, Entry
+from cohort.population.matching import CASE, MatchedArms, RiskSets
 from cohort.result import Result, trace
 from cohort.results.analyses import Analysis
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, Released, release
 from cohort.results.estimates import Estimates
 from cohort.results.table_one import count_table_one
-from cohort.spec import STUDY_FILE, Spec, describe, nearest
+from cohort.spec import STUDY_FILE, Spec, describe
 from cohort.store.store import Store
 
 if TYPE_CHECKING:
@@ -63,23 +69,8 @@ class Study(Spec):
 
     @model_validator(mode="after")
     def _is_coherent(self) -> Self:
-        if self.cohort.entry is None:
-            raise ValueError("nobody can enter the cohort; add an entry (enter_at_first)")
-        names = [covariate.name for covariate in self.covariates]
-        if repeated := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two covariates are named {', '.join(sorted(repeated))}; give each its own name")
-        for number, analysis in enumerate(self.analyses, start=1):
-            for name in analysis.uses:
-                if name not in names:
-                    raise ValueError(f"analyses[{number}] uses {name!r}, which is no covariate; {nearest(name, names)}")
-            self._can_group(number, analysis.by)
+        check_coherence(self)
         return self
-
-    def _can_group(self, number: int, by: str | None) -> None:
-        if any(covariate.name == by and covariate.type == "integer" for covariate in self.covariates):
-            raise ValueError(
-                f"analyses[{number}] groups by {by!r}, which is a whole number; group by a yes/no covariate"
-            )
 
     @classmethod
     def from_toml(cls, path: str | Path) -> Study:
@@ -103,10 +94,10 @@ class Study(Spec):
         finally:
             STUDY_FILE.reset(token)
 
-    def to_toml(self, path: str | Path) -> None:
-        """Write the study file; `from_toml` reads the equal study back."""
+    def to_toml(self, path: str | Path, *, whole: bool = False) -> None:
+        """Write the study file; `from_toml` reads the equal study back. ``whole`` puts codelists from files into it."""
         path = Path(path)
-        values = self.model_dump(exclude_none=True, context={"folder": path.parent})
+        values = self.model_dump(exclude_none=True, context={"folder": path.parent, "whole": whole})
         path.write_text(tomli_w.dumps(values, multiline_strings=False), encoding="utf-8")
 
     @functools.cached_property
@@ -117,8 +108,25 @@ class Study(Spec):
 
     @property
     def grouping(self) -> str | None:
-        """Return the covariate that Table 1 is split by: the first that an analysis groups by."""
-        return next((analysis.by for analysis in self.analyses if analysis.by), None)
+        """Return what Table 1 is split by: cases and controls, matched arms, or what an analysis groups by, or arms."""
+        if isinstance(self.cohort.matching, RiskSets):
+            return CASE
+        arms = ARM if self.entry.arms else None
+        if self.cohort.matching is not None:
+            return arms
+        return next((analysis.by for analysis in self.analyses if analysis.by), arms)
+
+    @property
+    def entry(self) -> Entry:
+        """Return how persons join."""
+        assert self.cohort.entry is not None  # noqa: S101 -- a study without an entry cannot be made
+        return self.cohort.entry
+
+    @property
+    def variables(self) -> dict[str, VariableType]:
+        """Return the type of each variable of the analysis table: the arm, where there are several, and covariates."""
+        arms: dict[str, VariableType] = {ARM: "categorical"} if self.entry.arms else {}
+        return arms | {covariate.name: covariate.type for covariate in self.covariates}
 
     def audit(self) -> tuple[Finding, ...]:
         """Return the design faults that can be seen in the plan."""
@@ -147,7 +155,7 @@ class Study(Spec):
         store = store if isinstance(store, Store) else Store.open(store)
         parts = tuple((engine or local()).map(store, self._bucket_function(store), "cohort", progress))
         table, released = self.conclude(parts, progress)
-        return Result(self, table, released, trace(self, store, started))
+        return Result(self, table, released, trace(self, store, started), store)
 
     def conclude(
         self, parts: tuple[BucketPart, ...], progress: Progress | None = None
@@ -155,8 +163,15 @@ class Study(Spec):
         """Put the buckets' parts together, estimate, and pass the release gate."""
         table = self._analysis_table(parts)
         attrition = functools.reduce(operator.add, (part.attrition for part in parts))
+        before = []
+        if isinstance(self.cohort.matching, MatchedArms):
+            before = [differences_before(self._table_one(table), attrition, self.disclosure, table.most_rows)]
+        if self.cohort.matching is not None:
+            table, step = match(table, self.cohort)
+            attrition = Attrition((*attrition.steps, step))
         estimates = Estimates.concat([self._table_one(table), *self._estimate(table, progress)])
-        return table, release(estimates, attrition, self.disclosure)
+        released = release(estimates, attrition, self.disclosure, table.most_rows)
+        return table, replace(released, estimates=Estimates.concat([released.estimates, *before]))
 
     def _stop_on_design_errors(self) -> None:
         errors = [finding.message for finding in self.audit() if finding.severity == "error"]
@@ -200,8 +215,15 @@ class Study(Spec):
 
     def _analysis_table(self, parts: tuple[BucketPart, ...]) -> AnalysisTable:
         causes = (self.outcome.name, *self.outcome.competing)
-        variables = {covariate.name: covariate.type for covariate in self.covariates}
-        return AnalysisTable(tuple(part.rows for part in parts), causes, self.outcome.landmark, variables)
+        return AnalysisTable(
+            tuple(part.rows for part in parts),
+            causes,
+            self.outcome.landmark,
+            self.variables,
+            delayed=self.cohort.start.delayed,
+            repeats=self.entry.repeats,
+            arms=tuple(arm.name for arm in self.entry.arms),
+        )
 
     def _table_one(self, table: AnalysisTable) -> Estimates:
         """Describe the persons at risk, by the study's grouping; where values are missing, by the reason too."""

@@ -32,13 +32,11 @@ def timeline(study: Study) -> tuple[Span, ...]:
 
 
 def _entry(study: Study) -> Iterator[Span]:
-    entry = study.cohort.entry
-    assert entry is not None  # noqa: S101 -- a study without an entry cannot be made
-    which = "first" if entry.n is None else f"day number {entry.n} with a"
-    yield Span("index", f"{which} {entry.record} that passes every requirement", INDEX)
-    if entry.n is None:
+    entry = study.entry
+    yield Span("index", entry.index_text(), INDEX)
+    if entry.n is None and not entry.takes_any:
         first = None if entry.washout_days is None else -entry.washout_days
-        yield Span("washout", f"no {entry.record}", Window(first, -1))
+        yield Span("washout", f"no {' or '.join(map(str, entry.occurrences))}", Window(first, -1))
 
 
 def _rules(study: Study) -> Iterator[Span]:
@@ -66,6 +64,10 @@ def _covariates(study: Study) -> Iterator[Span]:
 
 def _follow_up(study: Study) -> Iterator[Span]:
     landmark, name = study.outcome.landmark, study.outcome.name.replace("_", " ")
+    if study.cohort.start.delayed:
+        yield Span(
+            "late", f"at risk {study.cohort.start.text}; losses by then are counted in the flow", Window(0, None)
+        )
     if landmark > 0:
         yield Span("wait", "not yet at risk; losses by then are counted in the flow", Window(0, landmark))
     last: Any = study.cohort.end.max_days

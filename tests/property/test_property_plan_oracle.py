@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 import cohort as co
 from cohort.outcomes import outcome as make
 from cohort.plan import codes_needed, run_bucket
-from cohort.population.criteria import AgeBetween, Enrolled, Exclude, IndexBetween, Present, SexIs
+from cohort.population.criteria import AgeBetween, Enrolled, Exclude, IndexBetween, IndexIn, Present, RegionIn, SexIs
+from cohort.population.entry import Entry
+from cohort.population.follow_up import RiskStart
 from cohort.store.tables import TABLES
 
 EPOCH = dt.date(2020, 2, 1)  # the leap day lies inside, birthdays of 29 February too
@@ -31,7 +33,15 @@ day = st.integers(0, LAST)
 date = day.map(lambda n: EPOCH + dt.timedelta(days=n))
 birth = st.sampled_from([None, dt.date(2001, 3, 15), dt.date(2002, 2, 28), dt.date(2000, 2, 29), dt.date(1960, 5, 5)])
 persons = st.fixed_dictionaries(
-    {n: st.tuples(birth, st.sampled_from(["female", "male", None]), st.none() | date) for n in PEOPLE}
+    {
+        n: st.tuples(
+            birth,
+            st.sampled_from(["female", "male", None]),
+            st.none() | date,
+            st.sampled_from(["north", "south", None]),
+        )
+        for n in PEOPLE
+    }
 )
 spans = st.lists(st.tuples(st.sampled_from(PEOPLE), date, st.integers(0, 50)), max_size=8)
 diagnoses = st.lists(
@@ -48,7 +58,10 @@ dispensings = st.lists(
     st.tuples(st.sampled_from(PEOPLE), date, st.sampled_from(["N02AA01", "C09"]), st.none() | st.integers(0, 20)),
     max_size=8,
 )
-worlds = st.tuples(persons, spans, diagnoses, dispensings)
+scores = st.lists(
+    st.tuples(st.sampled_from([*PEOPLE, 99]), date, st.sampled_from(["NRS", "BDI"]), st.integers(0, 10)), max_size=12
+)
+worlds = st.tuples(persons, spans, diagnoses, dispensings, scores)
 
 ends = st.none() | st.integers(-40, 0)
 windows = st.tuples(ends, st.integers(0, 20)).map(lambda ab: co.Window(ab[0], (ab[0] or 0) + ab[1]))
@@ -60,36 +73,65 @@ sure = st.tuples(st.integers(1, 15), st.none() | st.integers(0, 15)).map(
     )
 )
 records = plain | sure | st.just(co.dispensing(DRUG)) | st.just(co.diagnosis(PAIN, settings=["outpatient", "unknown"]))
+episodes = st.tuples(
+    st.sampled_from([co.diagnosis(PAIN), co.dispensing(DRUG), co.diagnosis(PAIN, settings=["outpatient"])]),
+    st.integers(0, 20),
+).map(lambda rg: co.episode_of(rg[0], gap_days=rg[1]))
+measurements = st.sampled_from(
+    [co.measurement(), co.measurement("NRS"), co.measurement("NRS", at_least=4), co.measurement("NRS", 2, 6)]
+)
+dates = st.lists(date, min_size=1, max_size=3).map(lambda days: co.on_dates(*days))
+occurrences = records | records | measurements | episodes | dates
 rules = st.lists(
-    st.tuples(date, st.integers(0, 150)).map(lambda ab: IndexBetween(start=ab[0], end=ab[0] + dt.timedelta(days=ab[1])))
+    st.lists(st.tuples(date, st.integers(0, 40)), min_size=1, max_size=2).map(
+        lambda pairs: IndexIn(periods=tuple((start, start + dt.timedelta(days=n)) for start, n in pairs))
+    )
+    | st.sampled_from([RegionIn(regions=("north",)), RegionIn(regions=("north", "south"))])
+    | st.tuples(date, st.integers(0, 150)).map(
+        lambda ab: IndexBetween(start=ab[0], end=ab[0] + dt.timedelta(days=ab[1]))
+    )
     | st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda ab: AgeBetween(minimum=ab[0], maximum=ab[0] + ab[1]))
     | st.just(SexIs(sex="female"))
     | st.tuples(closed, st.integers(0, 10)).map(lambda wb: Enrolled(window=wb[0], bridge_days=wb[1]))
-    | st.tuples(records, windows).map(lambda rw: Exclude(record=rw[0], window=rw[1], because="that"))
-    | st.tuples(records, windows, st.integers(1, 2)).map(
-        lambda rwn: Present(record=rwn[0], window=rwn[1], at_least=rwn[2], because="that")
+    | st.tuples(occurrences, windows).map(lambda rw: Exclude(record=rw[0], window=rw[1], because="that"))
+    | st.tuples(occurrences, windows, st.integers(1, 2), st.none() | st.integers(0, 2)).map(
+        lambda rwn: Present(
+            record=rwn[0],
+            window=rwn[1],
+            at_least=rwn[2],
+            at_most=None if rwn[3] is None else rwn[2] + rwn[3],
+            because="that",
+        )
+    )
+    | st.tuples(occurrences, windows, st.integers(1, 2)).map(
+        lambda rwn: Present(record=rwn[0], window=rwn[1], at_least=0, at_most=rwn[2], because="that")
     ),
     max_size=3,
 )
+washouts = st.none() | st.sampled_from([1, 2, 5, 10, 20])
+whats = occurrences | st.tuples(occurrences, occurrences).map(lambda ab: {"A": ab[0], "B": ab[1]})
+entries = (
+    st.tuples(whats, washouts).map(lambda rw: Entry.by(rw[0], washout_days=rw[1]))
+    | st.tuples(occurrences, st.integers(1, 3)).map(lambda rn: Entry.by(rn[0], at="nth", n=rn[1]))
+    | st.tuples(whats, washouts, st.sampled_from(["skip", "allow"])).map(
+        lambda rwo: Entry.by(rwo[0], at="each", washout_days=rwo[1], overlap=rwo[2])
+    )
+)
+starts = st.sampled_from([RiskStart(), RiskStart(), RiskStart(at="enrolment")]) | occurrences.map(
+    lambda record: RiskStart(at="record", record=record)
+)
 cohorts = st.builds(
-    lambda record, washout, nth, rules, until, most, leave, bridge, stop: (
-        (
-            co.Cohort("generated").enter_at_nth(record, nth)
-            if nth
-            else co.Cohort("generated").enter_at_first(record, washout_days=washout)
-        )
-        .model_copy(update={"rules": tuple(rules)})
-        .follow_up(until=until, max_days=most, censor_at=[*leave, *stop], bridge_days=bridge)
-    ),
-    record=records,
-    washout=st.none() | st.sampled_from([1, 2, 5, 10, 20]),
-    nth=st.none() | st.integers(1, 3),
+    lambda entry, rules, start, until, most, leave, bridge, stop: co.Cohort(
+        "generated", entry=entry, rules=tuple(rules), start=start
+    ).follow_up(until=until, max_days=most, censor_at=[*leave, *stop], bridge_days=bridge),
+    entry=entries,
     rules=rules,
+    start=starts,
     until=st.none() | date,
     most=st.none() | st.integers(1, 40),
     leave=st.sampled_from([[], ["disenrolment"]]),
     bridge=st.integers(0, 10),
-    stop=st.lists(records, max_size=1),
+    stop=st.lists(occurrences, max_size=1),
 )
 outcomes = st.builds(
     lambda after, more, explicit, competing: co.chronification(
@@ -114,13 +156,14 @@ later = st.builds(lambda gap: make.discontinuation(DRUG, gap_days=gap), st.integ
 
 
 def tables_of(world):
-    people, enrolled, coded, dispensed = world
+    people, enrolled, coded, dispensed, scored = world
     rows = {
-        "person": [(n, b, s, d, None) for n, (b, s, d) in people.items()],
+        "person": [(n, b, s, d, r) for n, (b, s, d, r) in people.items()],
         "enrolment": [(n, s, s + dt.timedelta(days=d)) for n, s, d in enrolled],
         "diagnosis": [(n, d, d, "icd10cm", c, s, None) for n, d, c, s in coded],
         "procedure": [],
         "dispensing": [(n, d, "atc", c, None, s) for n, d, c, s in dispensed],
+        "measurement": [(n, d, i, float(v), None) for n, d, i, v in scored],
     }
     return {
         name: pl.DataFrame(rows.get(name, []), schema=table.schema, orient="row").lazy()
@@ -132,7 +175,7 @@ class Oracle:
     """One world, one definition, asked person by person."""
 
     def __init__(self, world, cohort, outcome, data_end):
-        self.people, self.enrolled, self.coded, self.dispensed = world
+        self.people, self.enrolled, self.coded, self.dispensed, self.scored = world
         self.cohort, self.outcome, self.data_end = cohort, outcome, data_end
 
     def rows(self, record, person):
@@ -143,6 +186,14 @@ class Oracle:
         return [(d, s) for d, s in found if not record.settings or s in record.settings]
 
     def record_days(self, record, person):
+        if record.table == "measurement":
+            low, high = record.at_least or -1, record.below or 99
+            mine = [(d, i, v) for n, d, i, v in self.scored if n == person]
+            return sorted({d for d, i, v in mine if record.instrument in (None, i) and low <= v < high})
+        if record.table == "episode":
+            return [start for start, _ in self.episodes(record, person, dt.date.max)]
+        if record.table == "calendar":
+            return sorted(set(record.dates))
         rows = self.rows(record, person)
         if record.evidence == "any":
             return sorted({d for d, _ in rows})
@@ -150,6 +201,28 @@ class Oracle:
         others = {d for d, s in rows if s != "inpatient"}
         most = record.within_days or 10**6
         return sorted(stays | {d for d in others for e in others if record.apart_days <= (d - e).days <= most})
+
+    def episodes(self, occurrence, person, until):
+        """Return first and last days of the episodes that the rows up to a day make."""
+        rows = [(d, d) for d, _ in self.rows(occurrence.record, person)]  # encounters of one day
+        if occurrence.record.table == "dispensing":
+            mine = [(d, supply) for n, d, c, supply in self.dispensed if n == person and c.startswith("N02A")]
+            rows = [(d, d + dt.timedelta(days=max((1 if supply is None else supply) - 1, 0))) for d, supply in mine]
+        found = []
+        for start, end in sorted(row for row in rows if row[0] <= until):
+            if found and (start - found[-1][1]).days <= occurrence.gap_days:
+                found[-1] = (found[-1][0], max(found[-1][1], end))
+            else:
+                found.append((start, end))
+        return found
+
+    def count(self, occurrence, person, index, window):
+        """Return on how many days of a window, or in how many episodes, it happened."""
+        if occurrence.table != "episode":
+            return sum(self.within(window, (d - index).days) for d in self.record_days(occurrence, person))
+        until = dt.date.max if window.last is None else index + dt.timedelta(days=window.last)
+        found = self.episodes(occurrence, person, until)
+        return sum(window.first is None or (end - index).days >= window.first for _, end in found)
 
     def spans(self, person, bridge):
         days = sorted((s, s + dt.timedelta(days=d)) for n, s, d in self.enrolled if n == person)
@@ -174,29 +247,52 @@ class Oracle:
     def passes(self, rule, person, index):
         if isinstance(rule, IndexBetween):
             return rule.start <= index <= rule.end
+        if isinstance(rule, IndexIn):
+            return any(start <= index <= end for start, end in rule.periods)
+        if isinstance(rule, Enrolled):
+            first, last = (index + dt.timedelta(days=d) for d in (rule.window.first, rule.window.last))
+            return any(start <= first and last <= end for start, end in self.spans(person, rule.bridge_days))
+        if isinstance(rule, Exclude | Present):
+            found = self.count(rule.record, person, index, rule.window)
+            most = 0 if isinstance(rule, Exclude) else 10**6 if rule.at_most is None else rule.at_most
+            return getattr(rule, "at_least", 0) <= found <= most
+        return self.is_someone(rule, person, index)
+
+    def is_someone(self, rule, person, index):
         if isinstance(rule, AgeBetween):
             age = self.age(person, index)
             return age is not None and rule.minimum <= age <= rule.maximum
         if isinstance(rule, SexIs):
             return self.people[person][1] == rule.sex
-        if isinstance(rule, Enrolled):
-            first, last = (index + dt.timedelta(days=d) for d in (rule.window.first, rule.window.last))
-            return any(start <= first and last <= end for start, end in self.spans(person, rule.bridge_days))
-        inside = [d for d in self.record_days(rule.record, person) if self.within(rule.window, (d - index).days)]
-        return len(inside) >= rule.at_least if isinstance(rule, Present) else not inside
+        return self.people[person][3] in rule.regions
 
     @staticmethod
     def within(window, offset):
         return (window.first is None or offset >= window.first) and (window.last is None or offset <= window.last)
 
     def candidates(self, person):
+        """Return pairs of a candidate day and the arms that it holds, none of which is removed yet."""
         entry = self.cohort.entry
-        days = self.record_days(entry.record, person)
+        held = {}
+        for number, occurrence in enumerate(entry.occurrences):
+            for day in self.record_days(occurrence, person):
+                held.setdefault(day, []).append(entry.arms[number].name if entry.arms else None)
+        days = sorted(held)
         if entry.n is not None:
-            return days[entry.n - 1 : entry.n]
-        if entry.washout_days is None:
-            return days[:1]
-        return [d for i, d in enumerate(days) if i == 0 or (d - days[i - 1]).days > entry.washout_days]
+            days = days[entry.n - 1 : entry.n]
+        elif entry.washout_days is None:
+            days = days if entry.at == "each" else days[:1]
+        else:
+            days = [d for d in days if not any(self.washes(o, person, d) for o in entry.occurrences)]
+        return [(d, held[d]) for d in days]
+
+    def washes(self, occurrence, person, day):
+        """Return whether a record, or a day of an episode that began earlier, lies in the washout before a day."""
+        if occurrence.table == "episode":
+            spans = self.episodes(occurrence, person, dt.date.max)
+        else:
+            spans = [(d, d) for d in self.record_days(occurrence, person)]
+        return any(s < day and (day - e).days <= self.cohort.entry.washout_days for s, e in spans)
 
     def outcome_days(self, person, index, stop):
         """Return pairs of a day on which the outcome is met and the day by which that is known."""
@@ -229,7 +325,8 @@ class Oracle:
         end = self.cohort.end
         stops = [(self.data_end - index).days]
         if "disenrolment" in end.censor_at:
-            held = [e for s, e in self.spans(person, end.bridge_days) if s <= index <= e]
+            late = self.cohort.start.at == "enrolment"
+            held = [e for s, e in self.spans(person, end.bridge_days) if (late or s <= index) and index <= e]
             stops.append((held[0] - index).days if held else 0)
         if end.until:
             stops.append((end.until - index).days)
@@ -249,25 +346,45 @@ class Oracle:
             return time, 2 if "death" in self.outcome.competing else 0
         return time, 0
 
+    def risk_from(self, person, index):
+        """Return the day after which an entry is at risk, or none if it never is."""
+        start, landmark = self.cohort.start, self.outcome.landmark
+        if start.at == "index":
+            return landmark
+        if start.at == "enrolment":
+            spans = [s for s, e in self.spans(person, self.cohort.end.bridge_days) if e >= index]
+            return max((spans[0] - index).days - 1, 0, landmark) if spans else None
+        seen = [(d - index).days for d in self.record_days(start.record, person) if d >= index]
+        return max(seen[0], landmark) if seen else None
+
     def flow(self):
         """Return persons and entries after entry and after each rule."""
-        left = {(person, index) for person in self.people for index in self.candidates(person)}
-        counts = [(len({person for person, _ in left}), len(left))]
+        left = {(person, index, len(arms)) for person in self.people for index, arms in self.candidates(person)}
+        counts = [(len({person for person, *_ in left}), len(left))]
+        if self.cohort.entry.arms:
+            left = {entry for entry in left if entry[2] == 1}
+            counts.append((len({person for person, *_ in left}), len(left)))
         for rule in self.cohort.rules:
-            left = {(person, index) for person, index in left if self.passes(rule, person, index)}
-            counts.append((len({person for person, _ in left}), len(left)))
+            left = {(person, index, n) for person, index, n in left if self.passes(rule, person, index)}
+            counts.append((len({person for person, *_ in left}), len(left)))
         return counts
 
     def answer(self):
-        rows = {}
+        rows, entry = {}, self.cohort.entry
         for person in self.people:
-            for index in self.candidates(person):
-                fine = all(self.passes(rule, person, index) for rule in self.cohort.rules)
-                if fine and not self.prevalent(person, index):
-                    time, cause = self.exit(person, index)
-                    landmark = self.outcome.landmark
-                    if time > landmark if landmark else time >= 0:
-                        rows[person] = (index, time, cause)
+            followed_until = None
+            for index, arms in self.candidates(person):
+                fine = len(arms) == 1 and all(self.passes(rule, person, index) for rule in self.cohort.rules)
+                if not fine or self.prevalent(person, index):
+                    continue
+                if entry.overlap == "skip" and followed_until is not None and index <= followed_until:
+                    continue
+                time, cause = self.exit(person, index)
+                followed_until = index + dt.timedelta(days=max(time, 0))
+                start, late = self.risk_from(person, index), self.outcome.landmark or self.cohort.start.delayed
+                if start is not None and (time > start if late else time >= 0):
+                    rows[person, index] = (start, time, cause, arms[0])
+                if entry.at != "each":
                     break
         return rows
 
@@ -276,9 +393,14 @@ class Oracle:
 @given(world=worlds, cohort=cohorts, outcome=outcomes | later, data_end=date)
 def test_engine_and_oracle_agree(world, cohort, outcome, data_end):
     part = run_bucket(tables_of(world), cohort, outcome, (), codes_needed(cohort, outcome, ()), data_end)
-    found = {row["person_id"]: (row["index_date"], row["time"], row["cause"]) for row in part.rows.to_dicts()}
+    found = {
+        (row["person_id"], row["index_date"]): (row["entry"], row["time"], row["cause"], row.get("arm"))
+        for row in part.rows.to_dicts()
+    }
     oracle = Oracle(world, cohort, outcome, data_end)
     assert found == oracle.answer()
     flow = [(step.persons_kept, step.entries_kept) for step in part.attrition.steps]
-    assert flow[2 : 3 + len(cohort.rules)] == oracle.flow()
-    assert part.attrition.steps[-1].persons_kept == len(found)
+    expected = oracle.flow()
+    assert flow[2 : 2 + len(expected)] == expected
+    assert part.attrition.steps[-1].persons_kept == len({person for person, _ in found})
+    assert part.attrition.steps[-1].entries_kept == len(found)

@@ -180,7 +180,7 @@ FAULTS = {
     "a number for a whole number": ("max_days = 1095", "max_days = 1095.5", "cohort.end.max_days: input should be a valid integer (given: 1095.5)"),
     "true for a number": ("minimum = 11", "minimum = true", "disclosure.minimum: input should be a valid integer (given: True)"),
     "text for a date": ("start = 2018-01-01", 'start = "2018-01-01"', "cohort.rules[1].start: input should be a valid date"),
-    "impossible value": ("washout_days = 180", "washout_days = -1", "cohort.entry.washout_days: input should be greater than or equal to 1"),
+    "impossible value": ("washout_days = 180", "washout_days = -1", "cohort.entry.washout_days: input should be greater than or equal to 0"),
     "window reversed": ("window = [0, 14]", "window = [14, 0]", "covariates[5].window: the window ends (day 0) before it starts (day 14)"),
     "window of three": ("window = [0, 14]", "window = [0, 7, 14]", "covariates[5].window: a window is two days: [first, last]"),
     "unknown kind": ('kind = "cumulative_incidence"', 'kind = "cumulative_incidense"', "analyses[1]: 'cumulative_incidense' is not a known kind; did you mean 'cumulative_incidence'?"),

@@ -19,6 +19,7 @@ CHECKS = (
     time_zero.required_in_the_future,
     time_zero.nobody_at_risk,
     time_zero.prevalent_users,
+    time_zero.overlapping_follow_up,
     lookback.washout_unobserved,
     lookback.enrolment_not_required,
     lookback.covariates_unobserved,

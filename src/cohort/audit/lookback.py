@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from cohort.audit.finding import Finding
 from cohort.population.criteria import Enrolled
-from cohort.population.entry import Entry
 
 if TYPE_CHECKING:
     from cohort.study import Study
@@ -21,15 +20,9 @@ def observed_before(study: Study) -> int | None:
     return max(days, default=None)
 
 
-def entry_of(study: Study) -> Entry:
-    """Return how persons join."""
-    assert study.cohort.entry is not None  # noqa: S101 -- a study without an entry cannot be made
-    return study.cohort.entry
-
-
 def washout_unobserved(study: Study) -> Iterator[Finding]:
     """Find a washout that reaches back to before anybody had to be enrolled."""
-    days, observed = entry_of(study).washout_days, observed_before(study)
+    days, observed = study.entry.washout_days, observed_before(study)
     if days is not None and observed is not None and days > observed:
         yield Finding(
             "warning",
@@ -44,7 +37,7 @@ def enrolment_not_required(study: Study) -> Iterator[Finding]:
     """Find a cohort of persons of whom nobody knows since when they are observed."""
     if observed_before(study) is not None:
         return
-    washout = entry_of(study).washout_days
+    washout = study.entry.washout_days
     parts = [f"the washout of {washout} days" if washout else "the entry"]
     parts += [repr(covariate.name) for covariate in study.covariates if _looks_back(covariate) != 0]
     yield Finding(

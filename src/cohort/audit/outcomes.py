@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from cohort.audit.finding import Finding
-from cohort.audit.lookback import entry_of
 from cohort.codes.codelist import EXCLUDED, Codelist
 from cohort.codes.match import matches
 from cohort.codes.records import Record
@@ -32,9 +32,8 @@ def outcome_outlasts_follow_up(study: Study) -> Iterator[Finding]:
 
 def outcome_repeats_entry(study: Study) -> Iterator[Finding]:
     """Find a first-record outcome that the record of entry also meets: the next visit of the same episode counts."""
-    entry = entry_of(study).record
     parts = getattr(study.outcome, "components", (study.outcome,))
-    for part in parts:
+    for part, entry in itertools.product(parts, study.entry.records):
         record = getattr(part, "record", None)
         if isinstance(record, Record) and _can_be_one_row(record, entry):
             yield Finding(

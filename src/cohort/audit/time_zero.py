@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cohort.audit.finding import Finding
-from cohort.audit.lookback import entry_of, observed_before
+from cohort.audit.lookback import observed_before
 from cohort.population.criteria import Enrolled
 
 if TYPE_CHECKING:
@@ -67,17 +67,32 @@ def nobody_at_risk(study: Study) -> Iterator[Finding]:
 
 def prevalent_users(study: Study) -> Iterator[Finding]:
     """Find a cohort of treated persons who may have been treated all along."""
-    entry = entry_of(study)
+    entry = study.entry
+    treatments = [record for record in entry.records if record.table == "dispensing"]
     seen_before = entry.washout_days is not None or bool(observed_before(study))
-    if entry.record.table != "dispensing" or (seen_before and entry.n in (None, 1)):
+    any_record = entry.n not in (None, 1) or entry.takes_any
+    if not treatments or (seen_before and not any_record):
         return
+    instead = "for comparing drugs, take an active comparator as well (cohort.entry.arms)"
     yield Finding(
         "warning",
         "prevalent_users",
-        f"cohort.entry: persons enter at a {entry.record} that need not be their first, so survivors of earlier "
-        "treatment are taken for beginners. Set cohort.entry.washout_days and require enrolment over it (new users); "
-        "for comparing drugs, take an active comparator as well.",
+        f"cohort.entry: persons enter at a {treatments[0]} that need not be their first, so survivors of earlier "
+        "treatment are taken for beginners. Set cohort.entry.washout_days and require enrolment over it (new users)"
+        f"{'' if entry.arms else f'; {instead}'}.",
     )
+
+
+def overlapping_follow_up(study: Study) -> Iterator[Finding]:
+    """Find entries of one person that are followed over the same days."""
+    if study.entry.overlap == "allow":
+        yield Finding(
+            "warning",
+            "overlapping_follow_up",
+            "cohort.entry.overlap: entries of one person may be followed over the same days, so one event can count "
+            "for several of them, and person-time counts more than once. Skip such entries (overlap = 'skip'), or say "
+            "in the report why each is a comparison of its own (a sequence of trials).",
+        )
 
 
 def _ends_by(last: int | None, day: int) -> bool:

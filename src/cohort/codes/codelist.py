@@ -6,7 +6,7 @@ import difflib
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from pathlib import Path
 
@@ -22,7 +22,7 @@ PREFIX_SYSTEMS = ("icd9cm", "icd10", "icd10cm", "icd11", "atc", "ndc", "icd10pcs
 """Systems whose codes are hierarchical by position. A nine-digit NDC stands for all packages of a product."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Codelist:
     """A named set of codes with version and source.
 
@@ -91,7 +91,7 @@ class Codelist:
         files = (file.name for file in (resources.files(__package__) / "data").iterdir())
         return tuple(sorted(stem(file) for file in files if file.endswith(SUFFIXES)))
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """Return the hash of the rows: two lists with the same rows have the same hash, whatever their name."""
         lines = ("\x1f".join(row) + "\n" for row in self.rows.iter_rows())
@@ -106,6 +106,25 @@ class Codelist:
     def categories(self) -> tuple[str, ...]:
         """Return the labels of the list, sorted, without `EXCLUDED`."""
         return tuple(label for label in self.rows["category"].unique().sort() if label != EXCLUDED)
+
+    def contains(self, system: str, code: str) -> bool:
+        """Return whether one normalised code belongs to the list: the rule of `cohort.codes.match`, for a few codes."""
+        rows, lengths = self._lookup.get(system, ({}, ()))
+        if code in rows:
+            return rows[code]
+        return next((rows[code[:n]] for n in lengths if n < len(code) and code[:n] in rows), False)
+
+    @cached_property
+    def _lookup(self) -> dict[str, tuple[dict[str, bool], tuple[int, ...]]]:
+        """Return, by system, whether each row's code belongs, and from the longest the lengths that are prefixes."""
+        belongs = pl.col("category").ne(EXCLUDED).any().alias("belongs")
+        rows: dict[str, dict[str, bool]] = {}
+        for system, code, inside in self.rows.group_by("system", "code").agg(belongs).iter_rows():
+            rows.setdefault(system, {})[code] = inside
+        return {
+            system: (codes, tuple(sorted(set(map(len, codes)), reverse=True)) if system in PREFIX_SYSTEMS else ())
+            for system, codes in rows.items()
+        }
 
     def only(self, *, category: str | Iterable[str]) -> Codelist:
         """Return the part of the list with the given labels.

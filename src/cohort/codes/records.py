@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import polars as pl
 from pydantic import Field, model_validator
 
+from cohort.codes.bucket_tables import BucketTables, remembered
 from cohort.codes.codelist import EXCLUDED, Codelist
 from cohort.codes.match import matches, possible
 from cohort.codes.reference import Codes
@@ -54,13 +55,27 @@ class Record(Spec):
             raise ValueError("within_days is below apart_days, so no two records can confirm")
         return self
 
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the coded records that it reads: itself."""
+        return (self,)
+
     def rows(self, tables: Tables) -> pl.LazyFrame:
         """Return the qualifying rows of one bucket, each once; evidence is a matter of days, not of rows."""
-        found = matches(tables[self.table], self.codes.codelist)
+        codelist = self.codes.codelist
+        if isinstance(tables, BucketTables):
+            found = tables.matches(self.table, codelist)
+        else:
+            found = matches(tables[self.table], codelist)
         return found.filter(pl.col("setting").is_in(self.settings)) if self.settings else found
 
     def days(self, tables: Tables) -> pl.LazyFrame:
         """Return person_id and date of the days on which the record qualifies, each person-day once."""
+        codelist = self.codes.codelist
+        rule = (self.table, id(codelist), self.settings, self.evidence, self.apart_days, self.within_days)
+        return remembered(tables, ("days", *rule), codelist, lambda: self._days(tables))
+
+    def _days(self, tables: Tables) -> pl.LazyFrame:
         rows = self.rows(tables)
         if self.evidence == "any":
             return rows.select("person_id", "date").unique()
@@ -118,18 +133,17 @@ def needed_codes(records: Iterable[Record], whole: Iterable[str] = ()) -> dict[s
     return codes | dict.fromkeys(whole, None)
 
 
-def needed_rows(tables: Tables, codes: Mapping[str, Codelist | None]) -> dict[str, pl.LazyFrame]:
-    """Return one bucket's tables with only the rows that some record can qualify, each read once and in memory.
+def needed_rows(tables: Tables, codes: Mapping[str, Codelist | None]) -> BucketTables:
+    """Read one bucket's tables once, without most of the rows that no record can qualify.
 
-    Measurements stay where they are: few studies ask for them, and those only of the persons who are still in.
+    What is left out is decided on the first characters of the codes while Parquet is read: far fewer comparisons than
+    rows, and no second pass. A record then says which of the rest qualify.
     """
-    names = [name for name in tables if name != "measurement"]
-    read = pl.collect_all([_read(tables[name], name, codes) for name in names])
-    rows = [_needed(frame.lazy(), name, codes) for name, frame in zip(names, read, strict=True)]
-    return dict(tables) | {name: frame.lazy() for name, frame in zip(names, pl.collect_all(rows), strict=True)}
+    rows = [_needed(tables[name], name, codes) for name in tables]
+    return BucketTables(dict(zip(tables, pl.collect_all(rows), strict=True)))
 
 
-def _read(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
+def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
     """Return what must be read of a table: of a coded one, or of cost, nothing that nobody asks for."""
     if name not in (*get_args(Coded), "cost"):
         return table
@@ -137,11 +151,6 @@ def _read(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) 
         return table.clear()
     codelist = codes[name]
     return table if codelist is None else possible(table, codelist)
-
-
-def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
-    codelist = codes.get(name)
-    return table if codelist is None else matches(table, codelist)
 
 
 def relative_days(days: pl.LazyFrame, entries: pl.LazyFrame) -> pl.LazyFrame:

@@ -35,11 +35,11 @@ class Codes(BaseModel):
 
     @model_serializer
     def _refer(self, info: SerializationInfo) -> str | dict[str, Any]:
-        """Write the reference, or for a study's hash (context ``hash``) the content."""
+        """Write the reference, or with the context ``hash`` (of a study) or ``whole`` (to stand alone) the content."""
         context = info.context or {}
         if context.get("hash"):
             return {"name": self.codelist.name, "sha256": self.codelist.sha256}
-        if self.file is not None:
+        if self.file is not None and not context.get("whole"):
             return os.path.relpath(self.file, context.get("folder", Path())).replace(os.sep, "/")
         if self._is_shipped():
             return self.codelist.name

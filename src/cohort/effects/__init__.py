@@ -28,6 +28,7 @@ _HOME = {
     "probabilistic_bias": "sensitivity",
     "balance": "balance_table",
     "positivity": "overlap",
+    "response_shares": "response",
 }
 """Public name → module that defines it; imported on first use. No module may bear a public name."""
 

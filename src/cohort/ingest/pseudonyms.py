@@ -7,6 +7,7 @@ in every increment and on every engine as long as the key is the same.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 import secrets
 import stat
@@ -19,6 +20,7 @@ import pyarrow as pa
 from cohort.errors import InputRefusedError
 from cohort.ingest.engine import Connection, translated
 from cohort.ingest.layouts import shipped_sql
+from cohort.store import manifest as manifests
 from cohort.store.files import create_exclusively
 
 KEEP_IDS_KEY = b"cohort: identifiers are already pseudonyms (--keep-ids)"
@@ -57,6 +59,31 @@ def pseudonyms(connection: Connection, identifiers: pa.Array, key: bytes) -> npt
         ).fetchnumpy()["person_id"]
     connection.unregister("identifier")
     return np.asarray(found, np.int64)
+
+
+def key_of(store: Path, made_with: str, key_file: Path | None, keep_ids: bool) -> bytes:
+    """Return the key that a store was made with; ``made_with`` is its ``key_id``.
+
+    Raises
+    ------
+    InputRefusedError
+        If the key is not that one, or none is given and the store has none of its own.
+    """
+    own = store / "private" / "key"
+    if not (keep_ids or key_file or own.exists()):
+        raise InputRefusedError(
+            f"{store} has no key of its own; give --key-file, or --keep-ids, as it was ingested with"
+        )
+    key = read_key(store, key_file, keep_ids)
+    if manifests.key_id(key) != made_with:
+        raise InputRefusedError(f"{store} was ingested with another key; give that one (--key-file or --keep-ids)")
+    return key
+
+
+def pseudonym_of(key: bytes, identifier: str) -> int:
+    """Return the pseudonym of one identifier, as `make_pseudonyms` makes those of all."""
+    digest = hmac.digest(key, identifier.strip().encode(), "sha256")
+    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def make_pseudonyms(connection: Connection, key: bytes) -> None:

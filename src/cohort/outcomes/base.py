@@ -14,9 +14,6 @@ from cohort.spec import Spec
 
 Competing = tuple[Literal["death"], ...]
 
-Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
-"""A number as such: not ``"4"``."""
-
 
 class Event(Spec):
     """The base of every outcome; each kind is a definition and says in its docstring what it is.

@@ -7,13 +7,17 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
+from cohort.codes.bucket_tables import remembered
+from cohort.codes.codelist import Codelist
 from cohort.codes.match import label
 from cohort.codes.records import KEY, Record, Tables, diagnosis, relative_days
 from cohort.codes.reference import Codes
-from cohort.features.intervals import number_runs
+from cohort.features.intervals import latest_end, number_runs
 from cohort.outcomes.base import Event
 from cohort.spec import Whole
 from cohort.time import Window
+
+_FAR = 1 << 32  # more days than lie between any two dates
 
 PainCodes = Annotated[Codes, Field(description="pain codes of the region that the cohort enters with")]
 
@@ -130,15 +134,25 @@ class TwoDiagnosesOfOneCategory(Event):
 
     def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and every ``day`` on which the definition is met, of any entry."""
-        rows = label(tables["diagnosis"], self.codes.codelist).select("person_id", "date", "category").unique()
+        codelist = self.codes.codelist
+        rows = remembered(tables, ("labelled days", id(codelist)), codelist, lambda: _labelled_days(tables, codelist))
         by = [*KEY, "category"]
-        days = relative_days(rows, entries).filter(pl.col("day") >= 0).select(*by, "day").sort("day")
+        days = relative_days(rows, entries).filter(pl.col("day") >= 0).select(*by, "day").sort(*by, "day")
+        # one number per key, category and day, so far apart between keys that no pair can reach across
+        changed = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in by)
+        run = changed.fill_null(value=True).cast(pl.Int64).cum_sum()
+        placed = days.with_columns(_place=run * _FAR + pl.col("day"))
         # of the days far enough back, the latest is the nearest: no other can be within reach if it is not
-        paired = days.with_columns(_back=pl.col("day") - self.apart_days - 1).join_asof(
-            days.select(*by, _earlier="day"), left_on="_back", right_on="_earlier", by=by, check_sortedness=False
+        paired = placed.with_columns(_back=pl.col("_place") - self.apart_days - 1).join_asof(
+            placed.select(_earlier="_place"), left_on="_back", right_on="_earlier"
         )
-        near = pl.col("day") - pl.col("_earlier") <= self.within_days
+        near = pl.col("_place") - pl.col("_earlier") <= self.within_days
         return paired.filter(near.fill_null(value=False)).select(*KEY, "day")
+
+
+def _labelled_days(tables: Tables, codelist: Codelist) -> pl.LazyFrame:
+    """Return the distinct days on which a person has a diagnosis of each category."""
+    return label(tables["diagnosis"], codelist).select("person_id", "date", "category").unique()
 
 
 class LastingEpisode(Event):
@@ -185,9 +199,11 @@ class LastingEpisode(Event):
         since = relative_days(rows, entries).filter(pl.col("day") >= 0)
         known = since.with_columns(end_date=pl.max_horizontal("date", "end_date"))
         runs = number_runs(known, by=KEY, start="date", end="end_date", gap_days=self.gap_days)
-        first, latest = pl.col("date").min().over("run"), pl.col("end_date").cum_max().over("run")
+        begins = pl.col("run").ne_missing(pl.col("run").shift())
+        first = pl.when(begins).then("date").forward_fill()  # rows are sorted by date within a run
         met = pl.max_horizontal("date", first + pl.duration(days=self.longer_than_days))
-        lasting = runs.with_columns(met=met, latest=latest).filter(pl.col("met") <= pl.col("latest"))
+        lasting = runs.with_columns(met=met, latest=latest_end("run", "end_date"))
+        lasting = lasting.filter(pl.col("met") <= pl.col("latest"))
         return lasting.select(*KEY, day=(pl.col("met") - pl.col("index_date")).dt.total_days().cast(pl.Int64))
 
 
@@ -225,4 +241,6 @@ class FurtherDiagnoses(Event):
     def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and every ``day`` on which the definition is met, of any entry."""
         after = relative_days(diagnosis(self.codes.codelist).days(tables), entries).filter(pl.col("day") > 0)
-        return after.filter(pl.col("day").rank("ordinal").over(KEY) >= self.further).select(*KEY, "day")
+        nth = pl.col("person_id").shift(self.further - 1), pl.col("index_date").shift(self.further - 1)
+        same = (nth[0] == pl.col("person_id")) & (nth[1] == pl.col("index_date"))
+        return after.select(*KEY, "day").sort(*KEY, "day").filter(same)

@@ -27,6 +27,8 @@ def dated(days: pl.LazyFrame, ends: pl.LazyFrame) -> pl.LazyFrame:
         The key, ``censor_day`` and ``death_day`` (null for the living).
     """
     given = days.collect_schema().names()
+    if not {"known_day", "reason"} & set(given):
+        return _first(days, ends)
     rows = days.with_columns(
         ([] if "known_day" in given else [pl.col("day").alias("known_day")])
         + ([] if "reason" in given else [pl.lit(None, dtype=pl.String).alias("reason")])
@@ -41,6 +43,17 @@ def dated(days: pl.LazyFrame, ends: pl.LazyFrame) -> pl.LazyFrame:
         event_day=pl.col("day").filter(judged).min(),
         event_reason=counts.first(),
         unjudged_day=pl.col("day").filter(lost).min(),
+    )
+
+
+def _first(days: pl.LazyFrame, ends: pl.LazyFrame) -> pl.LazyFrame:
+    """Return the earliest day in follow-up, of an event that is known on its own day: nothing there is unjudged."""
+    stop = ends.select(*KEY, stop=pl.min_horizontal("censor_day", "death_day"))
+    inside = days.select(*KEY, "day").join(stop, on=KEY).filter(pl.col("day") <= pl.col("stop"))
+    return inside.group_by(KEY).agg(
+        event_day=pl.col("day").min(),
+        event_reason=pl.lit(None, dtype=pl.String),
+        unjudged_day=pl.lit(None, dtype=pl.Int64),
     )
 
 

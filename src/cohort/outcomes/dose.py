@@ -9,9 +9,9 @@ from pydantic import Field
 
 from cohort.codes.records import KEY, Record, Tables, dispensing
 from cohort.features.opioids import daily_mme, taper, with_products
-from cohort.outcomes.base import Event, Number
+from cohort.outcomes.base import Event
 from cohort.outcomes.opioid_use import Opioids
-from cohort.spec import Whole
+from cohort.spec import Number, Whole
 
 _UNITS = 2**30  # doses are summed as whole units of 2^-30 mg, in any order
 

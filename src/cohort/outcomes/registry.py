@@ -8,8 +8,8 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from cohort.codes.records import KEY, Record, Tables
-from cohort.outcomes.base import Event, Number, in_follow_up
-from cohort.spec import Whole
+from cohort.outcomes.base import Event, in_follow_up
+from cohort.spec import Number, Whole
 from cohort.time import Window
 
 Instrument = Annotated[str, Field(min_length=1, description="instrument, as the store spells it")]
@@ -82,8 +82,8 @@ class RegistryResponse(_Score):
     Visits count up to ``tolerance_days`` days before or after that day. The estimand is "``missing``". Under
     "observed" an entry without a visit cannot be judged and leaves before risk starts, unless it died in the window:
     the share who respond is among those seen. Under "non_response" it stays at risk: the share is among all, and only
-    censoring stays censoring. A weighted version needs weights and is not this outcome. A fall of 30 % is moderately
-    important, of 50 % substantial.
+    censoring stays censoring. The weighted version is a share, not a time: `effects.response_shares`, of `judged`. A
+    fall of 30 % is moderately important, of 50 % substantial.
 
     References
     ----------
@@ -144,6 +144,24 @@ class RegistryResponse(_Score):
         responded = visits.join(self._baselines(tables, entries), on=KEY).filter(fell)
         response = responded.select(*KEY, "day", known_day="day")
         return response if self.missing == "non_response" else pl.concat([response, self._unseen(entries, visits)])
+
+    def judged(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the key, ``baseline`` and ``responded`` (null = not measured) of the entries with a baseline.
+
+        Who died by the end of the window without a visit has not responded: that is known, not missing.
+
+        Parameters
+        ----------
+        entries
+            The key, ``time`` and ``cause`` of follow-up (2 = death).
+        """
+        followed = entries.select(*KEY, "cause", stop="time")
+        baselines = self._baselines(tables, followed).filter(pl.col("before") >= self.minimum_baseline)
+        fell = (pl.col("value") * 100).round(6) <= (pl.col("before") * (100 - self.fall_percent)).round(6)
+        dead = (pl.col("cause") == 2) & (pl.col("stop") <= self.target_day + self.tolerance_days)
+        visits = followed.join(baselines, on=KEY).join(self._visit(tables, followed), on=KEY, how="left")
+        responded = pl.when(pl.col("value").is_not_null()).then(fell).when(dead).then(pl.lit(value=False))
+        return visits.select(*KEY, baseline="before", responded=responded).sort(KEY)
 
     def _baselines(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and the last score of the baseline window."""

@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from cohort.codes.records import KEY, Record, Tables, relative_days
+from cohort.codes.records import KEY, Record, Tables
 from cohort.features.demographics import age_at
 from cohort.population.observation import spans
+from cohort.population.occurrence import Occurrence, count_in
 from cohort.spec import Date, Spec, Whole
 from cohort.time import Window
 
@@ -36,6 +37,30 @@ class IndexBetween(Spec):
     def keep(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Keep entries whose index date lies in the period."""
         return entries.filter(pl.col("index_date").is_between(self.start, self.end))
+
+
+class IndexIn(Spec):
+    """The index date lies in one of several calendar periods, both ends of each included."""
+
+    rule: Literal["index_in"] = "index_in"
+    records: ClassVar[tuple[Record, ...]] = ()
+    periods: Annotated[tuple[tuple[Date, Date], ...], Field(min_length=1, description="first and last day of each")]
+
+    @model_validator(mode="after")
+    def _in_order(self) -> IndexIn:
+        if any(start > end for start, end in self.periods):
+            raise ValueError("a period ends before it starts")
+        return self
+
+    @property
+    def reason(self) -> str:
+        """Return the rule as the flow diagram prints it."""
+        return f"Index date in {' or '.join(f'{start} to {end}' for start, end in self.periods)}"
+
+    def keep(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
+        """Keep entries whose index date lies in a period."""
+        inside = [pl.col("index_date").is_between(start, end) for start, end in self.periods]
+        return entries.filter(pl.any_horizontal(inside))
 
 
 class AgeBetween(Spec):
@@ -128,44 +153,61 @@ class RegionIn(Spec):
 
 
 class Present(Spec):
-    """Qualifying records on at least so many distinct days of a window relative to index."""
+    """An occurrence on at least, and at most, so many distinct days of a window relative to index.
+
+    Of an episode, the episodes are counted that cover a day of the window.
+    """
 
     rule: Literal["present"] = "present"
-    record: Annotated[Record, Field(description="the record required")]
+    record: Annotated[Occurrence, Field(description="what is required")]
     window: Annotated[Window, Field(description="days relative to index in which it must lie")]
-    at_least: Annotated[Whole, Field(ge=1, description="distinct days with the record")] = 1
+    at_least: Annotated[Whole, Field(ge=0, description="least distinct days with it")] = 1
+    at_most: Annotated[Whole | None, Field(ge=1, description="most distinct days with it; absent = no limit")] = None
     because: Annotated[str, Field(min_length=1, description="the requirement, as the flow diagram prints it")]
+
+    @model_validator(mode="after")
+    def _counts(self) -> Present:
+        if self.at_least == 0 and self.at_most is None:
+            raise ValueError("at_least 0 without at_most requires nothing")
+        if self.at_most is not None and self.at_most < self.at_least:
+            raise ValueError("at_most is below at_least")
+        return self
 
     @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""
-        return (self.record,)
+        return self.record.records
 
     @property
     def reason(self) -> str:
         """Return the rule as the flow diagram prints it."""
-        often = f" on at least {self.at_least} days" if self.at_least > 1 else ""
-        return f"With {self.because}{often} ({self.window})"
+        often = f"at least {self.at_least}" if self.at_least > 1 else ""
+        if self.at_most is not None:
+            often = f"{self.at_least} to {self.at_most}" if self.at_least else f"at most {self.at_most}"
+        units = " in {} episodes" if self.record.table == "episode" else " on {} days"
+        return f"With {self.because}{units.format(often) if often else ''} ({self.window})"
 
     def keep(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
-        """Keep entries with the record on enough days of the window."""
-        found = relative_days(self.record.days(tables), entries).filter(self.window.contains(pl.col("day")))
-        enough = found.group_by(KEY).agg(days=pl.col("day").n_unique()).filter(pl.col("days") >= self.at_least)
-        return entries.join(enough, on=KEY, how="semi")
+        """Keep entries with the occurrence on enough days of the window, and not on too many."""
+        found = count_in(self.record, tables, entries, self.window)
+        if self.at_most is not None:
+            entries = entries.join(found.filter(pl.col("count") > self.at_most), on=KEY, how="anti")
+        enough = found.filter(pl.col("count") >= self.at_least)
+        return entries.join(enough, on=KEY, how="semi") if self.at_least else entries
 
 
 class Exclude(Spec):
-    """No qualifying record in a window relative to index."""
+    """No occurrence in a window relative to index; of an episode, none that covers a day of it."""
 
     rule: Literal["exclude"] = "exclude"
-    record: Annotated[Record, Field(description="the record that excludes")]
+    record: Annotated[Occurrence, Field(description="what excludes")]
     window: Annotated[Window, Field(description="days relative to index in which it excludes")]
     because: Annotated[str, Field(min_length=1, description="the reason, as the flow diagram prints it")]
 
     @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""
-        return (self.record,)
+        return self.record.records
 
     @property
     def reason(self) -> str:
@@ -173,12 +215,11 @@ class Exclude(Spec):
         return f"No {self.because} ({self.window})"
 
     def keep(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
-        """Keep entries without such a record in the window."""
-        found = relative_days(self.record.days(tables), entries).filter(self.window.contains(pl.col("day")))
-        return entries.join(found, on=KEY, how="anti")
+        """Keep entries without it in the window."""
+        return entries.join(count_in(self.record, tables, entries, self.window), on=KEY, how="anti")
 
 
 Rule = Annotated[
-    IndexBetween | AgeBetween | SexIs | RegionIn | Enrolled | Present | Exclude, Field(discriminator="rule")
+    IndexBetween | IndexIn | AgeBetween | SexIs | RegionIn | Enrolled | Present | Exclude, Field(discriminator="rule")
 ]
 """Any requirement or exclusion of a cohort."""

@@ -1,31 +1,67 @@
-"""When a person joins: the candidate index dates that a record and its washout give."""
+"""When a person joins: the candidate index dates that an occurrence and its washout give, in one arm or several."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from pydantic import Field, model_validator
 
-from cohort.codes.records import Record, Tables
+from cohort.codes.records import KEY, Record, Tables
+from cohort.population.occurrence import EpisodeOf, Occurrence, with_article
 from cohort.spec import Spec, Whole
 from cohort.time import days_between
 
+ARM = "arm"
+"""The column of the analysis table that says by which arm a person entered; null on a tie."""
+
+
+class Arm(Spec):
+    """One arm of a comparison: its name, and what a person enters it by."""
+
+    name: Annotated[str, Field(min_length=1, description="name of the arm, as estimates show it")]
+    record: Annotated[Occurrence, Field(description="what makes a candidate of this arm")]
+
 
 class Entry(Spec):
-    """Entry at a person's first record with a clean washout, or at the n-th, that passes every requirement.
+    """Entry at a person's first record with a clean washout, at the n-th, or at each, that passes every requirement.
 
     A record day is a *candidate* index date when none of the ``washout_days`` days before it holds a qualifying
-    record; without a washout only a person's first record ever is a candidate. A person enters at the first
-    candidate that every later requirement keeps, which is why attrition counts persons and entries.
+    record (or a day of an episode); without a washout only a person's first record ever is a candidate, or with
+    ``each`` every one. A person enters at the first candidate that every later requirement keeps, or at each of them,
+    which is why attrition counts persons and entries. With ``overlap = "skip"`` an entry inside the follow-up of an
+    earlier one, last day included, is left out.
+
+    With ``arms`` the records of all arms make the candidates, and the washout is free of every arm's: new users of one
+    treatment against new users of another. A person belongs to the arm whose record the index date holds; a candidate
+    that holds those of two arms belongs to neither and is removed.
+
+    References
+    ----------
+    Ray WA. Evaluating medication effects outside of clinical trials: new-user designs. Am J Epidemiol
+    2003;158:915-920. doi:10.1093/aje/kwg231.
+    Lund JL, Richardson DB, Stürmer T. The active comparator, new user study design in pharmacoepidemiology. Curr
+    Epidemiol Rep 2015;2:221-228. doi:10.1007/s40471-015-0053-5.
     """
 
-    at: Annotated[Literal["first", "nth"], Field(description="which record day may become the index date")] = "first"
-    record: Annotated[Record, Field(description="the record that makes a candidate")]
+    at: Annotated[Literal["first", "nth", "each"], Field(description="which record day may become the index date")] = (
+        "first"
+    )
+    record: Annotated[Occurrence | None, Field(description="what makes a candidate")] = None
+    arms: Annotated[tuple[Arm, ...], Field(description="instead of a record: two arms or more")] = ()
     washout_days: Annotated[
-        Whole | None, Field(ge=1, description="days without such a record before it; absent = none ever before")
+        Whole | None,
+        Field(
+            ge=0, description="days without such a record before it; 0 = every one counts; absent = none ever before"
+        ),
     ] = None
     n: Annotated[Whole | None, Field(ge=1, description="the record day's number, counted from 1, for at = nth")] = None
+    overlap: Annotated[
+        Literal["skip", "allow"], Field(description="what an entry inside an earlier one's follow-up is, for at = each")
+    ] = "skip"
 
     @model_validator(mode="after")
     def _says_one_thing(self) -> Entry:
@@ -33,38 +69,134 @@ class Entry(Spec):
             raise ValueError("at = 'nth' needs n, and n needs at = 'nth'")
         if self.at == "nth" and self.washout_days is not None:
             raise ValueError("the n-th record has others before it, so it cannot have a washout")
+        if self.at != "each" and self.overlap == "allow":
+            raise ValueError("a person who enters once has nothing to overlap; overlap needs at = 'each'")
         return self
+
+    @model_validator(mode="after")
+    def _has_one_record_or_arms(self) -> Entry:
+        if (self.record is None) == (not self.arms):
+            raise ValueError("an entry needs a record, or arms with a record each, and not both")
+        names = [arm.name for arm in self.arms]
+        if len(names) == 1 or len(set(names)) < len(names):
+            raise ValueError("a comparison needs two arms or more, each with a name of its own")
+        if self.arms and self.at == "nth":
+            raise ValueError("which of several arms' records is the n-th compares nothing; use first or each")
+        return self
+
+    @classmethod
+    def by(cls, record: Any, **rule: Any) -> Entry:
+        """Make an entry from an occurrence, or from one per arm's name."""
+        if isinstance(record, Mapping):
+            return cls.of(arms=tuple({"name": name, "record": what} for name, what in record.items()), **rule)
+        return cls.of(record=record, **rule)
+
+    @property
+    def occurrences(self) -> tuple[Occurrence, ...]:
+        """Return what makes a candidate, in the order of the arms."""
+        return (self.record,) if self.record is not None else tuple(arm.record for arm in self.arms)
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Return the records that it reads."""
-        return (self.record,)
+        """Return the coded records that it reads."""
+        return tuple(record for occurrence in self.occurrences for record in occurrence.records)
+
+    @property
+    def repeats(self) -> bool:
+        """Return whether a person may enter more than once."""
+        return self.at == "each"
+
+    @property
+    def takes_any(self) -> bool:
+        """Return whether every record is a candidate, whatever came before it."""
+        return self.washout_days == 0 or (self.at == "each" and self.washout_days is None)
 
     def record_days(self, tables: Tables) -> pl.LazyFrame:
-        """Return the distinct days with a qualifying record, of persons in the person table."""
+        """Return the distinct days with a qualifying record, of persons in the person table, sorted.
+
+        An episode adds ``until``, its last day; arms add `ARM`, null where a day holds the records of two.
+        """
         persons = tables["person"].select("person_id")
-        days = self.record.days(tables).join(persons, on="person_id", how="semi")
-        return days.rename({"date": "index_date"}).sort("person_id", "index_date")
+        found = [self._days(tables, number) for number in range(len(self.occurrences))]
+        days = (found[0] if len(found) == 1 else _together(found)).join(persons, on="person_id", how="semi")
+        return days.rename({"date": "index_date"}).sort(KEY)
+
+    def _days(self, tables: Tables, number: int) -> pl.LazyFrame:
+        days = self.occurrences[number].days(tables)
+        if self._lasts and "until" not in days.collect_schema().names():
+            days = days.with_columns(until="date")
+        return days.with_columns(pl.lit(self.arms[number].name).alias(ARM)) if self.arms else days
+
+    @property
+    def _lasts(self) -> bool:
+        """Return whether what makes a candidate can go on after its first day."""
+        return any(isinstance(occurrence, EpisodeOf) for occurrence in self.occurrences)
 
     def candidates(self, days: pl.LazyFrame) -> pl.LazyFrame:
-        """Keep the record days (sorted, distinct) whose washout is clean, or the n-th of each person."""
+        """Keep the record days (sorted, distinct) whose washout is clean, or the n-th of each person, or all."""
         if self.n is not None:
             return days.filter(pl.col("index_date").cum_count().over("person_id") == self.n)
-        previous = pl.col("index_date").shift().over("person_id")
-        clean = previous.is_null()
+        if self.takes_any:
+            return days
+        clean = pl.col("person_id").ne_missing(pl.col("person_id").shift())
         if self.washout_days is not None:
-            clean = clean | (days_between(previous, pl.col("index_date")) > self.washout_days)
+            latest = pl.col("until").cum_max().over("person_id") if self._lasts else pl.col("index_date")
+            clean = clean | (days_between(latest.shift(), pl.col("index_date")) > self.washout_days)
         return days.filter(clean)
 
     def candidate_text(self) -> str:
         """Return what makes a candidate, as the flow diagram prints it."""
+        such = "record of any arm" if self.arms else "such record"
         if self.n is not None:
             return f"Record day number {self.n}"
-        if self.washout_days is None:
-            return "First such record ever"
-        return f"No such record in the {self.washout_days} days before"
+        if self.takes_any:
+            return f"Every {such}"
+        return (
+            f"First {such} ever" if self.washout_days is None else f"No {such} in the {self.washout_days} days before"
+        )
+
+    def record_text(self) -> str:
+        """Return what makes a candidate, with the indefinite article."""
+        return " or ".join(with_article(occurrence) for occurrence in self.occurrences)
+
+    def index_text(self) -> str:
+        """Return what the index date is, as the protocol says it."""
+        names = " or ".join(str(occurrence) for occurrence in self.occurrences)
+        passing = "that passes every requirement"
+        if self.n is not None:
+            return f"day number {self.n} with {self.record_text()}, if it passes every requirement"
+        return f"every {names} {passing}" if self.at == "each" else f"first {names} {passing}"
+
+    def arms_text(self) -> str:
+        """Return the arms, as the protocol says them."""
+        return "; ".join(f"{arm.name}: {arm.record}" for arm in self.arms)
 
 
-def first_per_person(entries: pl.LazyFrame) -> pl.LazyFrame:
-    """Keep each person's earliest entry."""
-    return entries.filter(pl.col("index_date") == pl.col("index_date").min().over("person_id"))
+def _together(found: list[pl.LazyFrame]) -> pl.LazyFrame:
+    """Return one row per person and day with the records of several arms."""
+    days = pl.concat(found, how="diagonal").group_by("person_id", "date")
+    lasting = [pl.col("until").max()] if "until" in found[0].collect_schema().names() else []
+    only = pl.when(pl.col(ARM).n_unique() == 1).then(pl.col(ARM).first())
+    return days.agg(only.alias(ARM), *lasting)
+
+
+def apart(entries: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    """Return which entries (sorted by key) do not lie in the follow-up of an earlier one that is kept, shape (n,).
+
+    Parameters
+    ----------
+    entries
+        The key and ``time`` (Int64, last day of follow-up relative to index), which belongs to follow-up.
+    """
+    persons = entries["person_id"].to_numpy()
+    first = entries["index_date"].cast(pl.Int32).cast(pl.Int64).to_numpy()
+    last = first + np.maximum(entries["time"].to_numpy(), 0)
+    kept = np.zeros(persons.size, dtype=np.bool_)
+    undecided = np.arange(persons.size)
+    while undecided.size:  # as often as a person is followed anew
+        person = persons[undecided]
+        new = np.flatnonzero(np.append(True, person[1:] != person[:-1]))
+        kept[undecided[new]] = True
+        covered = np.repeat(last[undecided[new]], np.diff(np.append(new, undecided.size)))
+        undecided = undecided[first[undecided] > covered]
+    return kept

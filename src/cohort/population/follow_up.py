@@ -1,4 +1,4 @@
-"""When follow-up stops and why: the earliest of study end, longest follow-up, end of data, leaving, and death."""
+"""When risk starts, and when follow-up stops and why: study end, longest follow-up, end of data, leaving, death."""
 
 from __future__ import annotations
 
@@ -6,12 +6,64 @@ import datetime as dt
 from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cohort.codes.records import KEY, Record, Tables, relative_days
 from cohort.population.observation import spans
+from cohort.population.occurrence import Occurrence, with_article
 from cohort.spec import Date, Spec, Whole
 from cohort.time import days_between
+
+
+class RiskStart(Spec):
+    """Delayed entry: risk starts on the index date, with enrolment, or after the first occurrence from index on.
+
+    Who is known only from a later day on could not have been seen to have the event, or to die, before it: such an
+    entry joins the risk sets late (left truncation), and what happens earlier is counted in the attrition. Enrolment
+    that begins on day s after index puts an entry at risk from that day, (s − 1, exit]; an occurrence on day v from
+    the next, (v, exit]. Without either, an entry never comes to be at risk.
+
+    References
+    ----------
+    Keiding N. Independent delayed entry. In: Klein JP, Goel PK (eds). Survival analysis: state of the art. Kluwer 1992,
+    309-326. doi:10.1007/978-94-015-7983-4_18.
+    """
+
+    at: Annotated[Literal["index", "enrolment", "record"], Field(description="what risk starts with")] = "index"
+    record: Annotated[Occurrence | None, Field(description="the occurrence, for at = record")] = None
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> RiskStart:
+        if (self.at == "record") != (self.record is not None):
+            raise ValueError("at = 'record' needs a record, and a record needs at = 'record'")
+        return self
+
+    @property
+    def delayed(self) -> bool:
+        """Return whether entries may join the risk sets at different days."""
+        return self.at != "index"
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the coded records that it reads."""
+        return () if self.record is None else self.record.records
+
+    @property
+    def text(self) -> str:
+        """Return the start as the protocol and the flow diagram say it."""
+        if self.record is not None:
+            return f"after the first day with {with_article(self.record)}, from the index date on"
+        return "on the index date" if self.at == "index" else "on the first day enrolled, from the index date on"
+
+    def days(self, tables: Tables, entries: pl.LazyFrame, bridge_days: int) -> pl.LazyFrame:
+        """Return the key and ``start_day`` (Int64): risk sets are (start_day, exit]; none for who never is at risk."""
+        if self.record is not None:
+            seen = relative_days(self.record.days(tables), entries).filter(pl.col("day") >= 0)
+            return seen.group_by(KEY).agg(start_day=pl.col("day").min())
+        if self.at == "index":
+            return entries.select(*KEY, start_day=pl.lit(0, dtype=pl.Int64))
+        first = days_between(pl.col("index_date"), pl.col("start_date")) - 1
+        return observed_from(tables, entries, bridge_days).select(*KEY, start_day=pl.max_horizontal(first, 0))
 
 
 class FollowUp(Spec):
@@ -26,22 +78,23 @@ class FollowUp(Spec):
         tuple[Literal["disenrolment"], ...], Field(description="events of observation that end follow-up")
     ] = ("disenrolment",)
     censor_records: Annotated[
-        tuple[Record, ...], Field(description="records whose first day after index ends follow-up")
+        tuple[Occurrence, ...], Field(description="occurrences whose first day after index ends follow-up")
     ] = ()
     bridge_days: Annotated[Whole, Field(ge=0, description="longest enrolment gap that does not end follow-up")] = 31
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Return the records that it reads."""
-        return self.censor_records
+        """Return the coded records that it reads."""
+        return tuple(record for occurrence in self.censor_records for record in occurrence.records)
 
-    def ends(self, tables: Tables, entries: pl.LazyFrame, data_end: dt.date) -> pl.LazyFrame:
+    def ends(self, tables: Tables, entries: pl.LazyFrame, data_end: dt.date, start: RiskStart) -> pl.LazyFrame:
         """Return, per entry, ``censor_day`` and ``death_day`` (Int64 days after index) and ``censor_reason``.
 
-        A person who is not enrolled on the index date leaves on day 0 when disenrolment censors. ``death_day`` is
-        null for the living. Ties between reasons are settled in the order of the columns below.
+        A person who is not enrolled on the index date leaves on day 0 when disenrolment censors, unless risk starts
+        with enrolment. ``death_day`` is null for the living. Ties between reasons are settled in the order of the
+        columns below.
         """
-        days = self._observed_until(tables, entries).join(
+        days = self._observed_until(tables, entries, start).join(
             tables["person"].select("person_id", "death_date"), on="person_id", how="left"
         )
         reasons = {
@@ -66,16 +119,26 @@ class FollowUp(Spec):
             death_day=days_between(pl.col("index_date"), pl.col("death_date")),
         )
 
-    def _observed_until(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
-        """Add ``leaves_on``: the last day of the bridged span that holds the index date, else the index date."""
-        holding = (
-            entries.select(KEY)
-            .join(spans(tables, self.bridge_days), on="person_id")
-            .filter(pl.col("index_date").is_between("start_date", "end_date"))
-            .select(*KEY, leaves_on=pl.col("end_date"))
-        )
+    def _observed_until(self, tables: Tables, entries: pl.LazyFrame, start: RiskStart) -> pl.LazyFrame:
+        """Add ``leaves_on``: the last day of the bridged span that holds the index date, else the index date.
+
+        Of entries that wait for enrolment, the span that they wait for.
+        """
+        held = observed_from(tables, entries, self.bridge_days)
+        if start.at != "enrolment":
+            held = held.filter(pl.col("start_date") <= pl.col("index_date"))
         return (
             entries.select(KEY)
-            .join(holding, on=KEY, how="left")
+            .join(held.select(*KEY, leaves_on="end_date"), on=KEY, how="left")
             .with_columns(pl.col("leaves_on").fill_null(pl.col("index_date")))
         )
+
+
+def observed_from(tables: Tables, entries: pl.LazyFrame, bridge_days: int) -> pl.LazyFrame:
+    """Return the key, ``start_date`` and ``end_date`` of each entry's first bridged span not over before index."""
+    not_over = (
+        entries.select(KEY)
+        .join(spans(tables, bridge_days), on="person_id")
+        .filter(pl.col("end_date") >= pl.col("index_date"))
+    )
+    return not_over.group_by(KEY).agg(pl.col("start_date", "end_date").min())

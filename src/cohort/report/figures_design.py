@@ -29,6 +29,7 @@ _COLOURS: dict[Part, str] = {
     "covariates": PALETTE[2],
     "exposure": PALETTE[3],
     "wait": FAINT,
+    "late": FAINT,
     "risk": PALETTE[4],
 }
 

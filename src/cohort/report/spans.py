@@ -7,7 +7,9 @@ from typing import Literal
 
 from cohort.time import Window
 
-Part = Literal["index", "washout", "enrolment", "requirement", "exclusion", "covariates", "exposure", "wait", "risk"]
+Part = Literal[
+    "index", "washout", "enrolment", "requirement", "exclusion", "covariates", "exposure", "wait", "late", "risk"
+]
 
 TITLES: dict[Part, str] = {
     "index": "Index date",
@@ -18,6 +20,7 @@ TITLES: dict[Part, str] = {
     "covariates": "Covariates",
     "exposure": "Exposure",
     "wait": "Until the landmark",
+    "late": "Delayed entry",
     "risk": "Follow-up, at risk",
 }
 """What each part is called, from the past to the end of follow-up."""

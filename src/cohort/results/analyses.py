@@ -17,13 +17,19 @@ from cohort.results.regressions import Cox, FineGray
 from cohort.results.treatment import TreatmentEffect
 from cohort.spec import Spec, Whole
 from cohort.survival import cumulative_incidence_from, kaplan_meier_from
+from cohort.survival.clusters import Persons, repeated_rows
 from cohort.survival.counts import DayCounts, count_days
-from cohort.survival.rates import incidence_rate_from
+from cohort.survival.rates import incidence_rate_from, robust_rate_limits
 from cohort.time import DAYS_PER_YEAR
 
 By = Annotated[str | None, Field(description="Boolean or categorical covariate that makes the groups; absent = all")]
 Level = Annotated[float, Field(gt=0, lt=1, description="confidence level")]
 
+_BY_PERSON = {False: "", True: " by person"}
+_RATE_LIMITS = {
+    False: "Garwood limits",
+    True: "log limits from a variance robust to several entries of a person; Garwood without events",
+}
 _CURVE = {"n_risk": "n", "n_event": "events", "n_censored": "censored", "estimate": "value"}
 
 
@@ -59,7 +65,8 @@ class CumulativeIncidence(_Counted):
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per group, cause and day of exit."""
         causes = dict(enumerate(table.causes, start=1))
-        curves = cumulative_incidence_from(_count(table, self.by), level=self.level).to_polars()
+        counts, persons = _count(table, self.by), _persons(table, self.by)
+        curves = cumulative_incidence_from(counts, level=self.level, persons=persons).to_polars()
         named = curves.with_columns(pl.col("cause").replace_strict(causes, return_dtype=pl.String).alias("outcome"))
         return Estimates.from_rows(
             named.drop("cause").rename(_CURVE),
@@ -67,7 +74,7 @@ class CumulativeIncidence(_Counted):
             estimand=self.kind,
             level=self.level,
             unit="probability",
-            method="Aalen–Johansen, infinitesimal-jackknife standard error, log limits",
+            method=f"Aalen–Johansen, infinitesimal-jackknife standard error{_BY_PERSON[table.repeats]}, log limits",
         )
 
 
@@ -82,7 +89,9 @@ class KaplanMeier(_Counted):
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per group and day of exit."""
-        curves = kaplan_meier_from(_count(table, self.by), level=self.level).to_polars()
+        persons = _persons(table, self.by)
+        curves = kaplan_meier_from(_count(table, self.by), level=self.level, persons=persons).to_polars()
+        error = "Greenwood standard error" if persons is None else "infinitesimal-jackknife standard error by person"
         return Estimates.from_rows(
             curves.rename(_CURVE),
             analysis=number,
@@ -90,7 +99,7 @@ class KaplanMeier(_Counted):
             outcome=" or ".join(table.causes),
             level=self.level,
             unit="probability",
-            method="Kaplan–Meier, Greenwood standard error, log limits",
+            method=f"Kaplan–Meier, {error}, log limits",
         )
 
 
@@ -110,6 +119,8 @@ class IncidenceRate(_Counted):
         """Return one row per group."""
         counts = _count(table, self.by, outcome_only=True)
         rates = incidence_rate_from(counts, per=self.per, level=self.level)
+        if table.repeats:
+            rates = robust_rate_limits(rates, _persons(table, self.by) or {}, self.per, self.level)
         names = {"n_event": "events", "person_time": "person_days", "estimate": "value"}
         no_time = pl.when(pl.col("estimate").is_null()).then(pl.lit("not_estimable: no person-time"))
         return Estimates.from_rows(
@@ -119,7 +130,7 @@ class IncidenceRate(_Counted):
             outcome=table.outcome,
             level=self.level,
             unit=f"per {self.per} person-years of {DAYS_PER_YEAR} days",
-            method="events over person-time, Garwood limits",
+            method=f"events over person-time, {_RATE_LIMITS[table.repeats]}",
         )
 
 
@@ -165,3 +176,8 @@ def _count(table: AnalysisTable, by: str | None, *, outcome_only: bool = False) 
         ),
         start=0,
     )  # type: ignore[return-value]  # 0 + DayCounts is DayCounts
+
+
+def _persons(table: AnalysisTable, by: str | None) -> Persons | None:
+    """Return the rows by person where a person may have several, which a variance must not take for independent."""
+    return repeated_rows(table.lazy(), "person_id", table.entry, "time", "cause", by) if table.repeats else None

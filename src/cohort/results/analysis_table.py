@@ -9,13 +9,14 @@ import polars as pl
 
 from cohort.codes.records import KEY
 from cohort.features.covariate import KNOWN, MISSING, VariableType
+from cohort.population.matching import SET
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisTable:
     """Rows of every bucket: person_id, index_date, entry, time, cause, exit_reason and the covariates.
 
-    Beside a covariate that may be missing, ``<name>_missing`` says why it is null.
+    A comparison adds the ``arm``. Beside a covariate that may be missing, ``<name>_missing`` says why it is null.
 
     Risk sets are ``(entry, time]`` in days after index. ``cause`` is 0 for censored, else the position in ``causes``,
     counted from 1: the outcome, then what competes with it. Rows are persons: for the data holder only, never part of
@@ -26,10 +27,18 @@ class AnalysisTable:
     causes: tuple[str, ...]
     landmark: int
     variables: Mapping[str, VariableType]
+    delayed: bool = False
+    """Whether entries join the risk sets on different days."""
+    repeats: bool = False
+    """Whether a person may have several entries, which are not independent."""
+    arms: tuple[str, ...] = ()
+    """The arms of a comparison, in the study's order: values of ``arm``."""
+    matched: bool = False
+    """Whether rows are members of matched sets, ``matched_set``."""
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows in person order."""
-        return pl.concat(self.parts, how="vertical").lazy().sort(KEY)
+        return pl.concat(self.parts, how="vertical").lazy().sort(*KEY, *([SET] if self.matched else []))
 
     def described(self, grouping: str | None) -> dict[str, VariableType]:
         """Return the variables of Table 1: each covariate and, where some value is missing, the reason beside it."""
@@ -47,6 +56,12 @@ class AnalysisTable:
         return part.lazy().with_columns(pl.col(reasons).fill_null(KNOWN))
 
     @property
+    def most_rows(self) -> int:
+        """Return the most rows that one person has, 1 of an empty table."""
+        most = [part.group_by("person_id").len()["len"].max() for part in self.parts if part.height]
+        return max((int(n) for n in most if isinstance(n, int)), default=1)
+
+    @property
     def outcome(self) -> str:
         """Return the outcome's name: cause 1."""
         return self.causes[0]
@@ -57,4 +72,4 @@ class AnalysisTable:
 
         With an entry, survival functions want ``entry < time``; without one, an event on day 0 counts.
         """
-        return "entry" if self.landmark > 0 else None
+        return "entry" if self.landmark > 0 or self.delayed else None

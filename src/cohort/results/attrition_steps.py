@@ -14,7 +14,10 @@ def merge_steps(attrition: Attrition, minimum: int, withheld: Collection[int] = 
     least ``minimum``. Trailing steps that keep a few persons, or a number in ``withheld``, are left off.
     """
     printable = list(attrition.steps)
-    while printable and (0 < printable[-1].persons_kept < minimum or printable[-1].persons_kept in withheld):
+    while printable and (
+        0 < printable[-1].persons_kept < minimum
+        or {printable[-1].persons_kept, printable[-1].entries_kept} & set(withheld)
+    ):
         printable.pop()
     steps: list[list[Step]] = []
     pending: list[Step] = []

@@ -36,6 +36,12 @@ class DisclosureRule(BaseModel):
         return self.minimum == 0
 
 
+_SEVERAL_ROWS = (
+    "A person may count more than once, so a count is shown only where it must hold enough persons however its rows "
+    "are spread over them."
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Released:
     """What passed the gate, the rule it passed, how many rows were withheld, and what else was done to it."""
@@ -47,7 +53,7 @@ class Released:
     notes: tuple[str, ...]
 
 
-def release(estimates: Estimates, attrition: Attrition, rule: DisclosureRule) -> Released:
+def release(estimates: Estimates, attrition: Attrition, rule: DisclosureRule, most_rows: int = 1) -> Released:
     """Apply the rule to all results of a study.
 
     1. A count of persons from 1 to ``minimum - 1`` is withheld, and so is the count of the others (N - n); 0 may be
@@ -59,9 +65,15 @@ def release(estimates: Estimates, attrition: Attrition, rule: DisclosureRule) ->
     4. Attrition steps are merged until every count removed and kept is 0 or at least ``minimum``.
     5. Curves keep few points, with 0 or at least ``minimum`` of everything between them (`coarsen`).
     6. Means, curves and model estimates leave with digits that do not narrow a count further (`round_statistics`).
+    7. Where a person may have up to ``most_rows`` rows, everything above asks for so many times ``minimum`` rows: they
+       are then at least ``minimum`` persons.
     """
     if rule.off:
         return Released(estimates, attrition, rule, 0, ())
+    if most_rows > 1:
+        stricter = rule.model_copy(update={"minimum": rule.minimum * most_rows})
+        released = release(estimates, attrition, stricter)
+        return replace(released, rule=rule, notes=(*released.notes, _SEVERAL_ROWS))
     frame = estimates.frame.with_row_index(ROW).cast({ROW: pl.Int64})
     judged = withhold.withhold_unjudged(frame)
     ledger = family_ledger(judged.filter(pl.col("status") != SUPPRESSED))

@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from cohort.errors import NotEstimableError, StudyError
+from cohort.population.matching import SET
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
 from cohort.spec import Spec
@@ -115,11 +116,23 @@ class Cox(Regression):
     estimand: ClassVar[str] = "hazard_ratio"
 
     def fit(self, frame: pl.LazyFrame, table: AnalysisTable) -> _Fit:
-        """Fit the Cox model with risk sets (entry, time]."""
+        """Fit the Cox model with risk sets (entry, time], within matched sets where there are such.
+
+        Where persons enter more than once, the variance is robust to what their entries have in common.
+        """
         from cohort.survival.cox import fit_cox
 
         return fit_cox(
-            frame, "time", "event", table.entry, terms=self.terms, ties=self.ties, level=self.level, missing="leave_out"
+            frame,
+            "time",
+            "event",
+            table.entry,
+            terms=self.terms,
+            ties=self.ties,
+            level=self.level,
+            missing="leave_out",
+            strata=SET if table.matched else None,
+            cluster="person_id" if table.repeats else None,
         )
 
 

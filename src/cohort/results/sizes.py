@@ -21,7 +21,8 @@ def analyses_a_few_off(frame: pl.DataFrame, attrition: Attrition, minimum: int) 
         pl.col("n", "events").sum()
     )
     table = frame.filter(pl.col("analysis") == 0, pl.col("estimand") == "count", pl.col("group") == ALL)
-    whole = [*(step.persons_kept for step in attrition.steps[-1:]), *table.filter(pl.col("term").is_null())["value"]]
+    end = [count for step in attrition.steps[-1:] for count in (step.persons_kept, step.entries_kept)]
+    whole = [*end, *table.filter(pl.col("term").is_null())["value"]]
     levels = table.select("term", "category", there=pl.col("value").cast(pl.Int64))
     is_model = pl.col("estimand").is_in(RATIOS)
     events = totals.filter(~is_model).select("outcome", there=pl.col("events"))

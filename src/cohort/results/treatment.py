@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import Field, field_validator, model_validator
 
 from cohort.errors import NotEstimableError, StudyError
+from cohort.population.entry import ARM
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
 from cohort.spec import Spec, Whole
@@ -46,7 +47,7 @@ class TreatmentEffect(Spec):
     kind: Literal["treatment_effect"] = "treatment_effect"
     title: ClassVar[str] = "Effect of treatment"
     by: ClassVar[None] = None
-    treatment: Annotated[str, Field(min_length=1, description="Boolean covariate: treated or not")]
+    treatment: Annotated[str, Field(min_length=1, description="Boolean covariate, or arm: the first is the treated")]
     adjust_for: Annotated[str, Field(min_length=1, description="covariates and products of the propensity model")]
     horizon_days: Annotated[Whole, Field(ge=1, description="day after index at which risks are read")]
     estimand: Annotated[
@@ -109,6 +110,8 @@ class TreatmentEffect(Spec):
 
         constants = {"analysis": number, "outcome": table.outcome, "level": self.level, "time": self.horizon_days}
         frame = table.lazy().with_columns(pl.col("cause").cast(pl.Int64)).collect()
+        if self.treatment == ARM:
+            frame = frame.with_columns(pl.col(ARM) == table.arms[0])
         try:
             rows = effect_rows(self, frame, table.entry)
         except NotEstimableError as error:

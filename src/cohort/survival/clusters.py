@@ -2,13 +2,13 @@
 
 The influence of a person is the sum over his or her spells. It drifts while at risk and jumps at events; the sum of its
 square over persons changes at each time by twice the change times the influence so far, plus the change squared. All
-of these are sums over spells, so the whole is linear in their number.
+of these are sums over spells, so the whole is linear in their number. Where a person's rows overlap, because each of
+several entries counts its time from its own start, influences are summed row by row (`cohort.survival.repeated`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from cohort.frames import as_lazy
 from cohort.survival.counts import EVERYBODY
 from cohort.survival.influence import ratio
 from cohort.survival.observations import By
+from cohort.survival.repeated import PlacedRows, repeated_incidence, repeated_influence
 from cohort.survival.risk import RiskTable
 from cohort.survival.spells import check_spells
 from cohort.survival.types import Floats, Ints
@@ -43,6 +44,27 @@ def person_spells(
         weight=pl.col(weights).cast(pl.Float64) if weights else pl.lit(1.0),
     ).collect()
     parts: dict[Any, pl.DataFrame] = spells.sort("group", "id", "start").partition_by("group", as_dict=True)
+    return {str(name): part for (name,), part in parts.items()}
+
+
+def repeated_rows(frame: Any, person: str, entry: str | None, time: str, event: str, by: By = None) -> Persons:
+    """Return the rows of each group where a person's may overlap, as `spells_of` returns spells.
+
+    Without ``entry`` everybody is at risk from the start, day 0 included, as in ``count_days``.
+    """
+    names = [by] if isinstance(by, str) else list(by or [])
+    group = pl.concat_str(pl.col(names).cast(pl.String), separator=", ") if names else pl.lit(EVERYBODY)
+    rows = as_lazy(frame).select(
+        group.alias("group"),
+        id=pl.col(person),
+        start=pl.lit(-1, dtype=pl.Int64) if entry is None else pl.col(entry),
+        stop=pl.col(time),
+        event=pl.col(event).cast(pl.Float64),
+        weight=pl.lit(1.0),
+    )
+    parts: dict[Any, pl.DataFrame] = (
+        rows.collect().sort("group", "id", "start", "stop", "event").partition_by("group", as_dict=True)
+    )
     return {str(name): part for (name,), part in parts.items()}
 
 
@@ -83,7 +105,9 @@ def clustered_influence(risk: RiskTable, spells: pl.DataFrame, drift: Floats, ju
     Lin DY, Wei LJ (1989), JASA 84:1074–1078, doi:10.1080/01621459.1989.10478874. Lawless JF, Nadeau C (1995),
     Technometrics 37:158–168, doi:10.1080/00401706.1995.10484300.
     """
-    rows, total = _Rows.of(risk, spells), np.concatenate([[0.0], np.cumsum(drift)])
+    rows, total = PlacedRows.of(risk, spells), np.concatenate([[0.0], np.cumsum(drift)])
+    if _overlap(spells):
+        return repeated_influence(rows, drift, jump)
     w, e, x = rows.weight, rows.entry, rows.exit
     change = w * (rows.any_event * jump[x] - (total[x + 1] - total[e]))
     before = _sum_before_within(rows.person, change)  # influence of the person's earlier spells
@@ -95,42 +119,10 @@ def clustered_influence(risk: RiskTable, spells: pl.DataFrame, drift: Floats, ju
     return np.maximum(np.cumsum(step), 0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Spells as positions in ``size`` exit times: (N,) each, sorted by person and start."""
-
-    person: Ints
-    entry: Ints
-    exit: Ints
-    weight: Floats
-    any_event: Floats
-    event: Floats
-    size: int
-
-    @classmethod
-    def of(cls, risk: RiskTable, spells: pl.DataFrame, code: int = 1) -> _Rows:
-        """Place spells among the exit times of their group; ``code`` is the event of interest."""
-        exit_, entry = place(risk, spells["stop"].to_numpy()), place(risk, spells["start"].to_numpy()) + 1
-        code_of = spells["event"].to_numpy()
-        any_event, event = (code_of != 0).astype(np.float64), (code_of == code).astype(np.float64)
-        persons, weight = spells["id"].rle_id().to_numpy(), spells["weight"].to_numpy()
-        return cls(persons, entry, exit_, weight, any_event, event, len(risk.time))
-
-    def leaving(self, values: Floats) -> Floats:
-        """Return the sums of ``values`` (N,) over the spells that end at each time, (T,)."""
-        return np.bincount(self.exit, values, self.size).astype(np.float64)
-
-    def at_risk(self, values: Floats) -> Floats:
-        """Return the sums of ``values`` (N,) over the spells at risk at each time, (T,)."""
-        out = self.leaving(values)
-        entered = np.bincount(self.entry, values, self.size + 1)[: self.size]
-        return np.cumsum(entered) - np.cumsum(out) + out
-
-
-def place(risk: RiskTable, time: Any) -> Ints:
-    """Return the positions of the last exit times at or before ``time``, near ties being one time."""
-    found: Ints = np.searchsorted(risk.time, time, side="right") - 1
-    return found
+def _overlap(spells: pl.DataFrame) -> bool:
+    """Return whether some person (rows sorted by person and start) is in two rows at once."""
+    same = pl.col("id") == pl.col("id").shift()
+    return bool(spells.select((same & (pl.col("start") < pl.col("stop").shift())).any()).item())
 
 
 def _sum_before_within(person: Ints, values: Floats) -> Floats:
@@ -158,7 +150,9 @@ def clustered_incidence(risk: RiskTable, spells: pl.DataFrame, before: Floats, i
     log_total = np.concatenate([[0.0], np.cumsum(drift)])
     total = np.concatenate([[0.0], np.cumsum(step * log_total[:-1] - dilution)])
     reached = np.concatenate([[0.0], incidence])
-    rows = _Rows.of(risk, spells, code)
+    rows = PlacedRows.of(risk, spells, code)
+    if _overlap(spells):
+        return repeated_incidence(rows, (drift, jump), (step, dilution, gain))
     e, x, w = rows.entry, rows.exit, rows.weight
 
     on_log = w * (log_total[x + 1] - log_total[e] - rows.any_event * jump[x])

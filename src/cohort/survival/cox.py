@@ -97,15 +97,19 @@ def fit_cox(
     level: float = 0.95,
     missing: Missing = "refuse",
     with_concordance: bool = False,
+    strata: str | None = None,
+    cluster: str | None = None,
     firth: bool = False,
 ) -> CoxFit:
     """Fit a Cox model to one row per person; no bit of the result depends on row order or threads.
 
     ``time`` (and ``entry``) are whole days or any number, ``event`` is Boolean or 0/1, ``terms`` are names and products
     such as ``"early_opioid + age + sex + age:sex"``. Missing values in a term are refused, or with
-    ``missing="leave_out"`` those rows are left out and counted. ``with_concordance`` adds Harrell's C. ``firth`` adds
-    Firth's penalty, under which a monotone likelihood has a maximum: limits, z (a signed root) and p-value are then
-    those of the profile penalised likelihood, and both log-likelihoods include the penalty.
+    ``missing="leave_out"`` those rows are left out and counted. ``with_concordance`` adds Harrell's C. ``strata`` and
+    ``cluster`` name columns of whole numbers: rows are compared within a stratum (a matched set), and the variance is
+    robust to what rows of one cluster (a person) have in common. ``firth`` adds Firth's penalty, under which a monotone
+    likelihood has a maximum: limits, z (a signed root) and p-value are then those of the profile penalised likelihood,
+    and both log-likelihoods include the penalty.
 
     Raises InputRefusedError for unusable columns, and NotEstimableError (``no_events``, ``constant``, ``collinear``,
     ``monotone_likelihood``, ``not_converged`` …), which names the columns.
@@ -119,8 +123,12 @@ def fit_cox(
         raise StudyError("ties must be 'efron' or 'breslow'")
     if not 0 < level < 1:
         raise StudyError("level must lie between 0 and 1")
-    design, follow = model_arrays(frame, time, event, entry, terms=terms, missing=missing)
-    fit = estimate(design.matrix, follow, design.names, ties, firth_level=level if firth else None)
+    design, follow = model_arrays(
+        frame, time, event, entry, terms=terms, missing=missing, strata=strata, cluster=cluster
+    )
+    fit = estimate(
+        design.matrix, follow, design.names, ties, cluster=follow.cluster, firth_level=level if firth else None
+    )
     agreement = concordance(linear_predictor(fit), fit.follow, variance=False).estimate if with_concordance else None
     return replace(result(fit, design, level), concordance=agreement)
 
@@ -133,21 +141,25 @@ def model_arrays(
     *,
     terms: str | tuple[Term, ...],
     missing: Missing = "refuse",
+    strata: str | None = None,
+    cluster: str | None = None,
 ) -> tuple[Design, Follow]:
     """Return the arrays of a Cox model in an order that does not depend on the frame's; see :func:`fit_cox`."""
     parsed = parse_terms(terms) if isinstance(terms, str) else terms
-    table = model_columns(frame, {"time": time, "event": event, **({"entry": entry} if entry else {})}, parsed)
+    roles = {"time": time, "event": event, "entry": entry, "stratum": strata, "cluster": cluster}
+    table = model_columns(frame, {role: name for role, name in roles.items() if name is not None}, parsed)
     design = design_matrix(table, parsed, missing)
     if not design.kept.all():
         table = table.filter(pl.Series(design.kept))
-    exits, codes = table[time].to_numpy(), table[event].cast(pl.Float64).to_numpy()
-    entries = table[entry].to_numpy() if entry else None
-    order = canonical_order([exits, codes, *([] if entries is None else [entries]), *design.matrix.T])
+    labels = [pl.col(name).rank("dense").cast(pl.Int64).alias(name) - 1 for name in (strata, cluster) if name]
+    table = table.with_columns(labels)
+    columns = {"time": table[time].to_numpy(), "event": table[event].cast(pl.Float64).to_numpy()}
+    columns |= {role: table[name].to_numpy() for role, name in roles.items() if name and role not in columns}
+    order = canonical_order([*columns.values(), *design.matrix.T])
     matrix = np.empty_like(design.matrix)
     for j, column in enumerate(design.matrix.T):
         matrix[:, j] = column[order]
-    follow = Follow(exits[order], codes[order], None if entries is None else entries[order])
-    return replace(design, matrix=matrix), follow
+    return replace(design, matrix=matrix), Follow(**{role: values[order] for role, values in columns.items()})
 
 
 def model_columns(
@@ -194,7 +206,7 @@ def result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
         n_events=int(fit.rows.cells.deaths.sum()),
         n_missing=design.n_missing,
         references=design.references,
-        remarks=("delayed entry",) * bool(fit.rows.cells.start.size),
+        remarks=_remarks(fit),
     )
     return table if fit.firth is None else _with_profile(table, fit.firth)
 
@@ -213,6 +225,16 @@ def _with_profile(table: CoxFit, profile: FirthProfile) -> CoxFit:
         log_likelihood=profile.log_likelihood,
         method=table.method.replace("Wald limits", "Firth penalty, profile penalised likelihood limits"),
     )
+
+
+def _remarks(fit: CoxEstimate) -> tuple[str, ...]:
+    """Return what a reader of the method must know beyond the ties."""
+    said = {
+        "delayed entry": bool(fit.rows.cells.start.size),
+        "stratified": fit.follow.stratum is not None,
+        "robust variance by cluster": fit.follow.cluster is not None,
+    }
+    return tuple(text for text, holds in said.items() if holds)
 
 
 def summarise(

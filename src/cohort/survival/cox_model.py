@@ -30,7 +30,8 @@ class Follow:
     """When each row is at risk and how it counts; arrays of shape (n,), or None where the model has none.
 
     ``time`` (exit) and ``entry`` in days or any unit, ``event`` 0/1 or Boolean, ``stratum`` codes 0 … S - 1,
-    ``weight`` not negative, ``offset`` added to the linear predictor.
+    ``weight`` not negative, ``offset`` added to the linear predictor, ``cluster`` whole numbers of rows that belong
+    together.
     """
 
     time: NDArray[np.generic]
@@ -39,13 +40,14 @@ class Follow:
     stratum: NDArray[np.int64] | None = None
     weight: Floats | None = None
     offset: Floats | None = None
+    cluster: NDArray[np.int64] | None = None
 
     def take(self, kept: NDArray[np.bool_]) -> Follow:
         """Return the rows of a Boolean mask of shape (n,)."""
         return Follow(
             *(
                 None if column is None else column[kept]
-                for column in (self.time, self.event, self.entry, self.stratum, self.weight, self.offset)
+                for column in (self.time, self.event, self.entry, self.stratum, self.weight, self.offset, self.cluster)
             )  # type: ignore[arg-type]  # time and event are never None
         )
 

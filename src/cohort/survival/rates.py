@@ -6,6 +6,7 @@ estimate and limits are missing, never infinite.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -72,6 +73,46 @@ def incidence_rate_from(
     events, scale = table["n_event"].to_numpy(), per * (DAYS_PER_YEAR if unit == "year" else 1)
     rates = rate_limits(events, table["person_time"].to_numpy(), level, method)
     return table.with_columns(pl.Series(name, values * scale) for name, values in rates.items()).fill_nan(None)
+
+
+def robust_rate_limits(
+    rates: pl.DataFrame, persons: Mapping[str, pl.DataFrame], per: float = 1000.0, level: float = 0.95
+) -> pl.DataFrame:
+    """Return the rates with limits on the log scale that allow for several rows of one person.
+
+    With d events in a time T at a rate r, the variance of r is the sum over persons of (d_p - r T_p)² over T². Without
+    events the rates keep their limits.
+
+    Parameters
+    ----------
+    rates
+        As from ``incidence_rate_from``, per ``per`` person-years.
+    persons
+        Rows of each group: ``id, start, stop`` in days, ``event`` (1 = the outcome).
+
+    References
+    ----------
+    Royall RM (1986), Int Stat Rev 54:221–226, doi:10.2307/1403146. Stukel TA et al. (1994), Stat Med 13:1781–1791.
+    doi:10.1002/sim.4780131709.
+    """
+    rows = [robust_rate_error(persons[group]) for group in rates["group"]]
+    error = pl.Series(rows, dtype=pl.Float64) * (per * DAYS_PER_YEAR)
+    reach = (normal_quantile(level) * pl.col("std_error") / pl.col("estimate")).exp()
+    happened = pl.col("n_event") > 0
+    return rates.with_columns(pl.when(happened).then(error).otherwise("std_error").alias("std_error")).with_columns(
+        pl.when(happened).then(pl.col("estimate") / reach).otherwise("lower").alias("lower"),
+        pl.when(happened).then(pl.col("estimate") * reach).otherwise("upper").alias("upper"),
+    )
+
+
+def robust_rate_error(rows: pl.DataFrame) -> float | None:
+    """Return the standard error of the rate per day of one group; none without time at risk."""
+    time = pl.col("stop") - pl.max_horizontal("start", 0)
+    each = rows.group_by("id", maintain_order=True).agg(events=(pl.col("event") == 1).sum(), time=time.sum())
+    events, days = each["events"].to_numpy().astype(np.float64), each["time"].to_numpy().astype(np.float64)
+    if not (whole := days.sum()):
+        return None
+    return float(np.sqrt(((events - events.sum() / whole * days) ** 2).sum()) / whole)
 
 
 def rate_limits(events: Numbers, person_time: Numbers, level: float = 0.95, method: str = "exact") -> dict[str, Floats]:

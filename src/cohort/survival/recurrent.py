@@ -8,11 +8,12 @@ import numpy as np
 import polars as pl
 
 from cohort.frames import as_lazy
-from cohort.survival.clusters import person_spells, place
+from cohort.survival.clusters import person_spells
 from cohort.survival.counts import count_days
 from cohort.survival.curves import Curves
 from cohort.survival.hazards import nelson_aalen_from
 from cohort.survival.observations import By
+from cohort.survival.repeated import place
 from cohort.survival.risk import RiskTable, risk_tables
 from cohort.survival.types import Ints
 

@@ -1,0 +1,98 @@
+"""What a study may not say at once: checked when it is made, before anything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cohort.population.entry import ARM
+from cohort.population.matching import MatchedArms, RiskSets
+from cohort.spec import nearest
+
+if TYPE_CHECKING:
+    from cohort.study import Study
+
+
+ROBUST = ("kaplan_meier", "cumulative_incidence", "incidence_rate", "cox")
+"""The analyses that allow for delayed entry and for several entries of a person."""
+
+
+def check_coherence(study: Study) -> None:
+    """Refuse parts of a study that contradict each other.
+
+    Raises
+    ------
+    ValueError
+        With the key and the repair; pydantic reports it as the study's.
+    """
+    if study.cohort.entry is None:
+        raise ValueError("nobody can enter the cohort; add an entry (enter_at_first)")
+    checks: tuple[Callable[[Study], None], ...] = (
+        _names,
+        _uses,
+        _groups,
+        _rows_of_persons,
+        _treated_arm,
+        _matched_arms,
+        _risk_sets,
+    )
+    for check in checks:
+        check(study)
+
+
+def _names(study: Study) -> None:
+    names = [*([ARM] if study.entry.arms else []), *(covariate.name for covariate in study.covariates)]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"two covariates are named {', '.join(sorted(repeated))}; give each its own name")
+
+
+def _uses(study: Study) -> None:
+    for number, analysis in enumerate(study.analyses, start=1):
+        for name in analysis.uses:
+            if name not in study.variables:
+                near = nearest(name, study.variables)
+                raise ValueError(f"analyses[{number}] uses {name!r}, which is no covariate; {near}")
+
+
+def _groups(study: Study) -> None:
+    for number, analysis in enumerate(study.analyses, start=1):
+        if analysis.by is not None and study.variables.get(analysis.by) == "integer":
+            raise ValueError(
+                f"analyses[{number}] groups by {analysis.by!r}, which is a whole number; group by a yes/no covariate"
+            )
+
+
+def _rows_of_persons(study: Study) -> None:
+    """Refuse analyses that need one row per person, all at risk from one day on, where that is not so."""
+    different_days, one_day = "entries are at risk from different days (cohort.start)", "everybody from one day on"
+    reasons = {
+        f"has risk sets that need {one_day}, but {different_days}": study.cohort.start.delayed,
+        "takes rows for independent, but persons may enter more than once (cohort.entry)": study.entry.repeats,
+    }
+    for number, analysis in enumerate(study.analyses, start=1):
+        for reason in (text for text, holds in reasons.items() if holds and analysis.kind not in ROBUST):
+            name = analysis.title[0].lower() + analysis.title[1:]
+            raise ValueError(f"analyses[{number}] ({name}) {reason}; use one of {', '.join(ROBUST)}")
+
+
+def _treated_arm(study: Study) -> None:
+    for number, analysis in enumerate(study.analyses, start=1):
+        if getattr(analysis, "treatment", None) == ARM and len(study.entry.arms) > 2:
+            raise ValueError(f"analyses[{number}] compares two arms; the cohort has {len(study.entry.arms)}")
+
+
+def _matched_arms(study: Study) -> None:
+    arms = study.entry.arms
+    if isinstance(study.cohort.matching, MatchedArms) and len(arms) != 2:
+        raise ValueError(f"cohort.matching: matching needs an entry with two arms; this one has {len(arms) or 'none'}")
+
+
+def _risk_sets(study: Study) -> None:
+    if not isinstance(study.cohort.matching, RiskSets):
+        return
+    for number, analysis in enumerate(study.analyses, start=1):
+        if analysis.kind != "cox":
+            raise ValueError(
+                f"analyses[{number}]: cases and sampled controls (cohort.matching) are not everybody, so they have no "
+                "curves and rates; use cox, which compares within risk sets, or leave the matching out"
+            )
