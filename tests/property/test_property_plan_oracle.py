@@ -158,7 +158,7 @@ later = st.builds(lambda gap: make.discontinuation(DRUG, gap_days=gap), st.integ
 def tables_of(world):
     people, enrolled, coded, dispensed, scored = world
     rows = {
-        "person": [(n, b, s, d, r) for n, (b, s, d, r) in people.items()],
+        "person": [(n, b, s, d, r, None) for n, (b, s, d, r) in people.items()],
         "enrolment": [(n, s, s + dt.timedelta(days=d)) for n, s, d in enrolled],
         "diagnosis": [(n, d, d, "icd10cm", c, s, None) for n, d, c, s in coded],
         "procedure": [],
