@@ -2,7 +2,9 @@
 
 | property | where |
 |---|---|
-| value equals an oracle | here; medication, encounters and cost in `test_property_covariates` |
+| value equals an oracle | here; supply, encounters and cost in `test_property_covariates` |
+| … course of care for pain: `visit_intensity`, `amplification`, `care_flares` | here, on denser records |
+| … `opioid_dose`, mean and maximum | here, on denser records |
 | nothing from the index date on moves it | `test_property_covariates`, every kind |
 | row order, repeated rows, buckets do not move it | `test_property_covariates`, every kind |
 | neither does the engine that collects | here, every kind |
@@ -14,11 +16,26 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 from itertools import pairwise
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 
 import polars as pl
 from hypothesis import given, settings
-from test_property_covariates import ALL, DAY0, INDEX, date, entries, lazy, measured, observed, tables, worlds
+from hypothesis import strategies as st
+from test_property_covariates import (
+    ALL,
+    DAY0,
+    INDEX,
+    OXYCODONE,
+    PATTERN,
+    date,
+    diagnoses,
+    entries,
+    lazy,
+    measured,
+    observed,
+    tables,
+    worlds,
+)
 
 import cohort as co
 
@@ -52,10 +69,10 @@ def stays(rows):
     return found
 
 
-def episodes(rows):
+def episodes(rows, gap_days=GAP):
     found = []
     for first, last in sorted((day, end) for day, end, code, _ in rows if code in PAINFUL):
-        if found and first - found[-1][1] <= GAP:
+        if found and first - found[-1][1] <= gap_days:
             found[-1][1] = max(found[-1][1], last)
         else:
             found.append([first, last])
@@ -152,6 +169,108 @@ def test_every_value_equals_a_slow_oracle(world):
                 stands = covariate.name in STANDS and value
                 expected.append((person, date(index), value if known or stands else None))
         assert [row[:3] for row in found[covariate.name]] == expected, covariate.name
+
+
+CARE_GAP = 40
+OXYCODONE_MG, OXYCODONE_FACTOR = 5, Fraction(3, 2)  # per tablet (CDC's table of products); CDC 2016 and 2022
+COURSE = (
+    co.visit_intensity("pain_regions", PAST),
+    co.amplification("pain_regions", PAST, gap_days=CARE_GAP),
+    co.care_flares("pain_regions", PAST, gap_days=CARE_GAP),
+    co.opioid_dose(PAST),
+    co.opioid_dose(PAST, what="maximum", name="highest_dose"),
+)
+
+
+def visits_per_3000_days(rows, window):
+    """Divide the days with a visit by those of the window outside hospital."""
+    ward = {day for first, last, _, setting in rows if setting == "inpatient" for day in range(first, last + 1)}
+    at_risk = [day for day in window if day not in ward]
+    visits = {day for day, _, _, setting in rows if setting != "inpatient"}
+    return Fraction(3000 * sum(day in visits for day in at_risk), len(at_risk)) if at_risk else None
+
+
+def per_block(days, first, last):
+    """Count the distinct days of each 28-day block from ``first`` to ``last``."""
+    return [sum(day in days for day in range(start, min(start + 28, last + 1))) for start in range(first, last + 1, 28)]
+
+
+def slope(counts):
+    """Return the covariance of count and block over the variance of block; null with under three blocks."""
+    if len(counts) < 3:
+        return None
+    middle, usual = Fraction(len(counts) - 1, 2), Fraction(sum(counts), len(counts))
+    deviations = [(x - middle, y - usual) for x, y in enumerate(counts)]
+    return sum(x * y for x, y in deviations) / sum(x * x for x, _ in deviations)
+
+
+def flares(days, emergencies, shots, bouts):
+    """Count the clusters of signs: within a bout, one flare goes on while the next sign is at most 28 days away."""
+    found = 0
+    for first, last in bouts:
+        counts = per_block(days, first, last)
+        signs = {day for day in emergencies | shots if first <= day <= last}
+        for day in days & set(range(first, last + 1)):
+            count = counts[(day - first) // 28]
+            if count >= 2 and count >= 2 * median(counts):
+                signs.add(day)
+        found += sum(not signs & set(range(day - 28, day)) for day in signs)
+    return found
+
+
+def doses(world, person, window):
+    """Return milligrams of morphine per day of the window, or None where one of them cannot be known."""
+    daily = dict.fromkeys(window, Fraction(0))
+    for _, start, _, code, quantity, supply in {row for row in world["dispensing"] if row[0] == person}:
+        first = (start - DAY0).days
+        taken = set(range(first, first + (supply or 1))) & set(window)
+        if code == PATTERN or not taken:
+            continue
+        if code != OXYCODONE or not supply:
+            return None
+        for day in taken:
+            daily[day] += Fraction(int(quantity)) * OXYCODONE_MG / supply * OXYCODONE_FACTOR
+    return list(daily.values())
+
+
+def course_oracle(world, person, index):
+    """Return the values of `COURSE` of one entry, as if every day of the window were enrolled."""
+    window = range(index + FIRST, index + LAST + 1)
+    rows = [((r[1] - DAY0).days, (r[2] - DAY0).days, r[4], r[5]) for r in world["diagnosis"] if r[0] == person]
+    rows = [(d, min(end, index + LAST), code, where) for d, end, code, where in rows if d in window and code in PAINFUL]
+    days = {row[0] for row in rows}
+    emergencies = {row[0] for row in rows if row[3] == "emergency"}
+    acts = {(r[1] - DAY0).days for r in world["procedure"] if r[0] == person and r[3] in INTERVENTIONS}
+    bouts = episodes(rows, CARE_GAP)
+    trend = slope(per_block(days, *bouts[-1])) if bouts else None
+    daily = doses(world, person, window)
+    return (
+        half_up(visits_per_3000_days(rows, window)),
+        half_up(None if trend is None else trend * 100),
+        flares(days, emergencies, acts & set(window), bouts),
+        half_up(None if daily is None else sum(daily) / len(daily)),
+        half_up(None if daily is None else max(daily)),
+    )
+
+
+def denser(parts):
+    """Return a world with three times the care, and for persons 1 and 2 no opioid without a listed product."""
+    world, *more = parts
+    listed = [row for row in world["dispensing"] if row[0] == 3 or row[3] in {OXYCODONE, PATTERN}]
+    return world | {"diagnosis": sum(more, world["diagnosis"]), "dispensing": listed}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.tuples(worlds(80, 330), diagnoses(80, 330), diagnoses(80, 330)).map(denser))
+def test_the_course_of_care_and_the_opioid_dose_equal_a_slow_oracle(world):
+    found = measured(tables(world), covariates=COURSE)
+    expected = {covariate.name: [] for covariate in COURSE}
+    for person, days in INDEX.items():
+        for index in days:
+            known = observed(world, person, index + FIRST, index + LAST, index)
+            for covariate, value in zip(COURSE, course_oracle(world, person, index), strict=True):
+                expected[covariate.name].append((person, date(index), value if known else None))
+    assert {name: [row[:3] for row in rows] for name, rows in found.items()} == expected
 
 
 @settings(max_examples=2, deadline=None)
