@@ -1,5 +1,5 @@
 -- what:   the one spelling of a code, by its coding system, as `cohort.codes.normalise` spells the codes of codelists:
---         upper case, without dots, hyphens and blanks; HCPCS and CPT without a modifier behind a hyphen (97110-GP);
+--         upper case, without dots, hyphens, blanks and what cannot be seen; HCPCS and CPT without a modifier behind a hyphen (97110-GP);
 --         NDC in eleven digits (5-4-2), hyphenated ones padded segment by segment, others on the left, but nine digits
 --         stay a product (5-4). Null where nothing is left. Letters beyond ASCII, which no system has, keep their case
 --         as the engine sees it
@@ -19,6 +19,6 @@ create macro spelled_code(code, system) as case
         end
     else nullif(upper(regexp_replace(
         case when system in ('hcpcs', 'cpt') then regexp_replace(code, '-[^\n]*$', '') else code end,
-        '[.\-\x{9}-\x{d} \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}]', '', 'g'
+        '[.\-\x{9}-\x{d} \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}\x{ad}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2064}\x{2066}-\x{2069}\x{feff}]', '', 'g'
     )), '')
 end

@@ -95,6 +95,9 @@ def ingest(
     ] = False,
     key_file: Annotated[Path | None, typer.Option(help="Key of the pseudonyms (mode 0600).")] = None,
     keep_ids: Annotated[bool, typer.Option("--keep-ids", help="Identifiers are already pseudonyms.")] = False,
+    link_table: Annotated[
+        Path | None, typer.Option(help="Write which identifier a pseudonym is (Parquet, in a private folder).")
+    ] = None,
     max_reject_rate: Annotated[
         float, typer.Option(min=0.0, max=1.0, help="More rejected lines refuse the load.")
     ] = 0.001,
@@ -116,6 +119,7 @@ def ingest(
             add=add,
             key_file=key_file,
             keep_ids=keep_ids,
+            link_table=link_table,
             max_reject_rate=max_reject_rate,
             extracted_on=extracted_on.date() if extracted_on else None,
             progress=reporter,
@@ -147,6 +151,9 @@ def run(
         bool, typer.Option("--explain", help="Print protocol and audit, draw design.svg; read no data.")
     ] = False,
     as_of: Annotated[int | None, typer.Option(min=1, help="Snapshot of the store; default: the newest.")] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="counts.json of `cohort check`: the report then says how good the data are.")
+    ] = None,
     engine: Annotated[
         Literal["local", "spark", "dask"], typer.Option(help="Where the work on persons is done.")
     ] = "local",
@@ -156,6 +163,7 @@ def run(
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and write the report, or explain what it would do."""
+    from cohort.checks.check import recheck
     from cohort.store.files import locked, make_folder
     from cohort.store.store import Store
     from cohort.study import Study
@@ -173,7 +181,7 @@ def run(
             if finding.severity == "warning":  # errors stop the run, and are its message
                 reporter.warn(finding.code, finding.message)
         result = plan.run(Store.open(store, as_of=as_of), progress=reporter, engine=_engine(engine, master))
-        page = result.report(out)
+        page = result.report(out, check=recheck(check) if check else None)
         remember(plan, result.store, out)
     typer.echo(f"report: {page}")
     result.raise_if_not_estimable()

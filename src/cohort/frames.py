@@ -34,7 +34,9 @@ def as_lazy(frame: Any) -> pl.LazyFrame:
         return as_lazy(frame.pl())
     if isinstance(frame, Mapping) or hasattr(frame, "__arrow_c_stream__"):
         require_distinct(frame)
-        return pl.DataFrame(frame).lazy()
+        made = pl.DataFrame(frame)
+        # pandas calls a column without values and without a type a float
+        return (made if made.height else made.cast({pl.Float64: pl.Null})).lazy()
     raise InputRefusedError(
         f"a {type(frame).__name__} is not a frame; pass a polars, pandas or Arrow table, a DuckDB relation, "
         "or a mapping of columns"

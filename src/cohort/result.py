@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from cohort.errors import NotEstimableError
+from cohort.errors import InputRefusedError, NotEstimableError
 from cohort.features.covariate import MISSING
 from cohort.population.attrition import Attrition
 from cohort.protocol import codelists, definitions, protocol
@@ -21,6 +21,7 @@ from cohort.store.store import Store
 from cohort.timeline import timeline
 
 if TYPE_CHECKING:
+    from cohort.checks.judge import CheckResult
     from cohort.study import Study
     from cohort.why import Why
 
@@ -54,8 +55,17 @@ class Result:
 
         return why(self.study, self.store, person)
 
-    def report(self, folder: str | Path) -> Path:
-        """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path."""
+    def report(self, folder: str | Path, check: CheckResult | None = None) -> Path:
+        """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path.
+
+        With ``check``, what `cohort.check` found of the same snapshot is a section of the page, under the same rule.
+
+        Raises
+        ------
+        InputRefusedError
+            If the check is of other data.
+        """
+        from cohort.checks.document import released_section
         from cohort.report.document import Definition, ReportContent, write_report
         from cohort.report.labels import AnalysisTitle
 
@@ -73,8 +83,14 @@ class Result:
             labels=_labels(self.study),
             analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
             timeline=timeline(self.study),
+            quality=released_section(self._same_data(check), self.released.rule) if check else None,
         )
         return write_report(content, Path(folder))
+
+    def _same_data(self, check: CheckResult) -> CheckResult:
+        if check.counts.fingerprint != self.provenance.store_sha256:
+            raise InputRefusedError("the check is of another snapshot than the study; check the one that it reads")
+        return check
 
     def raise_if_not_estimable(self) -> None:
         """Raise if a model had no answer; the report stands and says so.

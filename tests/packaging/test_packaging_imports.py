@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "engines": BASE,
     "ingest": BASE,
     "simulate": COMMON,
-    "checks": BASE | {"ingest", "report"},
+    "checks": BASE | {"ingest", "report", "results"},
 }
 """Room → the rooms it may import from, besides itself. The application above them may import everything."""
 

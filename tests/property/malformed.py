@@ -10,19 +10,20 @@ import random
 import re
 import sys
 import tempfile
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from cohort.errors import InputRefusedError
-from cohort.ingest.engine import sandbox
 from cohort.ingest.guard import Dialect, inspect
 from cohort.ingest.layouts import Layout
-from cohort.ingest.pseudonyms import make_pseudonyms
 from cohort.ingest.sources import Source, SourceColumn
-from cohort.ingest.staging import Delivery, collect_identifiers, stage, write_rejects
+from cohort.ingest.spelling import create_vocabulary
+from cohort.ingest.staging import Delivery, Records, stage
+from cohort.ingest.workers import engaged
 
 
 class MalformedError(Exception):
@@ -35,7 +36,7 @@ def parse(content: bytes, delimiter: str = ",") -> list[tuple[int, list[str]]]:
         text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedError from None
-    if not text.endswith("\n") or "\0" in text or re.search(r"\r(?!\n)", text):
+    if not text.endswith("\n") or "\0" in text or "\x01never" in text or re.search(r"\r(?!\n)", text):
         raise MalformedError
     records, ends, line, at = [], set(), 1, 0
     while at < len(text):
@@ -192,6 +193,13 @@ def _columns_changed(rng: random.Random, rows: list[list[str]]) -> str:
     return text_of(rows)
 
 
+def _with_twin(rng: random.Random, header: list[str]) -> list[str]:
+    """Return a header in which one name stands in the place of another, too."""
+    one, other = rng.sample(range(len(header)), 2)
+    return [header[one] if at == other else name for at, name in enumerate(header)]
+
+
+BLANKS = "\t\xa0\u1680\u2003\u2028\u202f\u205f\u3000\u2066\ufeff"
 DEFECTS: dict[str, Defect] = {
     "none": lambda rng, rows: text_of(rows),
     "crlf": lambda rng, rows: text_of(rows, "\r\n"),
@@ -217,10 +225,26 @@ DEFECTS: dict[str, Defect] = {
     "nul": _insert("\0"),
     "next line, line separator": _insert("\u0085\u2028"),
     "invisible in a cell": _cell("0\u200b0007"),
+    "blank beyond ascii in a cell": lambda rng, rows: _cell(f"00007{rng.choice(BLANKS)}")(rng, rows),
+    "composed letter": _cell("e\u0301"),
+    "number of a spreadsheet": _cell("1.2E+11"),
+    "no day of the calendar": lambda rng, rows: _cell(
+        rng.choice(["infinity", "-infinity", "epoch", "0001-01-01 (BC)"])
+    )(rng, rows),
+    "word for null": _cell("\x01never"),
     "blank line": _extra_line(lambda rng, rows: ""),
     "line of blanks": _extra_line(lambda rng, rows: "   "),
     "line of separators": _extra_line(lambda rng, rows: "," * (len(rows[0]) - 1)),
     "header again": _extra_line(lambda rng, rows: text_of(rows[:1])[:-1]),
+    "header lost": lambda rng, rows: text_of(rows[1:]),
+    "header in two lines": lambda rng, rows: text_of([rows[0], ["" for _ in rows[0]], *rows[1:]]),
+    "header cell twice": lambda rng, rows: text_of([_with_twin(rng, rows[0]), *rows[1:]]),
+    "final line end lost": lambda rng, rows: text_of(rows)[:-1],
+    "blank lines at the end": lambda rng, rows: text_of(rows) + "\n" * rng.randint(1, 3),
+    "quoted by apostrophes": lambda rng, rows: text_of(rows).replace('"', "'"),
+    "nothing quoted": lambda rng, rows: "".join(",".join(row) + "\n" for row in rows),
+    "separator of two characters": lambda rng, rows: text_of(rows).replace(",", rng.choice([",,", ", ", ",\t"])),
+    "separator of a form feed": lambda rng, rows: text_of(rows).replace("\n", "\f\n"),
     "preamble": lambda rng, rows: "Claims 2020\n\n" + text_of(rows),
     "footer": lambda rng, rows: text_of(rows) + f"rows: {len(rows) - 1}\n",
     "two tables": lambda rng, rows: text_of(rows) + "\nmember,born\n00001,1960-01-01\n",
@@ -278,7 +302,10 @@ def _typed(cell: str, name: str, column: SourceColumn) -> object:
             raise ValueError
         return None
     if column.type == "person" and (
-        text.lower() == name or re.search("[\0-\x1f\x7f-\xa0\xad\u200b-\u202e\ufeff]", text)
+        text.lower() == name
+        or any(unicodedata.category(letter) in ("Cc", "Cf", "Zs", "Zl", "Zp") and letter != " " for letter in text)
+        or text != unicodedata.normalize("NFC", text)
+        or re.fullmatch(r"\d([.,]\d+)?E\+\d+", text)
     ):
         raise ValueError
     patterns = {
@@ -299,11 +326,11 @@ class Loader:
         self.folder = folder
         (folder / "work").mkdir()
         (folder / "extract").mkdir()
-        self.opened = sandbox([folder / "extract"], folder / "work", threads=1)
-        self.connection = self.opened.__enter__()
+        self.opened = engaged([folder / "extract"], folder / "work", None, 1, create_vocabulary)
+        self.workers = self.opened.__enter__()
 
     def close(self) -> None:
-        """Close the engine."""
+        """Close the engines."""
         self.opened.__exit__(None, None, None)
 
     def load(self, content: bytes, declared: dict[str, SourceColumn]) -> Expected:
@@ -319,28 +346,28 @@ class Loader:
         source = Source(files=["claims.csv"], columns=declared)
         layout = Layout("t", self.folder, Dialect(), ("%Y-%m-%d",), (), {"claims": source}, {}, {}, {}, "")
         delivery = Delivery.match("claims", source, inspect(path, layout.dialect))
-        for table in ("identifier", "pseudonym"):
-            self.connection.execute(f"drop table if exists {table}")
-        collect_identifiers(self.connection, [delivery], layout)
-        make_pseudonyms(self.connection, b"k" * 32, 4)
-        account, files = stage(self.connection, delivery, layout, self.folder / "work")
+        account, chunks, rejects = stage(self.workers, delivery, layout, self.folder / "work", shares=4)
         assert account.adds_up
         assert account.lines == content.count(b"\n")
-        people = self.connection.sql("select number as member, person from pseudonym").pl()
-        loaded = [
-            row
-            for file in files
-            for row in pl.read_parquet(file)
-            .join(people, on="member", how="left")
-            .select("person", *list(declared)[1:])
-            .rows()
-        ]
+        loaded = [row for chunk in chunks for row in pl.DataFrame(chunk.whole()).rows()]
         assert len(loaded) == account.loaded
-        rejected = []
-        if account.rejected:
-            write_rejects(self.connection, delivery, layout, self.folder / "work" / "rejects.parquet")
-            rejected = pl.read_parquet(self.folder / "work" / "rejects.parquet")["line"].to_list()
+        assert bool(rejects) == bool(account.rejected)
+        rejected = pl.read_parquet(rejects)["line"].to_list() if rejects else []
         return Expected(loaded, rejected)
+
+
+def rows_of(pieces: Iterator[Callable[[], Records]]) -> list[tuple[object, ...]]:
+    """Return the records of a file as the loader reads them, in order: cells, and whether they are too few or many."""
+    rows: dict[int, tuple[object, ...]] = {}
+    for make in pieces:
+        records = make()
+        columns = [column.texts.take(column.codes).to_pylist() for column in records.columns.values()]
+        found = zip(*columns, strict=True)
+        rows |= {int(number): (*cells, False, False) for number, cells in zip(records.numbers, found, strict=True)}
+        rows |= {
+            one.record: (*one.cells, one.reason == "short_row", one.reason == "long_row") for one in records.misfits
+        }
+    return [rows[number] for number in sorted(rows)]
 
 
 def fate(loader: Loader, seed: int) -> tuple[str, str]:

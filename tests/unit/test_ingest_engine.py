@@ -63,3 +63,29 @@ def test_messages_of_the_library_are_replaced(raised, ours):
     assert str(refused.value).startswith("t.csv")
     if "Line: 8" in str(raised):
         assert "t.csv, line 8" in str(refused.value)
+
+
+def test_the_settings_are_what_the_sandbox_promises(tmp_path):
+    with sandbox([tmp_path / "extract"], tmp_path, "512MB") as connection:
+        promised = {
+            "enable_external_access": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "allow_community_extensions": False,
+            "lock_configuration": True,
+            "temp_directory": str(tmp_path / "spill"),
+        }
+        seen = {name: connection.execute(f"select current_setting('{name}')").fetchone()[0] for name in promised}
+        folders = connection.execute("select current_setting('allowed_directories')").fetchone()[0]
+        databases = connection.execute("select path from duckdb_databases() where not internal").fetchall()
+    assert seen == promised
+    assert {folder.rstrip("/") for folder in folders} >= {str(tmp_path), str(tmp_path / "extract")}
+    assert databases == [(None,)], "in memory only"
+
+
+@pytest.mark.parametrize(
+    "query", ["load httpfs", "select * from 'https://localhost/x.parquet'", "load '/tmp/x.duckdb_extension'"]
+)
+def test_no_extension_is_loaded(tmp_path, query):
+    with sandbox([tmp_path], tmp_path) as connection, pytest.raises(duckdb.Error):
+        connection.execute(query)

@@ -2,13 +2,12 @@
 
 import gzip
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from cohort.errors import InputRefusedError
 from cohort.ingest import guard
-from cohort.ingest.guard import Dialect, inspect, record_lines
+from cohort.ingest.guard import Dialect, inspect, record_blocks
 
 
 def looked_at(tmp_path, content, dialect=Dialect(), name="t.csv"):  # noqa: B008 -- a frozen dataclass
@@ -115,12 +114,17 @@ def test_zstd_is_seen_by_content_and_refused_when_truncated(tmp_path):
             looked_at(tmp_path, damaged, name="t.csv")
 
 
-def test_record_numbers_lead_back_to_physical_lines(tmp_path):
+@pytest.mark.parametrize("size", [1, 4, 7, 1000])
+def test_blocks_hold_whole_records_and_say_on_which_lines_they_start(tmp_path, size):
     # line 1 header, 2 blank, 3 and 4 record 0, 5 record 1, 6 blank, 7 record 2
-    seen = looked_at(tmp_path, b'a,b\n\n1,"x\ny"\n2,3\n\n4,5\n')
-    assert record_lines(seen, Dialect(), np.array([0, 1, 2])).tolist() == [3, 5, 7]
-    plain = looked_at(tmp_path, b"a,b\n1,2\n3,4\n")
-    assert record_lines(plain, Dialect(), np.array([0, 1])).tolist() == [2, 3]
+    for content, lines in ((b'a,b\n\n1,"x\ny"\n2,3\n\n4,5\n', [3, 5, 7]), (b"a,b\n1,2\n3,4\n", [2, 3])):
+        blocks = list(record_blocks(looked_at(tmp_path, content), Dialect(), size))
+        assert b"".join(block.content for block in blocks) == content.removeprefix(b"a,b\n")
+        assert [line for block in blocks for line in block.lines] == lines
+        assert [block.first for block in blocks] == [
+            sum(len(one.lines) for one in blocks[:at]) for at in range(len(blocks))
+        ]
+        assert all(block.content.count(b'"') % 2 == 0 for block in blocks)
 
 
 def test_what_is_not_a_regular_file_is_refused(tmp_path):

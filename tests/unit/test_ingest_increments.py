@@ -122,7 +122,10 @@ def test_a_store_that_cannot_be_added_to_says_why(tmp_path, layout, problem):
 def test_kept_lines_are_private_and_hold_no_identifier(tmp_path, layout):
     persons = set(load(tmp_path, layout, "1", keep_ids=False).scan("person").collect()["person_id"])
     files = list((tmp_path / "store" / "private" / "lines").rglob("*.parquet"))
-    assert [set(pl.read_parquet(file)["ID"]) for file in files] == [persons, persons]
+    frames = {file.name.split("-")[0]: pl.read_parquet(file) for file in files}
+    assert set(frames) == {"people", "visits", "persons.parquet"}
+    assert set(frames["people"]["ID"]) == set(frames["visits"]["ID"]) == persons
+    assert set(frames["persons.parquet"]["person_id"]) == persons
     assert all(file.stat().st_mode & 0o077 == 0 and file.parent.stat().st_mode & 0o077 == 0 for file in files)
 
 

@@ -10,7 +10,8 @@ from ingest_helpers import write_extract, write_layout
 
 from cohort.errors import InputRefusedError
 from cohort.ingest.load import ingest
-from cohort.ingest.pseudonyms import KEEP_IDS_KEY, key_id, make_pseudonyms, read_key, refuse_collisions
+from cohort.ingest.pseudonyms import KEEP_IDS_KEY, make_pseudonyms, read_key, refuse_collisions
+from cohort.store.manifest import key_id
 
 IDENTIFIERS = ["1", "00123", "é", "Ω-7", "a" * 100, "NaN", "o'neil", "1e10"]
 
@@ -20,7 +21,7 @@ def test_the_pseudonym_is_63_bits_of_the_hmac_of_the_standard_library(key):
     connection = duckdb.connect()
     connection.execute("create table identifier (person varchar)")
     connection.executemany("insert into identifier values (?)", [[name] for name in IDENTIFIERS])
-    make_pseudonyms(connection, key, buckets=4)
+    make_pseudonyms(connection, key)
     found = dict(connection.execute("select person, person_id from pseudonym").fetchall())
     digests = {name: hmac.digest(key, name.encode(), hashlib.sha256) for name in IDENTIFIERS}
     assert found == {name: int.from_bytes(digest[:8], "big") >> 1 for name, digest in digests.items()}

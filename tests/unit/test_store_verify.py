@@ -48,6 +48,22 @@ def test_every_flipped_byte_is_found_and_named_by_file(store):
     assert not verify(store).problems
 
 
+def test_a_flipped_byte_in_every_kind_of_file_is_found_and_named(store, tmp_path):
+    """Tables, lines and persons kept for more, manifests, and the key: a first, a middle and a last byte of each."""
+    layout, kept = tmp_path / "tiny", tmp_path / "kept"
+    ingest(write_extract(tmp_path / "extract", PEOPLE, VISITS), layout, kept, buckets=2, add=True)
+    kinds = {path.relative_to(kept).parts[:2] for path in kept.rglob("*") if path.is_file()}
+    assert {kind[0] for kind in kinds} == {"data", "manifest", "private", "lock"}
+    for path in sorted(path for path in kept.rglob("*") if path.is_file() and path.name != "lock"):
+        whole = path.read_bytes()
+        for position in (0, len(whole) // 2, len(whole) - 2):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
+            found = verify(kept).problems
+            assert [path.name in problem for problem in found] == [True], (path, position)
+        path.write_bytes(whole)
+    assert not verify(kept).problems
+
+
 def test_a_missing_or_shortened_file_and_a_damaged_manifest_are_named(store):
     one, two, *_ = sorted((store / "data").rglob("*.parquet"))
     one.unlink()

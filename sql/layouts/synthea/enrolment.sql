@@ -1,5 +1,5 @@
 -- what:   one span per person. Synthea simulates whole lives and has no enrolment in this export, so a person is
---         observed from birth to death or, if alive, to the last date of any condition or medication in the extract
+--         observed from birth to death or, if alive, to the last date of any event in the extract
 -- grain:  one row per line of patients
 -- reads:  extract.patients
 -- params: $data_end = latest date of a diagnosis, procedure or dispensing in the extract

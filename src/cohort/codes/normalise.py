@@ -1,4 +1,4 @@
-"""One spelling per code and coding system: upper case, without dots, blanks or hyphens; NDC in eleven digits.
+"""One spelling per code and coding system: upper case, without dots, blanks, hyphens or what cannot be seen.
 
 Dots carry no information in any system we read: they stand after the third character of ICD-9-CM and ICD-10 codes
 and after the fourth of ICD-11 stem codes. Leading zeros do carry information, so codes are text from end to end.
@@ -14,6 +14,7 @@ from cohort.errors import StudyError
 from cohort.store.tables import SYSTEMS
 
 _MODIFIED = ("hcpcs", "cpt")
+_EMPTY = r"[\s.\-\u{ad}\u{200b}-\u{200f}\u{202a}-\u{202e}\u{2060}-\u{2064}\u{2066}-\u{2069}\u{feff}]"
 _NDC_SEGMENTS = (5, 4, 2)  # labeller, product, package
 
 
@@ -74,8 +75,8 @@ def normalise_by(code: pl.Expr, system: pl.Expr) -> pl.Expr:
 
 
 def _plain(code: pl.Expr) -> pl.Expr:
-    """Return codes in upper case without dots, hyphens and blanks; null where nothing is left."""
-    text = code.cast(pl.String).str.to_uppercase().str.replace_all(r"[\s.\-]", "")
+    """Return codes in upper case without dots, hyphens, blanks and what cannot be seen; null where nothing is left."""
+    text = code.cast(pl.String).str.to_uppercase().str.replace_all(_EMPTY, "")
     return pl.when(text != "").then(text)
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from cohort.codes.bucket_tables import BucketTables, remembered
 from cohort.codes.codelist import EXCLUDED, Codelist
-from cohort.codes.match import matches
+from cohort.codes.match import matches, possible
 from cohort.codes.reference import Codes
 from cohort.spec import Spec, Whole
 
@@ -118,13 +118,13 @@ def dispensing(codes: Any) -> Record:
     return Record.of(table="dispensing", codes=codes)
 
 
-def needed_codes(records: Iterable[Record], whole: Iterable[Coded] = ()) -> dict[str, Codelist | None]:
-    """Return, for each coded table that is read, one list of all codes that can qualify; none = every row does.
+def needed_codes(records: Iterable[Record], whole: Iterable[str] = ()) -> dict[str, Codelist | None]:
+    """Return, for each table that is read, one list of all codes that can qualify; none = every row does.
 
     Parameters
     ----------
     whole
-        Tables of which some covariate reads every row, whatever its code.
+        Tables of which some covariate reads every row, whatever its code, or that have no codes: ``cost``.
     """
     lists: dict[str, list[pl.DataFrame]] = {}
     for record in records:
@@ -139,20 +139,18 @@ def needed_rows(tables: Tables, codes: Mapping[str, Codelist | None]) -> BucketT
     What is left out is decided on the first characters of the codes while Parquet is read: far fewer comparisons than
     rows, and no second pass. A record then says which of the rest qualify.
     """
-    coded = get_args(Coded)
-    rows = [_needed(tables[name], name, codes) if name in coded else tables[name] for name in tables]
+    rows = [_needed(tables[name], name, codes) for name in tables]
     return BucketTables(dict(zip(tables, pl.collect_all(rows), strict=True)))
 
 
 def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
-    if name not in codes:
+    """Return what must be read of a table: of a coded one, or of cost, nothing that nobody asks for."""
+    if name not in (*get_args(Coded), "cost"):
+        return table
+    codelist = codes.get(name)
+    if name not in codes or (codelist is not None and codelist.rows.is_empty()):
         return table.clear()
-    codelist = codes[name]
-    if codelist is None or codelist.rows.is_empty():
-        return table if codelist is None else table.clear()
-    shortest = min(codelist.rows["code"].str.len_chars().to_list())
-    beginnings = codelist.rows["code"].str.head(shortest).unique()
-    return table.filter(pl.col("code").str.head(shortest).is_in(beginnings.implode()))
+    return table if codelist is None else possible(table, codelist)
 
 
 def relative_days(days: pl.LazyFrame, entries: pl.LazyFrame) -> pl.LazyFrame:

@@ -43,13 +43,13 @@ def translated(where: str) -> Iterator[None]:
         raise ResourceError(_OUT_OF_MEMORY.format(where=where)) from None
     except _SQL_ONLY as error:
         raise StudyError(f"{where}: {str(error).splitlines()[0]}") from None
-    except (duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+    except (duckdb.Error, pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # the system's own; Arrow raises some without number
             raise
         raise _refusal(where, error) from None
 
 
-def _refusal(where: str, error: Exception) -> CohortError:
+def _refusal(where: str, error: BaseException) -> CohortError:
     """Return what may be said of an error whose text quotes a cell."""
     text = str(error)
     if any(os.strerror(number) in text for number in FULL):

@@ -30,6 +30,7 @@ MAX_LINE = 2_000_000
 MAX_COLUMNS = 4096
 _NEWLINE, _RETURN, _QUOTE = 10, 13, 34
 _BOM = b"\xef\xbb\xbf"
+_NEVER = b"\x01never"  # what the reader takes for null, because it must take something
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,8 @@ class Inspection:
 
     ``bytes`` is the size on disk, ``sha256`` the hash of the content after decompression, ``lines`` all physical
     lines, ``continuation`` those that start inside quotes, ``columns`` the names in the first line. Of Parquet, with
-    rows and a footer, ``lines`` are the rows and ``kinds`` says what its columns are.
+    rows and a footer, ``lines`` are the rows and ``kinds`` says what its columns are; so it is of a statistical file,
+    whose columns are read from where they were ``rewritten``.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class Inspection:
     continuation: int
     state: tuple[int, ...] = field(repr=False)
     kinds: tuple[str, ...] = ()
+    rewritten: Path | None = None
 
     @property
     def header(self) -> int:
@@ -81,6 +84,7 @@ class _Scan:
     continuation: int = 0
     crlf: bool | None = None
     inside: int = 0
+    as_utf8: bool | None = None
 
     def refuse(self, problem: str, block: bytes, position: int) -> InputRefusedError:
         line = self.lines + block.count(b"\n", 0, position) + 1
@@ -88,15 +92,16 @@ class _Scan:
             f"{self.name}, line {line}: {problem}; nothing was loaded. Ask the supplier for the file again"
         )
 
-    def feed(self, block: bytes) -> npt.NDArray[np.int64]:
+    def feed(self, block: bytes) -> npt.NDArray[np.int64] | range:
         """Check one block of whole lines; return which of them (0 = its first) start a record."""
         self._check_characters(block)
-        if self._is_plain(block):
-            lines = block.count(b"\n") + (not block.endswith(b"\n"))
-            self.lines, self.crlf = self.lines + lines, False
-            return np.arange(lines)
         data = np.frombuffer(block, np.uint8)
-        ends = np.flatnonzero(data == _NEWLINE)
+        newline = data == _NEWLINE
+        if self._is_plain(block, newline):
+            lines = _lines(block, newline)
+            self.lines, self.crlf = self.lines + lines, False
+            return range(lines)
+        ends = np.flatnonzero(newline)
         if not block.endswith(b"\n"):
             ends = np.append(ends, len(block))
         starts = np.concatenate(([0], ends[:-1] + 1))
@@ -114,9 +119,16 @@ class _Scan:
         self.blank += int((empty & ~starts_inside).sum())
         return np.flatnonzero(record)
 
-    def _is_plain(self, block: bytes) -> bool:
+    def _is_plain(self, block: bytes, newline: npt.NDArray[np.bool_]) -> bool:
         """Return whether every line is a record and nothing is left to check: most blocks, and many times faster."""
-        if self.inside or self.crlf or b'"' in block or b"\r" in block or b"\n\n" in block or block[0] == _NEWLINE:
+        if (
+            self.inside
+            or self.crlf
+            or b'"' in block
+            or b"\r" in block
+            or newline[0]
+            or (newline[1:] & newline[:-1]).any()
+        ):
             return False
         reached = 0
         while len(block) - reached > MAX_LINE:
@@ -129,11 +141,16 @@ class _Scan:
     def _check_characters(self, block: bytes) -> None:
         if (position := block.find(b"\0")) >= 0:
             raise self.refuse("a NUL byte", block, position)
-        if self.dialect.encoding == "utf-8" and not block.isascii():
-            try:
-                block.decode("utf-8")
-            except UnicodeDecodeError as error:
-                position = error.start
+        if _NEVER in block:
+            raise self.refuse("a control character before the word `never`", block, block.find(_NEVER))
+        if block.isascii() or self.as_utf8 is False:
+            return
+        try:
+            block.decode("utf-8")
+            self.as_utf8 = True
+        except UnicodeDecodeError as error:
+            self.as_utf8, position = False, error.start
+            if self.dialect.encoding == "utf-8":
                 raise self.refuse("a byte that is not UTF-8, the declared encoding", block, position) from None
 
     def _check_line_ends(
@@ -227,18 +244,40 @@ def inspect(path: Path, dialect: Dialect, progress: Callable[[int], None] | None
     )
 
 
-def record_lines(inspection: Inspection, dialect: Dialect, records: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the physical line (1 = header) on which each record (0 = first after the header) starts."""
-    if inspection.blank == inspection.continuation == 0:
-        return records + 1 + inspection.header
-    scan, seen, found = _Scan(inspection.path.name, dialect), 0, np.zeros(len(records), np.int64)
-    for block in _blocks(inspection.path, None):
-        first = scan.lines
-        starts = scan.feed(block.removeprefix(_BOM) if first == 0 else block) + first + 1
-        here = (records + 1 >= seen) & (records + 1 < seen + len(starts))  # + 1: the header is a record of the bytes
-        found[here] = starts[records[here] + 1 - seen]
-        seen += len(starts)
-    return found
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some whole records of a file: their bytes, the number of the first (0 = first after the header), their lines.
+
+    ``lines`` are the physical lines (1 = header) on which records start; ``multiline`` says whether some go on.
+    """
+
+    content: bytes
+    first: int
+    lines: npt.NDArray[np.int64] | range
+    multiline: bool
+
+
+def record_blocks(inspection: Inspection, dialect: Dialect, size: int) -> Iterator[Block]:
+    """Yield the records of a file that was inspected, in blocks of about ``size`` bytes."""
+    scan, record = _Scan(inspection.path.name, dialect, lines=1), 0
+    multiline, plain = inspection.continuation > 0, inspection.continuation == inspection.blank == 0
+    for number, block in enumerate(_blocks(inspection.path, None, size, multiline)):
+        content = block[block.find(b"\n") + 1 or len(block) :] if number == 0 else block  # without the header
+        if not content:
+            continue
+        first = scan.lines + 1
+        if plain:
+            scan.lines += _lines(content, np.frombuffer(content, np.uint8) == _NEWLINE)
+            lines: npt.NDArray[np.int64] | range = range(first, scan.lines + 1)
+        else:
+            lines = np.asarray(scan.feed(content)) + first
+        yield Block(content, record, lines, multiline)
+        record += len(lines)
+
+
+def _lines(block: bytes, newline: npt.NDArray[np.bool_]) -> int:
+    """Return the number of lines in a block, the last one perhaps without its end."""
+    return int(np.count_nonzero(newline)) + (not block.endswith(b"\n"))
 
 
 def file_state(path: Path) -> tuple[int, ...]:
@@ -258,8 +297,10 @@ def packed_as(path: Path) -> Literal["none", "gzip", "zstd"]:
     return "zstd" if start == b"\x28\xb5\x2f\xfd" else "none"
 
 
-def _blocks(path: Path, progress: Callable[[int], None] | None) -> Iterator[bytes]:
-    """Yield blocks of whole lines; only the last may lack its line end."""
+def _blocks(
+    path: Path, progress: Callable[[int], None] | None, size: int = BLOCK, whole_records: bool = False
+) -> Iterator[bytes]:
+    """Yield blocks of whole lines, or of whole records; only the last may lack its line end."""
     rest = b""
     with ExitStack() as stack:
         raw = stack.enter_context(path.open("rb"))
@@ -270,9 +311,11 @@ def _blocks(path: Path, progress: Callable[[int], None] | None) -> Iterator[byte
         elif packed == "zstd":
             stream = stack.enter_context(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"))
         try:
-            while chunk := stream.read(BLOCK):
+            while chunk := stream.read(size):
                 rest += chunk
                 cut = rest.rfind(b"\n") + 1
+                while whole_records and rest.count(b'"', 0, cut) % 2:  # the line ends inside quotes
+                    cut = rest.rfind(b"\n", 0, cut - 1) + 1
                 if len(rest) - cut > MAX_LINE:
                     raise InputRefusedError(f"{path.name} has a line of more than {MAX_LINE:,} bytes")
                 if cut:
@@ -312,9 +355,14 @@ def _check_end(path: Path, scan: _Scan, ended: bool, any_content: bool) -> None:
     """Refuse a file that stops half-way: in quotes, or without the final line end or a count that proves it whole."""
     if not any_content:
         raise InputRefusedError(f"{path.name} is empty, without even a header; fetch it again")
+    if scan.as_utf8 and scan.dialect.encoding != "utf-8":
+        raise InputRefusedError(
+            f"{path.name} is UTF-8, although the layout declares {scan.dialect.encoding}: every letter beyond ASCII "
+            "would become two others; correct dialect.encoding"
+        )
     if scan.inside:
         raise InputRefusedError(f"{path.name} ends inside a quoted field: a stray quote, or the file is truncated")
-    declared = _sidecar_count(path)
+    declared = sidecar_count(path)
     records = scan.lines - 1 - scan.blank - scan.continuation
     if declared is not None and declared != records:
         raise InputRefusedError(f"{path.name} has {records:,} records, its count file says {declared:,}")
@@ -325,7 +373,7 @@ def _check_end(path: Path, scan: _Scan, ended: bool, any_content: bool) -> None:
         )
 
 
-def _sidecar_count(path: Path) -> int | None:
+def sidecar_count(path: Path) -> int | None:
     """Return the number of records that ``<name>.count`` beside the file states."""
     try:
         return int(path.with_name(path.name + ".count").read_text(encoding="ascii"))

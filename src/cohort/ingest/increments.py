@@ -8,13 +8,20 @@ store's private folder; the next one reads them beside its own. The result is wh
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cohort.errors import InputRefusedError
-from cohort.ingest.engine import Connection, literal, quoted, translated
+from cohort.ingest.chunks import Chunk, dealt, write_chunk
+from cohort.ingest.engine import Connection, literal, translated
 from cohort.ingest.layouts import Layout
-from cohort.ingest.staging import STAGED_ROWS, Delivery
+from cohort.ingest.pseudonyms import refuse_collisions
+from cohort.ingest.staging import ROWS, Delivery
 from cohort.store.files import make_folder, publish, sha256_of
-from cohort.store.manifest import InputFile, KeptLines, Manifest
+from cohort.store.manifest import InputFile, KeptFile, KeptLines, Manifest, key_id
 from cohort.store.tables import LANES
 
 
@@ -23,13 +30,29 @@ def folder_of(store: Path) -> Path:
     return store / "private" / "lines"
 
 
-def addable(store: Path, newest: Manifest | None, layout: Layout, key_id: str) -> Manifest | None:
+def same_key(store: Path, newest: Manifest | None, key: bytes) -> bytes:
+    """Return the key if it is the store's: with another every person would become somebody else between snapshots.
+
+    Raises
+    ------
+    InputRefusedError
+        If it is not.
+    """
+    if newest and newest.key_id != key_id(key):
+        raise InputRefusedError(
+            f"{store} was made with another key, so no person would be found again; "
+            "give the same one (--key-file, --keep-ids), or ingest into a new store"
+        )
+    return key
+
+
+def addable(store: Path, newest: Manifest | None, layout: Layout) -> Manifest | None:
     """Return the snapshot to add to, None if the store is new.
 
     Raises
     ------
     InputRefusedError
-        If its lines were not kept, are damaged, or were typed or keyed otherwise.
+        If its lines were not kept, are damaged, or were typed otherwise.
     """
     problem = None
     if newest is None:
@@ -38,11 +61,9 @@ def addable(store: Path, newest: Manifest | None, layout: Layout, key_id: str) -
         problem = "was made without --add and kept no lines to settle new ones with"
     elif newest.layout_sha256 != layout.sha256:
         problem = "was made with another layout, or another version of it"
-    elif newest.key_id != key_id:
-        problem = "was made with another key, so no person would be found again"
     if problem:
         raise InputRefusedError(f"{store} {problem}; ingest all extracts with --add into a new store")
-    for kept in newest.lines:
+    for kept in (*newest.lines, *newest.persons):
         _check_whole(store / kept.path, kept.sha256)
     return newest
 
@@ -59,73 +80,66 @@ def not_held(deliveries: list[Delivery], before: Manifest | None) -> list[Delive
     return [delivery for delivery in deliveries if not is_held(delivery)]
 
 
-def add_known_persons(connection: Connection, store: Path, before: Manifest, layout: Layout, buckets: int) -> None:
-    """Give numbers to the persons of the kept lines together with those of the new files."""
-    known = [
-        f"select {quoted(person)} as person_id from read_parquet({literal((store / kept.path).resolve())})"
-        for kept in before.lines
-        if (person := layout.sources[kept.source].person)
-    ]
-    if not known:
-        return
-    with translated("kept lines"):
-        connection.execute(f"create temp table known as select distinct person_id from ({' union all '.join(known)})")
+def refuse_known_collisions(connection: Connection, store: Path, before: Manifest) -> None:
+    """Refuse an identifier whose pseudonym another one had in an earlier extract: two persons would become one."""
+    with translated("kept persons"):
+        for kept in before.persons:
+            ((collisions,),) = connection.execute(
+                f"select count(*) from witness join read_parquet({literal((store / kept.path).resolve())}) as kept "
+                "using (person_id) where kept.witness <> witness.witness"
+            ).fetchall()
+            refuse_collisions(collisions)
+
+
+def keep_persons(connection: Connection, store: Path, work: Path, name: str) -> KeptFile:
+    """Keep table ``witness`` below ``private/lines/<name>``."""
+    written = work / "kept.parquet"
+    with translated("kept persons"):
         connection.execute(
-            "create or replace table pseudonym as with everybody as ("
-            "select person, person_id, unclean, bucket from pseudonym union all "
-            f"select null, person_id, false, (person_id % {LANES} % {buckets})::smallint "
-            "from known anti join pseudonym using (person_id)) "
-            "select *, row_number() over (order by bucket, person_id) - 1 as number from everybody"
+            f"copy (from witness order by person_id) to {literal(written)} (format parquet, compression zstd)"
         )
-        connection.execute("drop table known")
+    return KeptFile(**_published(written, folder_of(store) / name / "persons.parquet", store))
 
 
-def restore(connection: Connection, store: Path, before: Manifest, layout: Layout, work: Path) -> dict[str, list[Path]]:
-    """Return the kept lines of each source as staged files."""
-    staged: dict[str, list[Path]] = {name: [] for name in layout.sources}
+def restore(store: Path, before: Manifest, layout: Layout, work: Path, buckets: int) -> dict[str, list[Chunk]]:
+    """Return the kept lines of each source as staged records, dealt into buckets."""
+    staged: dict[str, list[Chunk]] = {name: [] for name in layout.sources}
     for number, kept in enumerate(before.lines):
-        lines, person = f"read_parquet({literal((store / kept.path).resolve())})", layout.sources[kept.source].person
-        target = work / f"kept-{number:06d}.parquet"
-        rows = f"select *, null::smallint as bucket from {lines}"
-        if person:
-            rows = (
-                f"select lines.* replace (pseudonym.number as {quoted(person)}), pseudonym.bucket "
-                f"from {lines} as lines join pseudonym on pseudonym.person_id = lines.{quoted(person)} "
-                "order by pseudonym.bucket"
-            )
-        _write(connection, rows, target, "snappy")
-        staged[kept.source].append(target)
+        person = layout.sources[kept.source].person
+        with translated("kept lines"), pq.ParquetFile(store / kept.path) as file:
+            for part, lines in enumerate(file.iter_batches(ROWS)):
+                places, starts = np.arange(lines.num_rows), np.array([0, lines.num_rows])
+                if person:
+                    places, starts = dealt(lines[person].to_numpy() % LANES % buckets, buckets)
+                columns = {name: lines[name].take(pa.array(places)) for name in lines.schema.names}
+                path = work / f"kept-{number:06d}-{part:06d}.arrow"
+                staged[kept.source].append(write_chunk(path, columns, starts, person))
     return staged
 
 
-def keep(
-    connection: Connection, store: Path, staged: dict[str, list[Path]], layout: Layout, work: Path, name: str
-) -> tuple[KeptLines, ...]:
-    """Keep staged files below ``private/lines/<name>`` with pseudonyms in the place of numbers."""
+def keep(store: Path, staged: dict[str, list[Chunk]], work: Path, name: str) -> tuple[KeptLines, ...]:
+    """Keep staged records, which are under pseudonyms, below ``private/lines/<name>``."""
     kept = []
-    for source, files in staged.items():
-        person = layout.sources[source].person
-        for number, file in enumerate(files):
-            rows = f"select * exclude (bucket) from read_parquet({literal(file)})"
-            if person:
-                rows = (
-                    f"select lines.* exclude (bucket) replace (pseudonym.person_id as {quoted(person)}) "
-                    f"from read_parquet({literal(file)}) as lines "
-                    f"join pseudonym on pseudonym.number = lines.{quoted(person)}"
-                )
+    for source, chunks in staged.items():
+        for number, chunk in enumerate(chunks):
             written = work / "kept.parquet"
-            _write(connection, rows, written, "zstd")
+            pq.write_table(chunk.whole(), written, compression="zstd")
             target = folder_of(store) / name / f"{source}-{number:06d}.parquet"
-            make_folder(target.parent)
-            path, size = str(target.relative_to(store)), written.stat().st_size
-            kept.append(KeptLines(source=source, path=path, bytes=size, sha256=sha256_of(written)))
-            publish(written, target)
+            kept.append(KeptLines(source=source, **_published(written, target, store)))
     return tuple(kept)
 
 
 def held_files(before: Manifest | None) -> tuple[InputFile, ...]:
     """Return the account of the files that the store holds already."""
     return before.inputs if before else ()
+
+
+def _published(written: Path, target: Path, store: Path) -> dict[str, Any]:
+    """Give a file its name in the store; return what a manifest says of it."""
+    make_folder(target.parent)
+    facts = {"path": str(target.relative_to(store)), "bytes": written.stat().st_size, "sha256": sha256_of(written)}
+    publish(written, target)
+    return facts
 
 
 def _check_whole(path: Path, sha256: str) -> None:
@@ -135,11 +149,3 @@ def _check_whole(path: Path, sha256: str) -> None:
         whole = False
     if not whole:
         raise InputRefusedError(f"{path} is damaged or gone; restore it from a backup, or ingest all extracts again")
-
-
-def _write(connection: Connection, rows: str, target: Path, compression: str) -> None:
-    with translated("kept lines"):
-        connection.execute(
-            f"copy ({rows}) to {literal(target)} "
-            f"(format parquet, compression {compression}, row_group_size {STAGED_ROWS})"
-        )

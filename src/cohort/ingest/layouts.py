@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import fnmatch
 import hashlib
+import itertools
 import re
 import tomllib
 from dataclasses import dataclass
@@ -35,7 +37,7 @@ def shipped_sql(name: str) -> str:
 
 
 class _Text(Declared):
-    delimiter: str = Field(",", pattern=r'^[^"\r\n\w ]$')
+    delimiter: str = Field(",", pattern=r'^[\x01-\x7f&&[^"\r\n\w ]]$')
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
     date_format: list[str] = Field(["%Y-%m-%d"], min_length=1)
     missing: list[str] = Field([])
@@ -85,6 +87,7 @@ class Layout:
         """
         folder = _folder(layout)
         declared = _declaration(folder / "layout.toml")
+        _check_date_formats(declared.dialect.date_format, folder / "layout.toml")
         mapped = _mapped(declared, folder)
         tables, views = _sql_files(folder, declared)
         if not tables and not mapped:
@@ -156,6 +159,24 @@ def _declaration(path: Path) -> _File:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise StudyError(f"{path}, {where}: {first['msg']}; sql/README.md lists the keys") from None
+
+
+def _check_date_formats(formats: list[str], path: Path) -> None:
+    """Refuse formats of which two read one text as two days, such as 01/02/2020."""
+    days = [dt.datetime(year, month, day) for year in (2003, 2011) for month in range(1, 13) for day in range(1, 13)]
+    for one, other in itertools.permutations(formats, 2):
+        if any(_read(day.strftime(one), other) not in (None, day) for day in days):
+            raise StudyError(
+                f"{path}, dialect.date_format: {one} and {other} read the same text as different days; keep one of "
+                "them, or make a layout for each kind of file"
+            )
+
+
+def _read(text: str, date_format: str) -> dt.datetime | None:
+    try:
+        return dt.datetime.strptime(text, date_format)
+    except ValueError:
+        return None
 
 
 def _sql_files(folder: Path, declared: _File) -> tuple[dict[str, Path], dict[str, Path]]:

@@ -7,33 +7,36 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from cohort.errors import InputRefusedError, StudyError
-from cohort.ingest import claims, increments, pseudonyms
-from cohort.ingest.engine import Connection, literal, quoted, sandbox, translated
-from cohort.ingest.guard import inspect
-from cohort.ingest.layouts import Layout, shipped_sql
+from cohort.ingest import increments, links, pseudonyms
+from cohort.ingest.chunks import Chunk
+from cohort.ingest.engine import Connection, quoted
+from cohort.ingest.guard import Inspection, file_state, inspect
+from cohort.ingest.keying import keyed
+from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
-from cohort.ingest.staging import Delivery, collect_identifiers, create_views, stage, write_rejects
-from cohort.ingest.tables import TableWriter
+from cohort.ingest.spelling import create_vocabulary
+from cohort.ingest.staging import Delivery, collect_identifiers, stage
+from cohort.ingest.statistical import inspect_statistical, is_statistical, rewrite
+from cohort.ingest.workers import Workers, engaged
+from cohort.ingest.writing import Task, unlisted_persons, write_tables
 from cohort.store import manifest as manifests
-from cohort.store.files import exhaustion, locked, make_folder, private_umask, publish
-from cohort.store.manifest import FORMAT, ClaimCount, InputFile, KeptLines, Manifest, StoredFile, TableCount
+from cohort.store.files import exhaustion, locked, make_folder, private_umask, publish, sweep_half_created
+from cohort.store.manifest import FORMAT, InputFile, KeptFile, KeptLines, Manifest, TableCount
 from cohort.store.store import Store
-from cohort.store.tables import LANES, TABLES
+from cohort.store.tables import LANES
 from cohort.store.verify import sweep
 
 Progress = Callable[[str, int, int], None]
+Lend = Callable[[], AbstractContextManager[Workers]]
 
 ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
-
-_EVENTS = ("diagnosis", "procedure", "dispensing", "measurement")
-_LATER = ("person", "enrolment")  # written last: their SQL may ask for $data_end
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class _Plan:
             for source, sha256, name in files
         )
         cut = [str(self.extracted_on)] if self.extracted_on else []  # the same files tomorrow are the same content
-        parts = [*cut, self.layout.sha256, pseudonyms.key_id(self.key), str(self.buckets), *contents]
+        parts = [*cut, self.layout.sha256, manifests.key_id(self.key), str(self.buckets), *contents]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     @property
@@ -92,6 +95,7 @@ def ingest(
     add: bool = False,
     key_file: str | Path | None = None,
     keep_ids: bool = False,
+    link_table: str | Path | None = None,
     max_reject_rate: float = 0.001,
     extracted_on: dt.date | None = None,
     memory_limit: str | None = None,
@@ -106,8 +110,9 @@ def ingest(
         Folder of the extract; name of a shipped layout or folder of one's own; folder of the store.
     buckets, add
         1 to 256, fixed for the life of a store; settle these files with those added before, not in their place.
-    key_file, keep_ids, extracted_on
-        Secret for the pseudonyms (0600, at least 32 bytes), or the published key; last day that an event can have.
+    key_file, keep_ids, link_table, extracted_on
+        Secret for the pseudonyms (0600, at least 32 bytes), or the published key; Parquet file outside the store for
+        the identifier of each pseudonym; last day that an event can have.
     max_reject_rate, memory_limit, threads, progress
         Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2; called
         as ``progress(step, done, total)``, in bytes or buckets.
@@ -117,14 +122,14 @@ def ingest(
     InputRefusedError, StudyError, LockedError, ResourceError
         Nothing was committed and the store is as it was.
     """
-    folder, store = Path(source), Path(into)
-    _check_arguments(folder, store, buckets, max_reject_rate)
+    folder, store = _checked_folders(source, into, buckets, max_reject_rate)
+    link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
     report = progress or (lambda step, done, total: None)
-    chosen = Layout.read(layout)
     deliveries, not_used = _inspect(folder, chosen, report)
     with exhaustion(), private_umask(), _opened(store) as work:
-        newest, key = manifests.newest(store), pseudonyms.read_key(store, key_file, keep_ids)
-        before = increments.addable(store, newest, chosen, pseudonyms.key_id(key)) if add else None
+        newest = manifests.newest(store)
+        key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
+        before = increments.addable(store, newest, chosen) if add else None
         plan = _Plan(
             layout=chosen,
             deliveries=increments.not_held(deliveries, before),
@@ -139,14 +144,40 @@ def ingest(
             before=before,
             progress=report,
         )
-        if newest and newest.fingerprint == plan.fingerprint:
-            return Store(store, newest)
-        with sandbox(_readable(folder, store), work, memory_limit, threads) as connection:
-            return _committed(plan, _load(connection, plan, work), newest)
+        lent = partial(engaged, _readable(folder, store), work, memory_limit, threads, partial(_prepare, chosen))
+        return _stored_and_linked(plan, newest, work, lent, link, deliveries)
+
+
+def _stored_and_linked(
+    plan: _Plan, newest: Manifest | None, work: Path, lent: Lend, link: Path | None, delivered: list[Delivery]
+) -> Store:
+    """Settle what the link table says before anything is committed, and publish it after that."""
+    if link is None:
+        return _stored(plan, newest, work, lent)
+    with lent() as workers:
+        _prepare_links(workers.connections[0], replace(plan, deliveries=delivered), link, work)
+    stored = _stored(plan, newest, work, lent)
+    links.publish(work / "links.parquet", link)
+    return stored
+
+
+def _stored(plan: _Plan, newest: Manifest | None, work: Path, lent: Lend) -> Store:
+    """Load and commit, unless the newest snapshot was made of the same content."""
+    if newest and newest.fingerprint == plan.fingerprint:
+        return Store(plan.into, newest)
+    with lent() as workers:
+        return _committed(plan, _load(workers, plan, work), newest)
 
 
 def _readable(folder: Path, store: Path) -> list[Path]:
     return [one.resolve() for one in (folder, store / "data", increments.folder_of(store))]
+
+
+def _prepare_links(connection: Connection, plan: _Plan, link: Path, work: Path) -> None:
+    """Write the link table of all files, those that the store holds already included, into the work folder."""
+    collect_identifiers(connection, _rewritten(plan.deliveries, plan.layout, work), plan.layout)
+    pseudonyms.make_pseudonyms(connection, plan.key)
+    links.prepare(connection, link, work / "links.parquet")
 
 
 def _committed(plan: _Plan, manifest: Manifest, newest: Manifest | None) -> Store:
@@ -163,7 +194,10 @@ def _committed(plan: _Plan, manifest: Manifest, newest: Manifest | None) -> Stor
     return Store(plan.into, manifest)
 
 
-def _check_arguments(folder: Path, store: Path, buckets: int | None, max_reject_rate: float) -> None:
+def _checked_folders(
+    source: str | Path, into: str | Path, buckets: int | None, max_reject_rate: float
+) -> tuple[Path, Path]:
+    folder, store = Path(source), Path(into)
     if buckets is not None and not 1 <= buckets <= LANES:
         raise StudyError(f"buckets is {buckets}; give 1 to {LANES}")
     if not 0 <= max_reject_rate <= 1:
@@ -175,6 +209,7 @@ def _check_arguments(folder: Path, store: Path, buckets: int | None, max_reject_
         raise StudyError(f"{store} is not a folder; give a folder for the store")
     if store.is_dir() and any(store.iterdir()) and not (store / "private").is_dir():
         raise StudyError(f"{store} holds something else than a store; give an empty or new folder")
+    return folder, store
 
 
 def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Delivery], list[str]]:
@@ -184,12 +219,32 @@ def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Deliv
     total, before, deliveries = sum(path.stat().st_size for _, path in files), 0, []
     for name, path in files:
         told = partial(_report_from, report, before, total)
-        seen = inspect_parquet(path, told) if is_parquet(path) else inspect(path, layout.dialect, told)
+        seen = _inspect_file(path, layout, told)
         if seen.records == 0 and seen.header:  # a Parquet footer proves that there are none
             raise InputRefusedError(f"{path.name} has a header and no records; fetch it again")
         deliveries.append(Delivery.match(name, layout.sources[name], seen))
         before += seen.bytes
     return deliveries, not_used
+
+
+def _inspect_file(path: Path, layout: Layout, report: Callable[[int], None]) -> Inspection:
+    file_state(path)  # before anything opens it: a pipe would never answer
+    if is_parquet(path):
+        return inspect_parquet(path, report)
+    if is_statistical(path):
+        return inspect_statistical(path, layout.dialect.encoding, report)
+    return inspect(path, layout.dialect, report)
+
+
+def _rewritten(deliveries: list[Delivery], layout: Layout, work: Path) -> list[Delivery]:
+    """Have the files of SAS, Stata and SPSS among the deliveries read from Parquet in the work folder."""
+    encoding, day = layout.dialect.encoding, layout.date_formats[0]
+    return [
+        replace(one, inspection=rewrite(one.inspection, one.used, encoding, day, work / f"rewritten-{at:06d}.parquet"))
+        if is_statistical(one.inspection.path)
+        else one
+        for at, one in enumerate(deliveries)
+    ]
 
 
 def _report_from(report: Progress, before: int, total: int, done: int) -> None:
@@ -205,6 +260,8 @@ def _opened(store: Path) -> Iterator[Path]:
     with locked(store):
         for left in (store / "private").glob("work-*"):  # we hold the lock, so its run is dead
             shutil.rmtree(left)
+        for holder in (store / "private", store / "manifest"):
+            sweep_half_created(holder)
         work = (store / "private" / f"work-{os.getpid()}").resolve()
         work.mkdir()
         try:
@@ -228,20 +285,18 @@ def _bucket_count(asked: int | None, newest: Manifest | None, deliveries: list[D
     return buckets
 
 
-def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
-    connection.execute("create schema extract")
-    connection.execute(shipped_sql("ingest/spelled_code.sql"))
-    _create_code_tables(connection, plan.layout)
-    collect_identifiers(connection, plan.deliveries, plan.layout)
-    pseudonyms.make_pseudonyms(connection, plan.key, plan.buckets)
-    if plan.before:
-        increments.add_known_persons(connection, plan.into, plan.before, plan.layout, plan.buckets)
-    inputs, staged = _stage(connection, plan, work)
-    _refuse_many_rejects(connection, plan, inputs, work)
-    lines = _settle_with_kept(connection, plan, staged, work) if plan.add else ()
-    claim_counts = _count_claims(connection, plan, staged)
-    tables, counts, data_end = _write_tables(connection, plan, staged, work)
-    _refuse_many_rejected_rows(plan, counts, work)
+def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
+    plan = replace(plan, deliveries=_rewritten(plan.deliveries, plan.layout, work))
+    connection = workers.connections[0]
+    if plan.add:
+        _witness(connection, plan)
+    inputs, staged = _stage(workers, plan, work)
+    _refuse_many_rejects(plan, inputs)
+    staged = keyed(workers, staged, plan.key, plan.buckets, plan.buckets)
+    lines, persons = _settle_with_kept(connection, plan, staged, work) if plan.add else ((), ())
+    task = Task(plan.layout, staged, plan.into.resolve(), plan.snapshot, work, plan.last_day)
+    written = write_tables(workers, task, plan.buckets, partial(plan.progress, "write"))
+    _refuse_many_rejected_rows(plan, written.counts, work)
     return Manifest(
         format=FORMAT,
         number=plan.number,
@@ -250,29 +305,49 @@ def _load(connection: Connection, plan: _Plan, work: Path) -> Manifest:
         layout_sha256=plan.layout.sha256,
         fingerprint=plan.fingerprint,
         buckets=plan.buckets,
-        key_id=pseudonyms.key_id(plan.key),
-        data_end=data_end,
+        key_id=manifests.key_id(plan.key),
+        data_end=written.latest,
         last_day=plan.last_day,
-        unlisted_persons=_unlisted_persons(connection, plan, tables),
-        tables=tables,
+        unlisted_persons=unlisted_persons(connection, task.store, written.files),
+        tables={name: tuple(files) for name, files in written.files.items()},
         inputs=(*increments.held_files(plan.before), *inputs),
         lines=lines,
+        persons=persons,
         not_used=tuple(plan.not_used),
-        counts=counts,
-        claims=claim_counts,
+        counts=written.counts,
+        claims=written.claims,
     )
 
 
+def _prepare(layout: Layout, connection: Connection) -> None:
+    """Give an engine what the layout's SQL and ours rest on."""
+    connection.execute("create schema extract")
+    create_vocabulary(connection)
+    _create_code_tables(connection, layout)
+
+
+def _witness(connection: Connection, plan: _Plan) -> None:
+    """Note by what a collision with a person of an earlier or a later extract is seen."""
+    collect_identifiers(connection, plan.deliveries, plan.layout)
+    pseudonyms.make_pseudonyms(connection, plan.key)
+    pseudonyms.make_witnesses(connection, plan.key)
+    connection.execute("drop table identifier")  # the name of each share's identifiers
+    if plan.before:
+        increments.refuse_known_collisions(connection, plan.into, plan.before)
+
+
 def _settle_with_kept(
-    connection: Connection, plan: _Plan, staged: dict[str, list[Path]], work: Path
-) -> tuple[KeptLines, ...]:
+    connection: Connection, plan: _Plan, staged: dict[str, list[Chunk]], work: Path
+) -> tuple[tuple[KeptLines, ...], tuple[KeptFile, ...]]:
     """Keep the new lines, and stage those kept by earlier ingestions beside them; return what is kept by now."""
-    new = increments.keep(connection, plan.into, staged, plan.layout, work, plan.fingerprint[:12])
+    name = plan.fingerprint[:12]
+    new = increments.keep(plan.into, staged, work, name)
+    persons = (increments.keep_persons(connection, plan.into, work, name),)
     if not plan.before:
-        return new
-    for source, files in increments.restore(connection, plan.into, plan.before, plan.layout, work).items():
-        staged[source] += files
-    return (*plan.before.lines, *new)
+        return new, persons
+    for source, chunks in increments.restore(plan.into, plan.before, plan.layout, work, plan.buckets).items():
+        staged[source] += chunks
+    return (*plan.before.lines, *new), (*plan.before.persons, *persons)
 
 
 def _create_code_tables(connection: Connection, layout: Layout) -> None:
@@ -285,31 +360,28 @@ def _create_code_tables(connection: Connection, layout: Layout) -> None:
             connection.executemany(f"insert into codes.{quoted(name)} values ({slots})", rows)
 
 
-def _stage(connection: Connection, plan: _Plan, work: Path) -> tuple[list[InputFile], dict[str, list[Path]]]:
-    """Stage every file; return the account of each and the staged files of each source."""
+def _stage(workers: Workers, plan: _Plan, work: Path) -> tuple[list[InputFile], dict[str, list[Chunk]]]:
+    """Stage every file, and publish what is rejected; return the account of each file and each source's records."""
     total, done = sum(delivery.inspection.bytes for delivery in plan.deliveries), 0
     inputs: list[InputFile] = []
-    staged: dict[str, list[Path]] = {name: [] for name in plan.layout.sources}
+    staged: dict[str, list[Chunk]] = {name: [] for name in plan.layout.sources}
     for number, delivery in enumerate(plan.deliveries):
         plan.progress("read", done, total)
         folder = work / f"staged-{number:06d}"
         folder.mkdir()
-        account, files = stage(connection, delivery, plan.layout, folder)
+        account, chunks, rejects = stage(workers, delivery, plan.layout, folder, plan.buckets)
+        if rejects:
+            make_folder(plan.rejects)
+            publish(rejects, plan.rejects / f"{account.source}-{account.sha256[:12]}.parquet")
         inputs.append(account)
-        staged[delivery.source] += files
+        staged[delivery.source] += chunks
         done += delivery.inspection.bytes
     plan.progress("read", total, total)
     return inputs, staged
 
 
-def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[InputFile], work: Path) -> None:
-    """Write what was rejected below ``private/``; refuse the load if it is more than the caller allows."""
-    folder = plan.rejects
-    for delivery, account in zip(plan.deliveries, inputs, strict=True):
-        if account.rejected:
-            make_folder(folder)
-            write_rejects(connection, delivery, plan.layout, work / "rejects.parquet")
-            publish(work / "rejects.parquet", folder / f"{account.source}-{account.sha256[:12]}.parquet")
+def _refuse_many_rejects(plan: _Plan, inputs: list[InputFile]) -> None:
+    """Refuse the load if more was rejected than the caller allows."""
     for source in plan.layout.sources:
         files = [account for account in inputs if account.source == source]
         rejected = sum(account.rejected for account in files)
@@ -322,7 +394,7 @@ def _refuse_many_rejects(connection: Connection, plan: _Plan, inputs: list[Input
             raise InputRefusedError(
                 f"{source}: {rejected:,} of {records:,} records rejected ({counted}), more than the share of "
                 f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. "
-                f"Records and line numbers are in {folder}"
+                f"Records and line numbers are in {plan.rejects}"
             )
 
 
@@ -341,59 +413,3 @@ def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount], work:
                 f"than {plan.last_day} (--extracted-on); implausible, outside the range of its instrument. The rows "
                 f"are in {plan.rejects}"
             )
-
-
-def _count_claims(connection: Connection, plan: _Plan, staged: dict[str, list[Path]]) -> dict[str, ClaimCount]:
-    """Return what became of the lines of every claim view, over all buckets."""
-    counts = {name: ClaimCount() for name in plan.layout.claims}
-    for bucket in range(plan.buckets if counts else 0):
-        create_views(connection, staged, plan.layout, bucket)
-        counts = {name: counts[name] + more for name, more in claims.count_lines(connection, plan.layout).items()}
-    return counts
-
-
-def _write_tables(
-    connection: Connection, plan: _Plan, staged: dict[str, list[Path]], work: Path
-) -> tuple[dict[str, tuple[StoredFile, ...]], dict[str, TableCount], dt.date | None]:
-    """Write every table of every bucket: events first, because the other tables may need the last date of the data."""
-    files: dict[str, list[StoredFile]] = {name: [] for name in TABLES if name in plan.layout.tables}
-    counts = {name: TableCount() for name in files}
-    latest: list[dt.date] = []
-    steps = 2 * plan.buckets
-    for phase, names in enumerate((_EVENTS, _LATER)):
-        parameters = {"data_end": max(latest, default=None), "last_day": plan.last_day}
-        writers = [
-            TableWriter(connection, plan.layout, TABLES[name], plan.into.resolve(), plan.snapshot, work, parameters)
-            for name in names
-            if name in files
-        ]
-        for bucket in range(plan.buckets):
-            plan.progress("write", phase * plan.buckets + bucket, steps)
-            create_views(connection, staged, plan.layout, bucket)
-            persons = pseudonyms.Persons.of_bucket(connection, bucket)
-            for writer in writers:
-                file, count, last = writer.write(bucket, persons)
-                files[writer.table.name] += [file] if file else []
-                counts[writer.table.name] += count
-                latest += [last] if last else []
-    plan.progress("write", steps, steps)
-    return {name: tuple(written) for name, written in files.items()}, counts, max(latest, default=None)
-
-
-def _unlisted_persons(connection: Connection, plan: _Plan, tables: dict[str, tuple[StoredFile, ...]]) -> int:
-    """Return how many persons have an event or a span but no row in ``person``."""
-    if not tables.get("person"):
-        return 0
-
-    def persons(names: list[str]) -> str:
-        paths = [literal(plan.into.resolve() / file.path) for name in names for file in tables[name]]
-        return f"select distinct person_id from read_parquet([{', '.join(paths)}])"
-
-    others = [name for name in tables if name != "person" and tables[name]]
-    if not others:
-        return 0
-    with translated("table person"):
-        row = connection.execute(
-            f"select count(*) from ({persons(others)}) anti join ({persons(['person'])}) using (person_id)"
-        ).fetchone()
-    return int(row[0]) if row else 0

@@ -20,12 +20,11 @@ _LIMIT, _FAR = 1 << 64, 1 << 61
 
 @dataclass(frozen=True, slots=True)
 class _Coded:
-    """One column as ranks: whole numbers and dates by their distance from ``least``, all else by place in ``values``.
+    """How one column is ranked: whole numbers and dates by distance from ``least``, all else by place in ``values``.
 
     Null, where there is one, has the last rank.
     """
 
-    ranks: Ints
     radix: int
     nulls: bool
     dtype: pl.DataType
@@ -55,9 +54,10 @@ def settle(rows: pl.DataFrame, order: Sequence[str], longest: str | None = None)
     longest
         Column of which only the greatest value is kept where all others are equal.
     """
-    coded = {name: _coded(rows[name]) for name in order}
+    coded, ranks = {}, {}
+    for name in order:
+        coded[name], ranks[name] = _coded(rows[name])
     radices = {name: column.radix for name, column in coded.items()}
-    ranks = {name: column.ranks for name, column in coded.items()}
     if longest is None:
         ranks = _distinct(ranks, radices, order)
         distinct = len(ranks[order[0]])
@@ -70,24 +70,37 @@ def settle(rows: pl.DataFrame, order: Sequence[str], longest: str | None = None)
     return pl.DataFrame({name: coded[name].column(ranks[name]) for name in rows.columns}), distinct
 
 
-def _coded(column: pl.Series) -> _Coded:
+def _coded(column: pl.Series) -> tuple[_Coded, Ints]:
     nulls = column.null_count() > 0
     if column.dtype.is_integer() or column.dtype == pl.Date:
         physical = column.to_physical()
         least, greatest = _bounds(physical)
         if least > -_FAR and greatest < _FAR:
-            places = physical.cast(pl.Int64).fill_null(greatest + 1).to_numpy() - least
-            return _Coded(places.astype(np.uint64), greatest - least + 1 + nulls, nulls, column.dtype, least)
-    values = column.drop_nulls().unique().sort()
-    if column.dtype == pl.String:
-        column, values = (one.cast(pl.Enum(values)) for one in (column, values))
-    if isinstance(column.dtype, pl.Enum):  # stays an Enum: a writer then takes the dictionary as it is
-        values, ranks = pl.Series(column.dtype.categories).cast(column.dtype), column.to_physical()
-    else:
-        ranks = column.replace_strict(values, range(len(values)), default=None, return_dtype=pl.UInt32)
-    places = ranks.cast(pl.UInt64).fill_null(len(values)).to_numpy()
+            places = _numbers(physical, greatest + 1) - least
+            return _Coded(greatest - least + 1 + nulls, nulls, column.dtype, least), places.view(np.uint64)
+    if not isinstance(column.dtype, pl.Enum):
+        values = column.drop_nulls().unique().sort()
+        if column.dtype != pl.String:
+            found = column.replace_strict(values, range(len(values)), default=None, return_dtype=pl.UInt32)
+            return _by_value(_numbers(found, len(values)), values, nulls)
+        column = column.cast(pl.Enum(values))
+    # stays an Enum: a writer then takes the dictionary as it is. Only the words that occur need digits
+    words = pl.Series(column.dtype.categories).cast(column.dtype)  # type: ignore[attr-defined] # an Enum by now
+    places = _numbers(column.to_physical(), len(words))
+    occurs = np.bincount(places, minlength=len(words) + 1)[:-1] > 0
+    present = words.cast(pl.String).filter(occurs)
+    ranks = np.append(np.cumsum(occurs) - occurs, len(present))[places]
+    return _by_value(ranks, present.cast(pl.Enum(present)), nulls)
+
+
+def _by_value(ranks: npt.NDArray[np.int64], values: pl.Series, nulls: bool) -> tuple[_Coded, Ints]:
     values = values.extend_constant(None, 1) if nulls else values
-    return _Coded(places, max(len(values), 1), nulls, column.dtype, values=values)
+    return _Coded(max(len(values), 1), nulls, values.dtype, values=values), ranks.view(np.uint64)
+
+
+def _numbers(column: pl.Series, missing: int) -> npt.NDArray[np.int64]:
+    """Return whole numbers, ``missing`` for null."""
+    return column.cast(pl.Int64).fill_null(missing).to_numpy()
 
 
 def _bounds(physical: pl.Series) -> tuple[int, int]:

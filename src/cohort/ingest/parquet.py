@@ -17,6 +17,8 @@ from cohort.ingest.engine import literal, quoted
 from cohort.ingest.guard import BLOCK, Inspection, file_state
 
 _MAGIC = b"PAR1"
+_EXACT_BELOW = {"float": 2**53, "single": 2**24}
+"""Kinds of binary fractions, and the whole number below which every whole number is one of them."""
 
 
 def is_parquet(path: Path) -> bool:
@@ -61,7 +63,7 @@ def _footer(path: Path) -> tuple[tuple[str, ...], tuple[str, ...], int | None]:
 
 def _kind(dtype: pl.DataType) -> str:
     if dtype.is_float():
-        return "float"
+        return "float" if dtype == pl.Float64 else "single"
     if isinstance(dtype, pl.Datetime) and dtype.time_zone:
         return "instant"
     if isinstance(dtype, pl.Date | pl.Datetime):
@@ -72,11 +74,12 @@ def _kind(dtype: pl.DataType) -> str:
     return "plain" if plain else "other"
 
 
-def read_parquet(inspection: Inspection, positions: set[int], date_format: str) -> str:
+def read_parquet(inspection: Inspection, positions: set[int], date_format: str, person: int | None = None) -> str:
     """Return the query that reads columns as text, under the names ``c<position>``.
 
     A day is written as the layout writes days (a time of day is left off), a whole float without its point, so that
-    123.0 and 123 are one identifier; NaN is empty.
+    123.0 and 123 are one identifier; NaN is empty. At position ``person`` so is a float too large to be exact: others
+    may have been rounded to it, and two persons must not become one.
 
     Raises
     ------
@@ -90,8 +93,12 @@ def read_parquet(inspection: Inspection, positions: set[int], date_format: str) 
             raise InputRefusedError(
                 f"{inspection.path.name}: column {name} is nested or binary; deliver it as plain text"
             )
-        cells.append(f"{_text(quoted(name), kind, date_format)} as c{at}")
-    return f"select {', '.join(cells) or '1 as c0'} from read_parquet({literal(inspection.path)})"
+        text = _text(quoted(name), kind, date_format)
+        if at == person and kind in _EXACT_BELOW:
+            text = f"case when abs({quoted(name)}) < {_EXACT_BELOW[kind]} then {text} end"
+        cells.append(f"{text} as c{at}")
+    source = inspection.rewritten or inspection.path
+    return f"select {', '.join(cells) or '1 as c0'} from read_parquet({literal(source)})"
 
 
 def _text(column: str, kind: str, date_format: str) -> str:
@@ -99,10 +106,10 @@ def _text(column: str, kind: str, date_format: str) -> str:
         return f"strftime({column}::date, {literal(date_format)})"
     if kind == "instant":  # its day in UTC, whatever zone the machine is set to
         return f"strftime(make_timestamp(epoch_us({column}))::date, {literal(date_format)})"
-    if kind == "float":
+    if kind in _EXACT_BELOW:
+        whole = f"{column} = trunc({column}) and abs({column}) < {_EXACT_BELOW['float']}"
         return (
-            f"case when isnan({column}) then null "
-            f"when {column} = trunc({column}) and abs({column}) < 1e15 then {column}::bigint::varchar "
+            f"case when isnan({column}) then null when {whole} then {column}::bigint::varchar "
             f"when abs({column}) between 1e-13 and 1e-4 then format('{{:.30f}}', {column}) else {column}::varchar end"
         )
     return f"{column}::varchar"

@@ -11,18 +11,17 @@ import hmac
 import os
 import secrets
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
+import pyarrow as pa
 
 from cohort.errors import InputRefusedError
 from cohort.ingest.engine import Connection, translated
 from cohort.ingest.layouts import shipped_sql
 from cohort.store.files import create_exclusively
-from cohort.store.tables import LANES
+from cohort.store.manifest import key_id
 
 KEEP_IDS_KEY = b"cohort: identifiers are already pseudonyms (--keep-ids)"
 """The published key of ``--keep-ids``: it spreads identifiers over buckets and protects nothing."""
@@ -51,9 +50,15 @@ def read_key(store: Path, key_file: str | Path | None, keep_ids: bool) -> bytes:
     return _checked(own)
 
 
-def key_id(key: bytes) -> str:
-    """Return a name for the key that does not give it away."""
-    return hashlib.sha256(b"cohort key id\0" + key).hexdigest()[:16]
+def pseudonyms(connection: Connection, identifiers: pa.Array, key: bytes) -> npt.NDArray[np.int64]:
+    """Return the pseudonym of each of some identifiers, trimmed and not null."""
+    connection.register("identifier", pa.table({"person": identifiers}))
+    with translated("pseudonyms"):
+        found = connection.execute(
+            f"select person_id from ({shipped_sql('ingest/pseudonym.sql')})", _pads(key)
+        ).fetchnumpy()["person_id"]
+    connection.unregister("identifier")
+    return np.asarray(found, np.int64)
 
 
 def key_of(store: Path, made_with: str, key_file: Path | None, keep_ids: bool) -> bytes:
@@ -81,51 +86,30 @@ def pseudonym_of(key: bytes, identifier: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-@dataclass(frozen=True, slots=True)
-class Persons:
-    """The persons of one bucket: the number of the first one, and their pseudonyms in ascending order.
-
-    Until they are stored, rows carry a person's number: persons are numbered from 0 by bucket and pseudonym, so numbers
-    sort as pseudonyms do and are small enough to be sorted together with the rest of a row.
-    """
-
-    first: int
-    person_id: npt.NDArray[np.int64]
-
-    @classmethod
-    def of_bucket(cls, connection: Connection, bucket: int) -> Persons:
-        """Return the persons of one bucket."""
-        with translated("pseudonyms"):
-            found = connection.execute(
-                "select number, person_id from pseudonym where bucket = ? order by number", [bucket]
-            ).fetchnumpy()
-        numbers, person_id = (np.asarray(found[name], np.int64) for name in ("number", "person_id"))
-        return cls(int(numbers[0]) if len(numbers) else 0, person_id)
-
-    def identify(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Put pseudonyms in the place of numbers."""
-        places = (rows["person_id"] - self.first).cast(pl.UInt32)
-        return rows.with_columns(pl.Series("person_id", self.person_id).gather(places))
-
-
-def make_pseudonyms(connection: Connection, key: bytes, buckets: int) -> None:
-    """Create table ``pseudonym`` (person, person_id, unclean, bucket, number) from the identifiers in ``identifier``.
+def make_pseudonyms(connection: Connection, key: bytes) -> None:
+    """Create table ``pseudonym`` (person, person_id) from the identifiers in ``identifier``.
 
     Raises
     ------
     InputRefusedError
         If two identifiers share a pseudonym.
     """
-    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
-    values: dict[str, bytes | int] = {
-        "inner": bytes(byte ^ 0x36 for byte in block),
-        "outer": bytes(byte ^ 0x5C for byte in block),
-    }
-    values |= {"lanes": LANES, "buckets": buckets}
     with translated("pseudonyms"):
-        connection.execute("create table pseudonym as " + shipped_sql("ingest/pseudonym.sql"), values)
+        connection.execute("create table pseudonym as " + shipped_sql("ingest/pseudonym.sql"), _pads(key))
         ((collisions,),) = connection.execute("select count(*) - count(distinct person_id) from pseudonym").fetchall()
     refuse_collisions(collisions)
+
+
+def make_witnesses(connection: Connection, key: bytes) -> None:
+    """Create table ``witness`` (person_id, witness) from table ``pseudonym``."""
+    with translated("pseudonyms"):
+        connection.execute("create table witness as " + shipped_sql("ingest/witness.sql"), _pads(key))
+
+
+def _pads(key: bytes) -> dict[str, bytes]:
+    """Return the key with the inner and the outer pad of RFC 2104."""
+    block = (hashlib.sha256(key).digest() if len(key) > _BLOCK else key).ljust(_BLOCK, b"\0")
+    return {"inner": bytes(byte ^ 0x36 for byte in block), "outer": bytes(byte ^ 0x5C for byte in block)}
 
 
 def refuse_collisions(collisions: int) -> None:

@@ -19,11 +19,13 @@ import numpy as np
 
 from cohort.errors import InputRefusedError
 from cohort.ingest import pseudonyms
-from cohort.ingest.engine import Connection, quoted, sandbox, translated
-from cohort.ingest.guard import inspect, record_lines
+from cohort.ingest.casts import cast
+from cohort.ingest.engine import Connection, sandbox, translated
+from cohort.ingest.guard import inspect
 from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
-from cohort.ingest.staging import Delivery, collect_identifiers, typed
+from cohort.ingest.staging import Delivery
+from cohort.ingest.statistical import is_statistical
 from cohort.store.store import Store
 
 _SEPARATORS = re.compile(r"[.\s-]")
@@ -33,7 +35,7 @@ _DATES = ("date", "start_date", "end_date", "birth_date", "death_date")
 
 @dataclass(frozen=True)
 class SourceLine:
-    """One accepted record of a person: the source and file it is in, its physical line, and its cells as text."""
+    """One record of a person: the source and file it is in, its physical line, and its cells as text."""
 
     source: str
     file: str
@@ -83,7 +85,7 @@ class SourceLines:
 def lines_of(
     extracts: Path, store: Store, person: int, layout: Path | None, key_file: Path | None, keep_ids: bool
 ) -> SourceLines:
-    """Find the accepted lines of one person in the files that a store was loaded from.
+    """Find the lines of one person in the files that a store was loaded from.
 
     Raises
     ------
@@ -98,25 +100,26 @@ def lines_of(
         )
     key = pseudonyms.key_of(store.path, manifest.key_id, key_file, keep_ids)
     deliveries = _deliveries(extracts, chosen, {file.sha256 for file in manifest.inputs})
-    private = store.path / "private"
-    with tempfile.TemporaryDirectory(dir=private, prefix="why-") as work:
-        readable = [extracts.resolve()]
-        with sandbox(readable, Path(work).resolve()) as connection, translated("source lines"):
-            collect_identifiers(connection, deliveries, chosen)
-            pseudonyms.make_pseudonyms(connection, key, store.buckets)
-            lines = [line for one in deliveries for line in _lines(connection, one, chosen, person)]
+    with (
+        tempfile.TemporaryDirectory(dir=store.path / "private", prefix="why-") as work,
+        sandbox([extracts.resolve()], Path(work).resolve()) as connection,
+        translated("source lines"),
+    ):
+        lines = [line for one in deliveries for line in _lines(connection, one, chosen, key, person)]
     return SourceLines(tuple(lines), {table: _sources(chosen, sql) for table, sql in chosen.tables.items()})
 
 
 def _deliveries(extracts: Path, layout: Layout, loaded: set[str]) -> list[Delivery]:
+    """Return the files with lines or rows to name; those of SAS, Stata and SPSS have neither."""
     found, _ = layout.find(extracts)
     deliveries = []
     for name, path in ((name, path) for name, paths in found.items() for path in paths):
+        if is_statistical(path) or not layout.sources[name].person:
+            continue
         seen = inspect_parquet(path, _quiet) if is_parquet(path) else inspect(path, layout.dialect, _quiet)
         if seen.sha256 not in loaded:
             raise InputRefusedError(f"{path.name} is not a file that this snapshot was loaded from; give those files")
-        if layout.sources[name].person:
-            deliveries.append(Delivery.match(name, layout.sources[name], seen))
+        deliveries.append(Delivery.match(name, layout.sources[name], seen))
     return deliveries
 
 
@@ -124,18 +127,20 @@ def _quiet(done: int) -> None:
     """Report no progress."""
 
 
-def _lines(connection: Connection, delivery: Delivery, layout: Layout, person: int) -> Iterator[SourceLine]:
-    rows = connection.execute(
-        f"select record, cells from ({typed(delivery, layout, keep_cells=True)}) where reason is null and "
-        f"{quoted(str(delivery.declared.person))} = (select number from pseudonym where person_id = ?) order by record",
-        [person],
-    ).fetchall()
-    records = np.array([record for record, _ in rows], dtype=np.int64)
-    in_rows = bool(delivery.inspection.kinds)  # a Parquet file has rows, counted from 1
-    physical = records + 1 if in_rows else record_lines(delivery.inspection, layout.dialect, records)
-    for line, (_, cells) in zip(physical.tolist(), rows, strict=True):
-        kept = tuple(cell for cell in cells if cell)
-        yield SourceLine(delivery.source, delivery.name, line, kept, layout.date_formats)
+def _lines(connection: Connection, delivery: Delivery, layout: Layout, key: bytes, person: int) -> Iterator[SourceLine]:
+    name = str(delivery.declared.person)
+    column = delivery.declared.expanded[name]
+    for piece in delivery.read(connection.cursor(), layout):
+        records = piece()
+        identifiers = cast(connection, name, column, records.columns[name], layout).values
+        known = np.asarray(identifiers.is_valid())
+        mine = np.zeros(len(identifiers), dtype=np.bool_)
+        mine[known] = pseudonyms.pseudonyms(connection, identifiers.drop_null(), key) == person
+        for place in np.flatnonzero(mine[records.columns[name].codes]).tolist():
+            line = int(records.lines[int(records.numbers[place]) - records.first])
+            cells = (one.texts[int(one.codes[place])].as_py() for one in records.columns.values())
+            kept = tuple(cell for cell in cells if cell)
+            yield SourceLine(delivery.source, delivery.name, line, kept, layout.date_formats)
 
 
 def _sources(layout: Layout, sql: str) -> frozenset[str]:

@@ -1,44 +1,55 @@
-"""From files to typed, keyed rows: every record becomes a staged row, or is counted with the reason why it is rejected.
+"""From files to typed records: every record is staged, or counted and kept aside with the reason why it is rejected.
 
-Staged rows lie in Parquet below the private work folder, in chunks sorted by bucket, so that a bucket is a slice of
-every chunk and memory does not grow with the file. The count of records is held against the count of lines that the
-guard took from the raw bytes.
+A file is read block by block; what can be said of a cell is said once per distinct text of a block. The count of
+records is held against the count of lines that the guard took from the raw bytes.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from cohort.errors import InputRefusedError
-from cohort.ingest import claims
-from cohort.ingest.engine import Connection, literal, quoted, read_csv, translated
-from cohort.ingest.guard import Inspection, file_state, packed_as, record_lines
+from cohort.ingest.casts import Cast, cast
+from cohort.ingest.cells import Column, Ints, Misfit, Parser, composed, encoded
+from cohort.ingest.chunks import Chunk, dealt, write_chunk
+from cohort.ingest.engine import Connection, literal, quoted, translated
+from cohort.ingest.guard import Block, Inspection, file_state, record_blocks
 from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import read_parquet
 from cohort.ingest.sources import Source, SourceColumn
+from cohort.ingest.workers import Workers
 from cohort.store.manifest import InputFile
 
-_SQL_TYPES = {
-    "person": "bigint",
-    "text": "varchar",
-    "file_name": "varchar",
-    "record": "bigint",
-    "date": "date",
-    "integer": "bigint",
-    "number": "double",
-}
-CHUNK = 1_000_000
-"""Records that are sorted by bucket and written at a time: about 300 MB."""
+BLOCK = 32 << 20
+"""Bytes of delimited text that are taken at a time, and ``ROWS``, records of Parquet: about 250 MB each in work."""
 
-STAGED_ROWS = 32_768  # rows of a group: what is read for a bucket beside its own rows
+ROWS = 500_000
 _NOT_IN_THE_HEADER = ("file_name", "record")
-_INTEGER, _NUMBER = r"[+-]?\d{1,18}", r"[+-]?(\d{1,15}(\.\d*)?|\.\d+)"
+_REJECTED = pl.Schema([("line", pl.Int64()), ("reason", pl.String()), ("cells", pl.List(pl.String()))])
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Some records of a file: the cells of every declared column, their numbers (0 = first), and those that do not fit.
+
+    ``lines`` are the physical lines on which records ``first``, ``first + 1`` … start.
+    """
+
+    columns: dict[str, Column]
+    numbers: Ints
+    misfits: list[Misfit]
+    first: int
+    lines: npt.NDArray[np.int64] | range
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,76 +92,230 @@ class Delivery:
         """Return the file's base name."""
         return self.inspection.path.name
 
-    def cells(self, layout: Layout) -> str:
-        """Return the query for the file's declared columns as text, under their declared names."""
-        chosen = [f"{self._cell(name, column)} as {quoted(name)}" for name, column in self.declared.expanded.items()]
+    @property
+    def used(self) -> set[int]:
+        """Return the positions of the columns that are read."""
+        return {at for at in self.positions.values() if at is not None}
+
+    @property
+    def _person_at(self) -> int | None:
+        name = self.declared.person
+        return self.positions.get(self.declared.expanded[name].named or name) if name else None
+
+    def read(self, connection: Connection, layout: Layout) -> Iterator[Callable[[], Records]]:
+        """Yield pieces of the file, each a call that makes its records: reading is in turn, parsing need not be."""
         if self.inspection.kinds:
-            used = {at for at in self.positions.values() if at is not None}
-            reader = read_parquet(self.inspection, used, layout.date_formats[0])
-            return f"select {', '.join(chosen)}, false as short_row, false as long_row from ({reader})"
-        width = len(self.inspection.columns)
-        reader = read_csv(
-            self.inspection.path,
-            width,
-            layout.dialect.delimiter,
-            layout.dialect.encoding,
-            parallel=self.inspection.continuation == 0,
-            compression=packed_as(self.inspection.path),
-        )
-        chosen += [f"c{width - 1} is null as short_row", "beyond0 is not null as long_row"]
+            first = 0
+            for batch in connection.sql(self._parquet(layout)).to_arrow_reader(ROWS):
+                yield partial(self._of_parquet, batch, first)
+                first += batch.num_rows
+        else:
+            parser = Parser(layout.dialect, len(self.inspection.columns), self.used)
+            for block in record_blocks(self.inspection, layout.dialect, BLOCK):
+                yield partial(self._of_text, parser, block)
+
+    def _of_text(self, parser: Parser, block: Block) -> Records:
+        parsed = parser.parse(block)
+        if len(parsed.records) + len(parsed.misfits) != len(block.lines):
+            raise _disagreement(self.name, len(parsed.records) + len(parsed.misfits), len(block.lines))
+        columns = {
+            name: self._cells(column, parsed.columns, column.named or name, parsed.records)
+            for name, column in self.declared.expanded.items()
+        }
+        misfits = [Misfit(one.record, one.reason, self._of_misfit(one.cells)) for one in parsed.misfits]
+        return Records(columns, parsed.records, misfits, block.first, block.lines)
+
+    def _cells(self, column: SourceColumn, found: dict[int, Column], header: str, records: Ints) -> Column:
+        """Return one declared column of records."""
+        if column.type == "file_name":
+            return Column.constant(self.name, len(records))
+        if column.type == "record":  # names may repeat
+            numbers = pl.Series(records + 1).cast(pl.String)
+            return Column.of((f"{self.inspection.sha256[:16]}/" + numbers).to_arrow().cast(pa.string()))
+        at = self.positions[header]
+        if at is None:
+            return Column.constant(None, len(records))
+        outer = self.positions[column.within] if column.within else None
+        return found[at] if outer is None else composed(found[outer], found[at])
+
+    def _of_misfit(self, cells: list[str | None]) -> list[str | None]:
+        """Return what a record that does not fit has in the places of the declared columns."""
+        places = [self.positions.get(column.named or name) for name, column in self.declared.expanded.items()]
+        return [cells[at] if at is not None and at < len(cells) else None for at in places]
+
+    def _parquet(self, layout: Layout) -> str:
+        """Return the query for the declared columns of Parquet as text, under their declared names."""
+        chosen = [f"{self._cell(name, column)} as {quoted(name)}" for name, column in self.declared.expanded.items()]
+        reader = read_parquet(self.inspection, self.used, layout.date_formats[0], self._person_at)
         return f"select {', '.join(chosen)} from ({reader})"
 
     def _cell(self, name: str, column: SourceColumn) -> str:
-        """Return the expression for the text of one declared column."""
         if column.type == "file_name":
             return literal(self.name)
         if column.type == "record":
-            return f"{literal(self.inspection.sha256[:16])} || '/' || row_number() over ()"  # names may repeat
+            return f"{literal(self.inspection.sha256[:16])} || '/' || row_number() over ()"
         at = self.positions[column.named or name]
         cell = "null::varchar" if at is None else f"c{at}"
         if column.within:
-            return f"nullif(trim(c{self.positions[column.within]}), '') || '/' || nullif(trim({cell}), '')"
+            return f"{_bare(f'c{self.positions[column.within]}')} || '/' || {_bare(cell)}"
         return cell
+
+    def _of_parquet(self, batch: pa.RecordBatch, first: int) -> Records:
+        columns = {name: encoded(batch[name]) for name in batch.schema.names}
+        numbers = np.arange(first, first + batch.num_rows)
+        return Records(columns, numbers, [], first, range(first + 1, first + 1 + batch.num_rows))
 
 
 def collect_identifiers(connection: Connection, deliveries: Sequence[Delivery], layout: Layout) -> None:
     """Create table ``identifier``: the distinct identifiers of all files, trimmed."""
-    connection.execute("create table identifier (person varchar)")
-    parts = []
+    connection.execute("create table identifier (person varchar primary key)")
+    reading = connection.cursor()
     for delivery in deliveries:
-        if delivery.declared.person:
-            parts.append(f"select trim({quoted(delivery.declared.person)}) as person from ({delivery.cells(layout)})")
-    with translated("identifiers"):
-        union = " union all ".join(parts)
-        connection.execute(f"insert into identifier select distinct person from ({union}) where person <> ''")
+        name = delivery.declared.person or ""
+        with translated("identifiers"):
+            for records in delivery.read(reading, layout) if name else ():
+                said = cast(connection, name, delivery.declared.expanded[name], records().columns[name], layout)
+                connection.register("found", pa.table({"person": said.values}))
+                connection.execute(
+                    "insert or ignore into identifier select distinct person from found where person is not null"
+                )
+                connection.unregister("found")
 
 
-def stage(connection: Connection, delivery: Delivery, layout: Layout, folder: Path) -> tuple[InputFile, list[Path]]:
-    """Write one file's good records, typed and keyed, into ``folder``; return where its lines went, and the files.
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    """What became of some records: the chunk of those accepted, and the others with line, reason and cells."""
+
+    chunk: Chunk
+    rejected: pl.DataFrame
+
+
+def stage(
+    workers: Workers, delivery: Delivery, layout: Layout, folder: Path, shares: int
+) -> tuple[InputFile, list[Chunk], Path | None]:
+    """Write one file's good records, typed, into ``folder``, and the rejected ones beside them.
+
+    Returns
+    -------
+    account, chunks, rejects
+        Where the file's lines went; the accepted records, dealt by identifier into ``shares``; the others, by line,
+        for the custodian's eyes only.
 
     Raises
     ------
     InputRefusedError
         If the parser and the guard disagree about the number of records, or the file changed meanwhile.
     """
-    fates: Counter[str | None] = Counter()
-    staged: list[Path] = []
-    with translated(delivery.name):
-        for batch in connection.sql(f"from ({typed(delivery, layout)})").to_arrow_reader(CHUNK):
-            chunk = pl.DataFrame(batch)
-            fates.update(dict(chunk["reason"].value_counts(sort=False).rows()))
-            good = chunk.filter(pl.col("reason").is_null()).drop("reason")
-            path = folder / f"{len(staged):06d}.parquet"
-            dealt = good[np.argsort(good["bucket"].fill_null(0).to_numpy(), kind="stable")]
-            dealt.write_parquet(path, compression="uncompressed", row_group_size=STAGED_ROWS)
-            staged.append(path)
+    reasons: Counter[str] = Counter()
+    chunks: list[Chunk] = []
+
+    def staged(connection: Connection, piece: tuple[int, Callable[[], Records]]) -> _Staged:
+        return _stage(connection, delivery, layout, piece[1](), folder / f"{piece[0]:06d}.arrow", shares)
+
+    with translated(delivery.name), _Rejects(folder / "rejects.parquet", delivery.name) as rejects:
+        reading = workers.connections[0].cursor()
+        for part in workers.map(staged, enumerate(delivery.read(reading, layout))):
+            chunks.append(part.chunk)
+            reasons.update(dict(part.rejected["reason"].value_counts(sort=False).rows()))
+            rejects.write(part.rejected)
     if file_state(delivery.inspection.path) != delivery.inspection.state:
         raise InputRefusedError(f"{delivery.name} changed while it was read; wait until its delivery has ended")
-    return _account(delivery, dict(fates)), staged
+    loaded = sum(int(chunk.starts[-1]) for chunk in chunks)
+    return _account(delivery, loaded, dict(reasons)), chunks, rejects.path if reasons else None
 
 
-def _account(delivery: Delivery, reasons: dict[str | None, int]) -> InputFile:
-    loaded = reasons.pop(None, 0)
+def _stage(
+    connection: Connection, delivery: Delivery, layout: Layout, records: Records, path: Path, shares: int
+) -> _Staged:
+    declared, person = delivery.declared.expanded, delivery.declared.person
+    casts = {name: cast(connection, name, declared[name], cells, layout) for name, cells in records.columns.items()}
+    fault, reasons = _faults(casts, records, person)
+    good = np.flatnonzero(fault == 0)
+    starts = np.array([0, len(good)])
+    if person:
+        share = _shares(casts[person].values, shares)[records.columns[person].codes[good]]
+        order, starts = dealt(share, shares)
+        good = good[order]
+    columns = {name: _typed(casts[name], cells, good) for name, cells in records.columns.items()}
+    return _Staged(write_chunk(path, columns, starts, person), _rejected(records, fault, reasons))
+
+
+def _shares(identifiers: pa.Array, shares: int) -> npt.NDArray[np.uint64]:
+    """Return the share of each identifier: of equal ones the same, wherever they stand."""
+    return (pl.Series(identifiers).hash() % shares).to_numpy()
+
+
+def _typed(said: Cast, cells: Column, places: Ints) -> pa.Array:
+    """Return the values at places, texts that repeat as numbers into the distinct ones."""
+    if pa.types.is_string(said.values.type) and cells.repeats:
+        return pa.DictionaryArray.from_arrays(pa.array(cells.codes[places]), said.values)
+    return said.values.take(pa.array(cells.codes[places]))
+
+
+def _faults(casts: dict[str, Cast], records: Records, person: str | None) -> tuple[Ints, list[str]]:
+    """Return for each record the place of the first reason to reject it (0 = none), and the reasons."""
+    fault, reasons = np.zeros(len(records.numbers), np.int64), [""]
+    for name in sorted(casts, key=lambda name: name != person):  # what is wrong with the person goes before the rest
+        said = casts[name]
+        if said.faults is not None:
+            found = said.faults[records.columns[name].codes]
+            fault = np.where((fault == 0) & (found > 0), found + (len(reasons) - 1), fault)
+            reasons += said.reasons[1:]
+    return fault, reasons
+
+
+def _rejected(records: Records, fault: Ints, reasons: list[str]) -> pl.DataFrame:
+    """Return the rejected records by line."""
+    bad = np.flatnonzero(fault)
+    if not len(bad) and not records.misfits:
+        return pl.DataFrame(schema=_REJECTED)
+    lines = np.asarray(records.lines)
+    cells = [pl.Series(column.texts.take(pa.array(column.codes[bad]))) for column in records.columns.values()]
+    unfit = records.misfits
+    unreadable = pl.DataFrame(
+        {
+            "line": lines[records.numbers[bad] - records.first],
+            "reason": pl.Series(reasons, dtype=pl.String).gather(fault[bad]),
+            "cells": pl.DataFrame([cell.alias(str(at)) for at, cell in enumerate(cells)]).select(
+                pl.concat_list(pl.all())
+            ),
+        },
+        schema=_REJECTED,
+    )
+    misfits = pl.DataFrame(
+        {
+            "line": lines[[misfit.record - records.first for misfit in unfit]] if unfit else [],
+            "reason": [misfit.reason for misfit in unfit],
+            "cells": [misfit.cells for misfit in unfit],
+        },
+        schema=_REJECTED,
+    )
+    return pl.concat([unreadable, misfits]).sort("line")
+
+
+class _Rejects:
+    """Writes rejected records, as they come, into one file."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self.path, self.name = path, name
+        self._writer: pq.ParquetWriter | None = None
+
+    def __enter__(self) -> _Rejects:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._writer:
+            self._writer.close()
+
+    def write(self, rejected: pl.DataFrame) -> None:
+        """Add some."""
+        if rejected.height:
+            table = rejected.select(pl.lit(self.name).alias("file"), "line", "reason", "cells").to_arrow()
+            self._writer = self._writer or pq.ParquetWriter(self.path, table.schema, compression="zstd")
+            self._writer.write_table(table)
+
+
+def _account(delivery: Delivery, loaded: int, reasons: dict[str, int]) -> InputFile:
     seen = delivery.inspection
     account = InputFile(
         source=delivery.source,
@@ -163,130 +328,19 @@ def _account(delivery: Delivery, reasons: dict[str | None, int]) -> InputFile:
         continuation=seen.continuation,
         loaded=loaded,
         rejected=sum(reasons.values()),
-        reasons={str(reason): count for reason, count in reasons.items()},
+        reasons=reasons,
     )
     if not account.adds_up:
-        raise InputRefusedError(
-            f"{delivery.name}: the reader found {account.loaded + account.rejected:,} records, its bytes hold "
-            f"{seen.records:,}; nothing was loaded. Check delimiter, quotes and line ends"
-        )
+        raise _disagreement(delivery.name, account.loaded + account.rejected, seen.records)
     return account
 
 
-def write_rejects(connection: Connection, delivery: Delivery, layout: Layout, target: Path) -> None:
-    """Write the rejected records with file, line number, reason and raw cells, for the custodian's eyes only."""
-    with translated(delivery.name):
-        connection.execute(
-            "create or replace temp table rejected as select record, reason, cells from "
-            f"({typed(delivery, layout, keep_cells=True)}) where reason is not null order by record"
-        )
-        records = connection.execute("select record from rejected order by record").fetchnumpy()["record"]
-        lines = record_lines(delivery.inspection, layout.dialect, np.asarray(records, np.int64))
-        connection.register("reject_line", pl.DataFrame({"record": records, "line": lines}))
-        connection.execute(
-            f"copy (select {literal(delivery.name)} as file, line, reason, cells from rejected "
-            f"join reject_line using (record) order by line) to {literal(target)} (format parquet, compression zstd)"
-        )
-        connection.unregister("reject_line")
-        connection.execute("drop table rejected")
-
-
-def typed(delivery: Delivery, layout: Layout, keep_cells: bool = False) -> str:
-    """Return the query for a file's typed columns and ``reason``: null, or why the record is rejected.
-
-    A cell is typed by ``try_cast`` and must say the same thing when written back, so that `` 2020-1-5``, ``12E3`` and
-    ``20200101.0`` are not taken for what they are not. The identifier is replaced by the person's number
-    (see `cohort.ingest.pseudonyms.Persons`), beside which stands the bucket. With ``keep_cells`` the raw cells stay
-    beside ``record``, the record's number in the file (0 = first after the header).
-    """
-    columns, person = delivery.declared.expanded, delivery.declared.person
-    typing = [_typed_column(name, column, layout.date_formats) for name, column in columns.items()]
-    trimmed = [f"{_trimmed(quoted(name), layout.missing)} as {quoted(name)}" for name in columns]
-    join = f"left join pseudonym on pseudonym.person = cell.{quoted(person)}" if person else ""
-    bucket = "pseudonym.bucket" if person else "null::smallint"
-    cells = f", record, [{', '.join(f'cell.{quoted(name)}' for name in columns)}] as cells" if keep_cells else ""
-    # numbered below the join with the pseudonyms, which returns records in any order
-    number = ", row_number() over () - 1 as record" if keep_cells else ""
-    return (
-        f"select {', '.join(typing)}, {_reason(columns, person, layout.date_formats)} as reason, {bucket} as bucket"
-        f"{cells} "
-        f"from (select {', '.join(trimmed)}, short_row, long_row{number} from ({delivery.cells(layout)})) cell {join}"
+def _disagreement(name: str, read: int, held: int) -> InputRefusedError:
+    return InputRefusedError(
+        f"{name}: the reader found {read:,} records, its bytes hold {held:,}; nothing was loaded. Check delimiter, "
+        "quotes and line ends"
     )
 
 
-def _trimmed(cell: str, missing: Sequence[str]) -> str:
-    """Return the expression for a cell without blanks around it, null if nothing or a word for nothing is left."""
-    nothing = ", ".join(literal(word) for word in ("", *missing))
-    # trim costs more than parsing the cell, and few cells need it
-    bare = f"case when contains({cell}, ' ') then trim({cell}) else {cell} end"
-    return f"case when {bare} not in ({nothing}) then {bare} end"
-
-
-def _typed_column(name: str, column: SourceColumn, date_formats: Sequence[str]) -> str:
-    return f"{_typed_cell(name, column, date_formats)} as {quoted(name)}"
-
-
-def _typed_cell(name: str, column: SourceColumn, date_formats: Sequence[str]) -> str:
-    cell = f"cell.{quoted(name)}"
-    match column.type:
-        case "person" | "record":
-            return "pseudonym.number"
-        case "text" | "file_name":
-            if column.allowed:
-                return f"case when {cell} in ({', '.join(literal(word) for word in column.allowed)}) then {cell} end"
-            return cell
-        case "date":
-            return f"coalesce({', '.join(_date(cell, date_format) for date_format in date_formats)})"
-        case "integer":
-            return f"case when regexp_full_match({cell}, '{_INTEGER}') then try_cast({cell} as bigint) end"
-        case "number":
-            return f"case when regexp_full_match({cell}, '{_NUMBER}') then try_cast({cell} as double) end"
-
-
-def _date(cell: str, date_format: str) -> str:
-    if date_format == "%Y-%m-%d":  # the cast is several times faster than the general parser
-        return f"case when try_cast({cell} as date)::varchar = {cell} then try_cast({cell} as date) end"
-    text = literal(date_format)
-    parsed = f"try_strptime({cell}, {text})"
-    written, seen = f"strftime({parsed}, {text})", cell
-    if "%b" in date_format:  # suppliers write 01-JAN-2015 and 01-Jan-2015
-        written, seen = f"upper({written})", f"upper({seen})"
-    return f"case when {written} = {seen} then {parsed}::date end"
-
-
-def _reason(columns: dict[str, SourceColumn], person: str | None, date_formats: Sequence[str]) -> str:
-    """Return the expression for the first reason to reject a record, null if there is none."""
-    tests = [("cell.short_row", "short_row"), ("cell.long_row", "long_row")]
-    if person:
-        header = columns[person].named or person
-        tests += [
-            (f"cell.{quoted(person)} is null", f"missing:{header}"),
-            (f"lower(cell.{quoted(person)}) = {literal(header.lower())}", "repeated_header"),
-            ("pseudonym.unclean", f"invisible_character:{header}"),
-        ]
-    for name, column in columns.items():
-        header = column.named or name
-        if column.filled and column.type != "person":
-            tests.append((f"cell.{quoted(name)} is null", f"missing:{header}"))
-        if column.type in ("date", "integer", "number") or column.allowed:
-            unreadable = f"cell.{quoted(name)} is not null and {_typed_cell(name, column, date_formats)} is null"
-            tests.append((unreadable, f"unreadable:{header}"))
-    return "case " + " ".join(f"when {test} then {literal(reason)}" for test, reason in tests) + " end"
-
-
-def create_views(connection: Connection, staged: dict[str, list[Path]], layout: Layout, bucket: int) -> None:
-    """Let ``extract.<source>`` show the accepted rows of one bucket, and the layout's own views rest on them."""
-    for name, source in layout.sources.items():
-        files = ", ".join(literal(path) for path in staged[name])
-        columns = ", ".join(quoted(column) for column in source.expanded)
-        mine = f"where bucket = {bucket}" if source.person else ""
-        rows = f"select {columns} from read_parquet([{files}]) {mine}" if files else _empty(source)
-        connection.execute(f"create or replace view extract.{quoted(name)} as {rows}")
-    for name in layout.views:
-        with translated(f"layout {layout.name}, {name}.sql"):
-            claims.create_view(connection, layout, name)
-
-
-def _empty(source: Source) -> str:
-    columns = [f"null::{_SQL_TYPES[column.type]} as {quoted(name)}" for name, column in source.expanded.items()]
-    return f"select {', '.join(columns)} where false"
+def _bare(cell: str) -> str:
+    return f"nullif(trim({cell}, ' '), '')"

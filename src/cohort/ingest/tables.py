@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,13 +13,14 @@ import polars as pl
 import pyarrow.parquet as pq
 
 from cohort.errors import InputRefusedError, ResourceError, StudyError
-from cohort.ingest.engine import Connection, literal, quoted, translated
+from cohort.ingest.engine import Connection, quoted, translated
 from cohort.ingest.layouts import Layout, shipped_sql, sql_root
 from cohort.ingest.packing import settle
-from cohort.ingest.pseudonyms import Persons
+from cohort.ingest.spelling import VOCABULARY, spelled
+from cohort.ingest.views import Persons
 from cohort.store.files import make_folder, publish, sha256_of
 from cohort.store.manifest import StoredFile, TableCount
-from cohort.store.tables import SETTINGS, SEXES, SYSTEMS, Table
+from cohort.store.tables import SERVICES, SEXES, Table
 
 ROW_GROUP = 122_880
 _SQL_TYPES: dict[type[pl.DataType], str] = {
@@ -33,8 +33,7 @@ _SQL_TYPES: dict[type[pl.DataType], str] = {
 }
 _LONGEST = {"diagnosis": "end_date"}  # of encounters that differ only in their end the longest is kept
 _SPEAKS_FROM = {"as_of": "date"}  # a layout's person rows may say from which day they speak; the grain step reads it
-_ENUMS = {"setting": SETTINGS, "system": SYSTEMS}  # few words, many rows: they travel as numbers
-_WORDS = {"sexes": list(SEXES), "settings": list(SETTINGS), "systems": list(SYSTEMS)}
+_WORDS = {"services": list(SERVICES), "sexes": list(SEXES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +56,12 @@ class TableWriter:
         """Write one bucket; return the file (None if it has no rows), the count of rows and the latest date."""
         with translated(self._where):
             normalised = self._normalised()
-        required = pl.all_horizontal(pl.col(self.table.required).is_not_null())
-        complete = normalised.filter(pl.col("reason").is_null() & required)
+        complete = normalised
+        if normalised["reason"].null_count() < normalised.height or any(
+            normalised[name].null_count() for name in self.table.required
+        ):
+            required = pl.all_horizontal(pl.col(self.table.required).is_not_null())
+            complete = normalised.filter(pl.col("reason").is_null() & required)
         with translated(f"table {self.table.name}"):
             final, distinct = self._settled(complete.drop("reason", "repaired"))
         count = _count(normalised, complete.height, distinct, final.height)
@@ -88,14 +91,13 @@ class TableWriter:
         normalise = shipped_sql(f"ingest/normalise/{self.table.name}.sql")
         offers = _WORDS | self.parameters
         words = {name: offers[name] for name in used_parameters(normalise)}
-        enums = ", ".join(f"{name}::{_enum(values)} as {name}" for name, values in _ENUMS.items() if name in types)
         normalised: pl.DataFrame = self.connection.sql(
-            f"with supplied as (select {columns} from ({sql}\n)), normalised as ({normalise}) "
-            f"select *{f' replace ({enums})' if enums else ''} from normalised",
-            params=chosen | words,
+            f"with supplied as (select {columns} from ({sql}\n)) from ({normalise})", params=chosen | words
         ).pl()
-        # only some tables have reasons to reject a row
-        return normalised if "reason" in normalised.columns else normalised.with_columns(reason=pl.lit(None, pl.String))
+        normalised = normalised.cast({name: word for name, word in VOCABULARY.items() if name in types})
+        if "reason" not in normalised.columns:  # only some tables have reasons to reject a row
+            normalised = normalised.with_columns(reason=pl.lit(None, pl.String))
+        return spelled(self.connection, normalised)
 
     def _check_columns(self, offered: set[str], wanted: set[str]) -> None:
         unknown = offered - wanted - {"person"}
@@ -108,6 +110,7 @@ class TableWriter:
                     for text, names in (("lacks column", absent), ("has unknown column", unknown))
                     if names
                 )
+                + f"; the columns of {self.table.name} are person, {', '.join(sorted(wanted - {'person_id'}))}"
             )
 
     def _settled(self, complete: pl.DataFrame) -> tuple[pl.DataFrame, int]:
@@ -176,11 +179,6 @@ def check_footer(path: Path, table: Table, rows: int) -> None:
 def used_parameters(sql: str) -> frozenset[str]:
     """Return the names of the parameters of a select statement."""
     return frozenset(duckdb.extract_statements(sql)[0].named_parameters)
-
-
-def _enum(words: Sequence[str]) -> str:
-    """Return the SQL type of a text that is one of a few words and sorts as they do."""
-    return f"enum({', '.join(literal(word) for word in sorted(words))})"
 
 
 def _source_of(column: str, offered: set[str]) -> str:

@@ -44,7 +44,8 @@ class ReportContent:
 
     ``protocol`` rows are (section, item, text), ``timeline`` the rows of the design diagram. ``labels`` maps a column
     or term to its label with unit, and ``"term=level"`` to that of a level; its order is the order of Table 1.
-    ``analyses`` names the analyses of the study by position, 0 being Table 1, and the variable that groups them.
+    ``analyses`` names the analyses of the study by position, 0 being Table 1, and the variable that groups them;
+    ``quality`` is the section of data quality, made for release under the same rule.
     """
 
     title: str
@@ -56,6 +57,7 @@ class ReportContent:
     labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     analyses: tuple[AnalysisTitle, ...] = ()
     timeline: tuple[Span, ...] = ()
+    quality: Markup | None = None
 
     def __post_init__(self) -> None:
         """Refuse anything that did not come through the release gate."""

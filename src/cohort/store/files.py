@@ -122,6 +122,12 @@ def create_exclusively(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
+def sweep_half_created(folder: Path) -> None:
+    """Remove what `create_exclusively` leaves in a folder when it is killed; the caller holds the folder's lock."""
+    for left in folder.glob(".*.[0-9]*"):
+        left.unlink()
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file, hexadecimal."""
     digest = hashlib.sha256()

@@ -111,13 +111,18 @@ class StoredFile(_Record):
     sha256: str
 
 
-class KeptLines(_Record):
-    """Accepted lines of one source, typed and under pseudonyms, kept for further extracts; the path is in the store."""
+class KeptFile(_Record):
+    """One file that is kept for further extracts; the path is in the store."""
 
-    source: str
     path: str
     bytes: int
     sha256: str
+
+
+class KeptLines(KeptFile):
+    """Accepted lines of one source, typed and under pseudonyms."""
+
+    source: str
 
 
 class Account(_Record):
@@ -169,6 +174,7 @@ class Manifest(_Record):
     claims: dict[str, ClaimCount] = {}
     last_day: dt.date | None = None  # of the extract; absent in manifests of the version before
     lines: tuple[KeptLines, ...] = ()
+    persons: tuple[KeptFile, ...] = ()  # who is in the lines, and by which a collision of pseudonyms is seen
 
     @property
     def account(self) -> Account:
@@ -182,6 +188,11 @@ class Manifest(_Record):
 
 def _content(manifest: Manifest) -> dict[str, list[tuple[int, str]]]:
     return {name: [(file.bucket, file.sha256) for file in files] for name, files in manifest.tables.items()}
+
+
+def key_id(key: bytes) -> str:
+    """Return a name for the key of the pseudonyms that does not give it away."""
+    return hashlib.sha256(b"cohort key id\0" + key).hexdigest()[:16]
 
 
 def path_of(store: Path, number: int) -> Path:

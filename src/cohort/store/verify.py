@@ -10,7 +10,7 @@ from pathlib import Path
 from cohort.errors import InputRefusedError
 from cohort.store import manifest as manifests
 from cohort.store.files import sha256_of
-from cohort.store.manifest import KeptLines, Manifest, StoredFile
+from cohort.store.manifest import KeptFile, Manifest, StoredFile
 
 ORPHAN_DAYS = 7
 """Age below which a folder that no snapshot names is left alone: its run may still be looked into."""
@@ -39,6 +39,7 @@ def verify(store: Path) -> Verification:
         raise InputRefusedError(f"{store} holds no store: there is no manifest in it")
     files = {file.path: file for manifest in readable for file in _files(manifest)}
     problems += [problem for _, file in sorted(files.items()) if (problem := _problem(store, file))]
+    problems += _key_problem(store, readable)
     return Verification(len(readable), len(files), sum(file.bytes for file in files.values()), tuple(problems))
 
 
@@ -72,11 +73,11 @@ def _manifests(store: Path) -> tuple[list[Manifest], list[str]]:
     return readable, problems
 
 
-def _files(manifest: Manifest) -> list[StoredFile | KeptLines]:
-    return [*(file for table in manifest.tables.values() for file in table), *manifest.lines]
+def _files(manifest: Manifest) -> list[StoredFile | KeptFile]:
+    return [*(file for table in manifest.tables.values() for file in table), *manifest.lines, *manifest.persons]
 
 
-def _problem(store: Path, file: StoredFile | KeptLines) -> str | None:
+def _problem(store: Path, file: StoredFile | KeptFile) -> str | None:
     path = store / file.path
     try:
         size = path.stat().st_size
@@ -86,6 +87,20 @@ def _problem(store: Path, file: StoredFile | KeptLines) -> str | None:
         return f"{file.path} cannot be read ({error.strerror}); restore it from a backup, or ingest again"
     found = f"{size:,} bytes instead of {file.bytes:,}" if size != file.bytes else "other content than was committed"
     return f"{file.path} has {found}; restore it from a backup, or ingest again"
+
+
+def _key_problem(store: Path, readable: list[Manifest]) -> list[str]:
+    """Return what is wrong with the store's own key: pseudonyms made with a damaged one are other persons."""
+    path = store / "private" / "key"
+    try:
+        own = manifests.key_id(path.read_bytes())
+    except FileNotFoundError:
+        return []  # its owner keeps it elsewhere, or identifiers were kept
+    except OSError as error:
+        return [f"private/key cannot be read ({error.strerror}); restore it from a backup"]
+    if own in {manifest.key_id for manifest in readable} or not readable:
+        return []
+    return ["private/key is the key of no snapshot; restore it from a backup, or remove it if it was never used"]
 
 
 def _last_touched(folder: Path) -> float:

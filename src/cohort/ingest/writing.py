@@ -1,0 +1,112 @@
+"""Every table of every bucket: events first, because the other tables may need the last date of the data."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cohort.ingest import claims
+from cohort.ingest.chunks import Chunk
+from cohort.ingest.engine import Connection, literal, translated
+from cohort.ingest.layouts import Layout
+from cohort.ingest.tables import TableWriter
+from cohort.ingest.views import show_bucket
+from cohort.ingest.workers import Workers
+from cohort.store.manifest import ClaimCount, StoredFile, TableCount
+from cohort.store.tables import TABLES
+
+_EVENTS = ("diagnosis", "procedure", "dispensing", "measurement")
+_LATER = ("person", "enrolment", "cost")  # written last: they may ask for $data_end, and none moves it
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What is written: the staged records of a layout's sources, as tables of a store's snapshot."""
+
+    layout: Layout
+    staged: dict[str, list[Chunk]]
+    store: Path
+    snapshot: str
+    work: Path
+    last_day: dt.date
+
+
+@dataclass(slots=True)
+class Written:
+    """What was written: files and counts of every table, counts of every claim view, and the last date of an event."""
+
+    files: dict[str, list[StoredFile]]
+    counts: dict[str, TableCount]
+    claims: dict[str, ClaimCount]
+    latest: dt.date | None = None
+
+    @classmethod
+    def nothing(cls, layout: Layout) -> Written:
+        """Return the start of a sum."""
+        tables = [name for name in TABLES if name in layout.tables]
+        return cls(
+            {name: [] for name in tables},
+            {name: TableCount() for name in tables},
+            {name: ClaimCount() for name in layout.claims},
+        )
+
+    def add(self, bucket: Written) -> None:
+        """Add what was written of a further bucket."""
+        for name, files in bucket.files.items():
+            self.files[name] += files
+        self.counts = {name: count + bucket.counts[name] for name, count in self.counts.items()}
+        self.claims = {name: count + bucket.claims[name] for name, count in self.claims.items()}
+        self.latest = max((one for one in (self.latest, bucket.latest) if one), default=None)
+
+
+def write_tables(workers: Workers, task: Task, buckets: int, report: Callable[[int, int], None]) -> Written:
+    """Write all tables, several buckets at a time; ``report(done, steps)`` is called as buckets are finished."""
+    total = Written.nothing(task.layout)
+    for phase, names in enumerate((_EVENTS, _LATER)):
+        parameters = {"data_end": total.latest, "last_day": task.last_day}
+        write = partial(_write_bucket, task, names, parameters)
+        for bucket, written in enumerate(workers.map(write, range(buckets))):
+            total.add(written)
+            report(phase * buckets + bucket + 1, 2 * buckets)
+    return total
+
+
+def _write_bucket(
+    task: Task, names: tuple[str, ...], parameters: dict[str, Any], connection: Connection, bucket: int
+) -> Written:
+    """Write some tables of one bucket, and count its claim lines along with the events."""
+    written = Written.nothing(task.layout)
+    persons = show_bucket(connection, task.staged, task.layout, bucket)
+    if names == _EVENTS:
+        written.claims = claims.count_lines(connection, task.layout)
+    for name in names:
+        if name in task.layout.tables:
+            writer = TableWriter(
+                connection, task.layout, TABLES[name], task.store, task.snapshot, task.work, parameters
+            )
+            file, written.counts[name], last = writer.write(bucket, persons)
+            written.files[name] += [file] if file else []
+            if names == _EVENTS:
+                written.latest = max((one for one in (written.latest, last) if one), default=None)
+    return written
+
+
+def unlisted_persons(connection: Connection, store: Path, tables: dict[str, list[StoredFile]]) -> int:
+    """Return how many persons have an event or a span but no row in ``person``."""
+    others = [name for name, files in tables.items() if name != "person" and files]
+    if not tables.get("person") or not others:
+        return 0
+
+    def persons(names: list[str]) -> str:
+        paths = [literal(store / file.path) for name in names for file in tables[name]]
+        return f"select distinct person_id from read_parquet([{', '.join(paths)}])"
+
+    with translated("table person"):
+        ((unlisted,),) = connection.execute(
+            f"select count(*) from ({persons(others)}) anti join ({persons(['person'])}) using (person_id)"
+        ).fetchall()
+    return int(unlisted)
