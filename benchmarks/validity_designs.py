@@ -13,13 +13,15 @@ from importlib import resources
 from itertools import starmap
 
 import polars as pl
+from validity_leaving import weighted_spells
 
 import cohort as co
 from cohort import survival as sv
-from cohort.codes.records import Tables
+from cohort.codes.records import KEY, Record, Tables, needed_rows, relative_days
 from cohort.errors import NotEstimableError
 from cohort.features.covariates import Covariate
-from cohort.plan import codes_needed, run_bucket
+from cohort.plan import BucketRows, codes_needed, run_bucket
+from cohort.population.entry import first_per_person
 from cohort.results.estimates import Estimates
 from cohort.simulate import Scenario
 from cohort.simulate.scenario import Condition
@@ -61,12 +63,23 @@ def treatment(scenario: Scenario, window: co.Window, name: str) -> Covariate:
     """Return whether the treatment of the scenario was given in a window."""
     if scenario.opioid.procedure is None:
         return co.exposed("opioid", window, name=name)
-    return co.exposed(co.procedure(codes("procedure", scenario.opioid.procedure)), window, name=name)
+    return co.exposed(treatment_record(scenario), window, name=name)
+
+
+def treatment_record(scenario: Scenario) -> Record:
+    """Return the records of the treatment of the scenario."""
+    if scenario.opioid.procedure is None:
+        return co.dispensing(codes("opioid", "early_opioid"))
+    return co.procedure(codes("procedure", scenario.opioid.procedure))
 
 
 def default_study(scenario: Scenario) -> co.Study:
-    """Return the default design: a washout, risk from the landmark, death competing, severity adjusted for."""
-    plan, early = scenario.truth, co.Window(0, scenario.opioid.within_days)
+    """Return the default design: a washout, risk from the landmark, death competing, severity adjusted for.
+
+    The treatment is looked for in its window, or until the landmark if that is sooner.
+    """
+    plan = scenario.truth
+    early = co.Window(0, min(scenario.opioid.within_days, plan.rule_first_day - 1))
     written = dict(zip(("mild", "moderate", "severe"), scenario.condition.by_severity, strict=True))
     return co.Study(
         _eligible(scenario, washout_days=plan.washout_days),
@@ -101,47 +114,97 @@ def _eligible(scenario: Scenario, washout_days: int) -> co.Cohort:
 
 
 def default_estimates(scenario: Scenario, store: co.Store) -> list[list[Estimate]]:
-    """Return the estimates of each bucket by the default study; a bucket is a random sample of the population."""
+    """Return the estimates of each bucket by the default study; a bucket is a random sample of the population.
+
+    Where leaving the plan follows recent care, the risks are weighted for it; without weights they are a naive design.
+    """
     study = default_study(scenario)
     table = study.run(store).table
+    weighs = scenario.enrolment.log_odds_recent_visit != 0
     samples = []
-    for part in table.parts:
+    for number, part in enumerate(table.parts):
         alone = co.AnalysisTable((part,), table.causes, table.landmark, table.variables)
         risk, model = (analysis.estimate(1, alone) for analysis in study.analyses)
-        samples.append([*_risks("default", risk, part.height), *_hazard_ratio("default", model)])
+        plain = _risks("leaving taken as random" if weighs else "default", risk, part.height)
+        weighted = _weighted_risks(study, store, number, part) if weighs else []
+        samples.append([*weighted, *plain, *_hazard_ratio("default", model)])
     return samples
 
 
+def _weighted_risks(study: co.Study, store: co.Store, number: int, part: pl.DataFrame) -> list[Estimate]:
+    """Return the risks of one bucket with weights for leaving, with a variance robust to their repeats."""
+    codes = codes_needed(study.cohort, study.outcome, study.covariates)
+    rows = BucketRows(needed_rows(store.bucket(number), codes))
+    qualified = rows.qualify(study.cohort)
+    entries = first_per_person(qualified.flow.lazy)
+    ends = qualified.ends(study.cohort.end, store.data_end).join(entries, on=KEY, how="semi").collect()
+    visits = pl.concat([record.days(qualified.tables) for record in study.outcome.records]).collect()
+    spells = weighted_spells(part, ends, visits)
+    curve = sv.cumulative_incidence(
+        spells, "time", "cause", entry="entry", weights="weight", id="person_id"
+    ).to_polars()
+    last = (
+        curve.group_by("cause")
+        .last()
+        .join(pl.DataFrame({"cause": [1, 2], "name": ["chronification", "death"]}), on="cause")
+    )
+    return [
+        Estimate("default", f"risk of {r['name']}", r["estimate"], r["std_error"], r["lower"], r["upper"], part.height)
+        for r in last.sort("cause").iter_rows(named=True)
+        if r["estimate"]
+    ]
+
+
 def naive_estimates(scenario: Scenario, store: co.Store) -> list[list[Estimate]]:
-    """Return the estimates of each bucket by the naive designs."""
-    default = _naive_parts(scenario, store, scenario.truth.washout_days, co.Window(0, max(scenario.truth.horizons)))
-    prevalent = _naive_parts(scenario, store, 1, co.Window(-scenario.truth.washout_days, 0))
+    """Return the estimates of each bucket by the naive designs, and by a time-varying exposure."""
+    plan, record = scenario.truth, treatment_record(scenario)
+    default = _naive_parts(scenario, store, plan.washout_days, record)
+    prevalent = _naive_parts(scenario, store, 1, record)
     return list(starmap(_naive_sample, zip(default, prevalent, strict=True)))
 
 
 def _naive_sample(default: pl.DataFrame, prevalent: pl.DataFrame) -> list[Estimate]:
     back = default.with_columns(entry=pl.lit(0), time=pl.when(pl.col("cause") == 1).then(0).otherwise("time"))
+    ever = default.with_columns(early_treatment=(pl.col("treated_on") <= pl.col("time")).fill_null(False))
+    users = prevalent.with_columns(early_treatment=pl.col("treated_before"))
     return [
         *_naive_cox("crude", default, "early_treatment"),
-        *_naive_cox("ever treated as a baseline group", default, "naive_treatment + moderate + severe + age"),
-        *_naive_cox("prevalent users", prevalent, "naive_treatment + moderate + severe + age"),
+        *_naive_cox("ever treated as a baseline group", ever, TERMS),
+        *_naive_cox("treated from the day on", _from_the_day_on(default), TERMS),
+        *_naive_cox("prevalent users", users, TERMS),
         *_naive_risk("prevalent pain", prevalent, competing=True),
         *_naive_risk("1 - Kaplan-Meier, death censored", default, competing=False),
         *_naive_risk("event dated back to index", back, competing=True),
     ]
 
 
-def _naive_parts(scenario: Scenario, store: co.Store, washout_days: int, window: co.Window) -> list[pl.DataFrame]:
-    """Return the analysis table of each bucket; the treatment is looked for in a window that the audit would refuse."""
-    study = default_study(scenario)
+def _from_the_day_on(table: pl.DataFrame) -> pl.DataFrame:
+    """Return rows split on the day of treatment: untreated until then, treated from then on."""
+    split = pl.col("treated_on").clip(lower_bound=pl.col("entry"))
+    both = table.with_columns(split=split)
+    before = both.with_columns(
+        early_treatment=pl.lit(False),
+        cause=pl.when(pl.col("split") < pl.col("time")).then(0).otherwise("cause"),
+        time=pl.min_horizontal("time", "split"),
+    )
+    after = both.with_columns(early_treatment=pl.lit(True), entry=pl.col("split"))
+    return pl.concat([before, after]).filter(pl.col("entry") < pl.col("time"))
+
+
+def _naive_parts(scenario: Scenario, store: co.Store, washout_days: int, record: Record) -> list[pl.DataFrame]:
+    """Return the analysis table of each bucket, with the first treatment after index and whether one came before."""
+    study, plan = default_study(scenario), scenario.truth
     cohort = _eligible(scenario, washout_days)
-    covariates = (*study.covariates, treatment(scenario, window, "naive_treatment"))
+    whenever = co.exposed(record, co.Window(-plan.washout_days, 0), name="treated_before")
+    covariates = (*study.covariates, whenever)
     needed = codes_needed(cohort, study.outcome, covariates)
 
     def rows(tables: Tables) -> pl.DataFrame:
         found = run_bucket(tables, cohort, study.outcome, covariates, needed, store.data_end).rows
+        days = relative_days(record.days(needed_rows(tables, needed)), found.lazy()).filter(pl.col("day") >= 0)
+        first = days.group_by(KEY).agg(treated_on=pl.col("day").min()).collect()
         # a naive reader takes what was not observed for untreated
-        return found.with_columns(pl.col("naive_treatment").fill_null(False))
+        return found.join(first, on=KEY, how="left").sort(KEY).with_columns(pl.col("treated_before").fill_null(False))
 
     return [rows(store.bucket(number)) for number in range(store.buckets)]
 

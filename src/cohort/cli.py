@@ -40,7 +40,22 @@ app = typer.Typer(
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for what is written; made if absent.")]
 LogOption = Annotated[LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")]
-PersonsOption = Annotated[int, typer.Option(min=1, help="Number of persons to simulate.")]
+
+
+def _persons(text: str | int) -> int:
+    """Return a number of persons, which may be written as 1e6."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not (number >= 1 and number.is_integer()):
+        raise typer.BadParameter("give a whole number of at least 1, such as 20000 or 1e6")
+    return int(number)
+
+
+PersonsOption = Annotated[
+    int, typer.Option(parser=_persons, metavar="NUMBER", help="Number of persons to simulate, such as 20000 or 1e6.")
+]
 
 
 @app.command()

@@ -22,7 +22,7 @@ REASONS = {
 @pytest.fixture(scope="module")
 def extract(tmp_path_factory):
     folder = tmp_path_factory.mktemp("hostile")
-    simulate(persons=3000, seed=7, out=folder, dirt=1.0)
+    simulate(persons=3000, seed=3, out=folder, dirt=1.0)
     return folder
 
 

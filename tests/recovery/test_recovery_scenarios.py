@@ -74,12 +74,12 @@ def test_naive_designs_miss_by_the_amounts_that_the_pages_state(results):
         for section in ("effects", "naive")
     )
     assert truth["null_effect"] == truth["immortal_time_trap"] == 0
-    assert crude["immortal_time_trap"] > 0.25
+    assert crude["immortal_time_trap"] < -0.4
     assert crude["null_effect"] > 0.05
     assert truth["strong_confounding"] < 0 < crude["strong_confounding"]
-    assert crude["low_back_pain"] - truth["low_back_pain"] > 0.05
+    assert crude["low_back_pain"] - truth["low_back_pain"] > 0.03
     dying = {key[2]: value for key, value in at_a_year.items() if key[0] == "competing_death"}
     assert dying["one_minus_kaplan_meier"] - dying["cumulative_incidence"] > 0.03
     assert dying["aalen_johansen"] == pytest.approx(dying["cumulative_incidence"], abs=0.012)
     leaving = {key[2]: value for key, value in at_a_year.items() if key[0] == "informative_censoring"}
-    assert leaving["cumulative_incidence"] - leaving["aalen_johansen"] > 0.01
+    assert leaving["cumulative_incidence"] - leaving["aalen_johansen"] > 0.03

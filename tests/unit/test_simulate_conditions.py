@@ -68,9 +68,21 @@ def test_an_early_block_works_better_the_earlier_it_comes():
     assert np.median(gain[early]) > 1.1 * np.median(gain[~early])
 
 
+def test_the_sensitized_respond_less_to_an_early_block():
+    scenario = load_scenario("fibromyalgia_crps")
+    made = draw_world(scenario, Block(5, 0))
+    reached = made.plan.seen & (made.plan.untreated > made.plan.opioid)
+    gain = np.log(made.plan.untreated / made.plan.treated)
+    trait = np.broadcast_to(made.persons.sensitization[:, None], gain.shape)
+    at_once = reached & (made.plan.opioid < 3)
+    low, high = (np.median(gain[at_once & group]) for group in (trait < -1, trait > 1))
+    # ln 1.8 = 0.588 less 0.15 per standard deviation: about 0.588 + 0.15 * 1.5 against 0.588 - 0.15 * 1.5
+    assert high < 0.7 * low
+
+
 def test_a_procedure_cannot_be_refilled(tmp_path):
     (tmp_path / "mine.toml").write_text('base = "migraine"\nname = "mine"\n[opioid]\nrefill = 0.1\n')
-    with pytest.raises(StudyError, match="opioid: refill must be 0"):
+    with pytest.raises(StudyError, match="opioid: refill and long_term must be 0"):
         load_scenario(tmp_path / "mine.toml")
 
 

@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from cohort.errors import ResourceError, StudyError
-from cohort.simulate import simulate
+from cohort.simulate import load_scenario, makers, simulate
+from cohort.simulate.blocks import Request
 
 COLUMNS = {
     "eligibility": "person_id gender birth_date death_date enrollment_start_date enrollment_end_date state",
@@ -61,12 +62,26 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(extract, t
     assert digest(tmp_path / "other") != digest(extract)
 
 
-def test_bytes_do_not_depend_on_the_workers(tmp_path):
-    # 13,000 persons are four blocks, of which up to three are made side by side
-    for workers in (1, 3):
-        simulate(persons=13_000, out=tmp_path / str(workers), dirt=0.5, workers=workers)
-    for file in (tmp_path / "1").rglob("*.*"):
-        assert file.read_bytes() == (tmp_path / "3" / file.relative_to(tmp_path / "1")).read_bytes()
+@pytest.mark.parametrize("format", ["csv", "csv.gz", "parquet"])
+def test_bytes_do_not_depend_on_threads_or_processes(tmp_path, monkeypatch, format):
+    # 13,000 persons are four blocks: one after the other, up to three in threads, up to two in processes
+    for name, workers, few in (("alone", 1, 16), ("threads", 3, 16), ("processes", 2, 0)):
+        monkeypatch.setattr(makers, "FEW", few)
+        simulate(persons=13_000, out=tmp_path / name, dirt=0.5, workers=workers, format=format)
+    files = [file.relative_to(tmp_path / "alone") for file in (tmp_path / "alone").rglob("*.*")]
+    assert len(files) > 10
+    for name in ("threads", "processes"):
+        assert not list((tmp_path / name).glob(".blocks-*"))
+        for file in files:
+            assert (tmp_path / name / file).read_bytes() == (tmp_path / "alone" / file).read_bytes()
+
+
+def test_a_maker_that_dies_is_reported_and_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(makers, "FEW", 0)
+    monkeypatch.setattr(makers, "_COMMAND", "raise SystemExit(1)")
+    with pytest.raises(ResourceError, match="a process that makes blocks has died"):
+        simulate(persons=5000, out=tmp_path, workers=2)
+    assert not [file for file in tmp_path.rglob("*") if file.is_file()]
 
 
 def test_gzip_and_parquet_hold_what_the_csv_holds(extract, tmp_path):
@@ -90,6 +105,12 @@ def test_dirty_gzip_members_add_up_to_the_dirty_csv(tmp_path):
         assert content == (tmp_path / f"csv/{name}.csv").read_bytes()
     ledgers = [(tmp_path / f"{kind}/truth/ledger.csv").read_text() for kind in ("csv", "gzip")]
     assert ledgers[1].replace(".csv.gz", ".csv") == ledgers[0]
+
+
+def test_a_maker_that_cannot_write_says_why(tmp_path):
+    request = Request(load_scenario("low_back_pain"), 10, 7, 0.0, "tuva", "csv")
+    with makers.Maker(request, tmp_path / "gone") as maker, pytest.raises(FileNotFoundError):
+        maker.make(0)
 
 
 def test_a_person_does_not_depend_on_how_many_others_are_simulated(tmp_path):
@@ -251,6 +272,15 @@ def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
         simulate(persons=1, out=tmp_path / "file")
 
 
-def test_a_typed_format_refuses_dirt(tmp_path):
-    with pytest.raises(StudyError, match="dirt needs a text format"):
-        simulate(persons=10, out=tmp_path, dirt=0.1, format="parquet")
+def test_dirty_parquet_holds_the_defects_that_its_types_can_hold(extract, tmp_path):
+    run = simulate(persons=3000, seed=7, out=tmp_path, dirt=1.0, format="parquet")
+    ledger = pl.read_csv(run.truth / "ledger.csv")
+    assert set(ledger["defect"]) == {
+        "duplicate", "reversal", "late_line", "orphan_claim", "impossible_date", "unit_change"
+    }  # fmt: skip
+    rows = pl.read_parquet(tmp_path / "medical_claim.parquet")
+    assert rows.height == run.rows["medical_claim.parquet"] > table(extract, "medical_claim").height
+    for entry in ledger.filter(file="medical_claim.parquet", defect="reversal").head(20).iter_rows(named=True):
+        # the header would be line 1
+        voided, void = (rows.row(entry[line] - 2, named=True) for line in ("original_line", "line"))
+        assert void == {**voided, "paid_amount": -voided["paid_amount"]}

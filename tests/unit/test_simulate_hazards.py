@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from cohort.simulate import load_scenario
+from cohort.simulate.course import LONGEST
 from cohort.simulate.hazards import gompertz_time, weibull_time
+from cohort.simulate.streams import Block
+from cohort.simulate.world import draw_world
 
 N = 20_000
 DRAWS = np.random.Generator(np.random.Philox(3)).standard_exponential(N)
@@ -83,3 +87,42 @@ def test_gompertz_hand_worked_change():
 def test_no_hazard_means_no_death():
     days = gompertz_time(DRAWS, np.full(N, 60.0), ONE, at_60=0.0, per_year=0.1, change=NEVER, factor=1.0)
     assert np.isinf(days).all()
+
+
+def plain_world(duration_dependence: float):
+    """Return a world in which nothing but chance makes one person's pain another's."""
+    scenario = load_scenario("low_back_pain")
+    changes = {
+        "remission": {
+            "duration_dependence": duration_dependence,
+            "log_hazard_ratio_severity": (0.0, 0.0, 0.0),
+            "log_hazard_ratio_sensitization": 0.0,
+        },
+        "onset": {"log_hazard_ratio_sensitization": 0.0},
+        "opioid": {"log_hazard_ratio_remission": 0.0},
+    }
+    sections = {name: getattr(scenario, name).model_copy(update=fields) for name, fields in changes.items()}
+    return draw_world(scenario.model_copy(update=sections), Block(3, 0))
+
+
+@pytest.mark.parametrize("dependence", [0.0, 0.656])
+def test_episodes_of_a_drawn_world_are_exponential_or_weibull(dependence):
+    lasts = plain_world(dependence).course.lasts.ravel()
+    law = stats.weibull_min(1 - dependence, scale=88.0)
+    below = lasts[lasts < LONGEST]  # longer ones are cut: beyond any life
+    truncated = stats.kstest(below, lambda days: law.cdf(days) / law.cdf(LONGEST)).statistic
+    assert truncated < 2.23 / np.sqrt(len(below))
+
+
+def test_onsets_and_relapses_of_a_drawn_world_are_exponential():
+    gaps = plain_world(0.656).plan.gap
+    scenario = load_scenario("low_back_pain").onset
+    for wait, rate in ((gaps[:, 0], scenario.per_person_year), (gaps[:, 1:].ravel(), scenario.relapse_per_person_year)):
+        statistic = stats.kstest(wait / 365.25, stats.expon(scale=1 / rate).cdf).statistic
+        assert statistic < 2.23 / np.sqrt(len(wait))
+
+
+def test_flares_of_a_drawn_world_last_by_their_law():
+    flares = plain_world(0.656).flares
+    mean = load_scenario("low_back_pain").flares.mean_days
+    assert stats.kstest(flares.lasts, stats.expon(scale=mean).cdf).statistic < 2.23 / np.sqrt(len(flares.lasts))

@@ -147,9 +147,9 @@ def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]
     """Return what must be read of a table: of a coded one, or of cost, nothing that nobody asks for."""
     if name not in (*get_args(Coded), "cost"):
         return table
-    codelist = codes.get(name)
-    if name not in codes or (codelist is not None and codelist.rows.is_empty()):
+    if name not in codes:
         return table.clear()
+    codelist = codes[name]
     return table if codelist is None else possible(table, codelist)
 
 

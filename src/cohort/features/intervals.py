@@ -90,6 +90,12 @@ def _walked(spans: pl.LazyFrame, by: Sequence[str], start: str, end: str) -> pl.
     )
 
 
+def _begins(start: str, gap_days: int) -> pl.Expr:
+    """Return whether a walked row begins a run."""
+    day = pl.col(start).cast(pl.Date).cast(pl.Int32).cast(pl.Int64)
+    return pl.col("_new") | (day - pl.col("_reach").shift(1) > gap_days)
+
+
 def latest_end(run: str, end: str) -> pl.Expr:
     """Return the latest end so far (Date) within each run, of rows that `number_runs` has numbered and sorted."""
     return (_latest_day(run, end) % _WIDTH - _ZERO).cast(pl.Int32).cast(pl.Date)
@@ -99,12 +105,6 @@ def _latest_day(number: str, end: str) -> pl.Expr:
     """Return the running maximum of day numbers within runs numbered upwards, the run's number in the high bits."""
     day = pl.col(end).cast(pl.Date).cast(pl.Int32).cast(pl.Int64) + _ZERO
     return (pl.col(number) * _WIDTH + day).cum_max()
-
-
-def _begins(start: str, gap_days: int) -> pl.Expr:
-    """Return whether a walked row begins a run."""
-    day = pl.col(start).cast(pl.Date).cast(pl.Int32).cast(pl.Int64)
-    return pl.col("_new") | (day - pl.col("_reach").shift(1) > gap_days)
 
 
 def intersect(

@@ -20,6 +20,7 @@ import pyarrow as pa
 from cohort.errors import InputRefusedError
 from cohort.ingest.engine import Connection, translated
 from cohort.ingest.layouts import shipped_sql
+from cohort.store import manifest as manifests
 from cohort.store.files import create_exclusively
 from cohort.store.manifest import key_id
 
@@ -62,7 +63,7 @@ def pseudonyms(connection: Connection, identifiers: pa.Array, key: bytes) -> npt
 
 
 def key_of(store: Path, made_with: str, key_file: Path | None, keep_ids: bool) -> bytes:
-    """Return the key that a store was made with; ``made_with`` is its `key_id`.
+    """Return the key that a store was made with; ``made_with`` is its ``key_id``.
 
     Raises
     ------
@@ -75,7 +76,7 @@ def key_of(store: Path, made_with: str, key_file: Path | None, keep_ids: bool) -
             f"{store} has no key of its own; give --key-file, or --keep-ids, as it was ingested with"
         )
     key = read_key(store, key_file, keep_ids)
-    if key_id(key) != made_with:
+    if manifests.key_id(key) != made_with:
         raise InputRefusedError(f"{store} was ingested with another key; give that one (--key-file or --keep-ids)")
     return key
 

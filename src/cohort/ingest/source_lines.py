@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from cohort.errors import InputRefusedError
 from cohort.ingest import pseudonyms
@@ -24,8 +25,8 @@ from cohort.ingest.engine import Connection, sandbox, translated
 from cohort.ingest.guard import inspect
 from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
-from cohort.ingest.staging import Delivery
-from cohort.ingest.statistical import is_statistical
+from cohort.ingest.spelling import create_vocabulary
+from cohort.ingest.staging import Delivery, judged
 from cohort.store.store import Store
 
 _SEPARATORS = re.compile(r"[.\s-]")
@@ -35,7 +36,7 @@ _DATES = ("date", "start_date", "end_date", "birth_date", "death_date")
 
 @dataclass(frozen=True)
 class SourceLine:
-    """One record of a person: the source and file it is in, its physical line, and its cells as text."""
+    """One accepted record of a person: the source and file it is in, its physical line, and its cells as text."""
 
     source: str
     file: str
@@ -85,7 +86,7 @@ class SourceLines:
 def lines_of(
     extracts: Path, store: Store, person: int, layout: Path | None, key_file: Path | None, keep_ids: bool
 ) -> SourceLines:
-    """Find the lines of one person in the files that a store was loaded from.
+    """Find the accepted lines of one person in the files that a store was loaded from.
 
     Raises
     ------
@@ -100,26 +101,24 @@ def lines_of(
         )
     key = pseudonyms.key_of(store.path, manifest.key_id, key_file, keep_ids)
     deliveries = _deliveries(extracts, chosen, {file.sha256 for file in manifest.inputs})
-    with (
-        tempfile.TemporaryDirectory(dir=store.path / "private", prefix="why-") as work,
-        sandbox([extracts.resolve()], Path(work).resolve()) as connection,
-        translated("source lines"),
-    ):
-        lines = [line for one in deliveries for line in _lines(connection, one, chosen, key, person)]
+    private = store.path / "private"
+    with tempfile.TemporaryDirectory(dir=private, prefix="why-") as work:
+        readable = [extracts.resolve()]
+        with sandbox(readable, Path(work).resolve()) as connection, translated("source lines"):
+            create_vocabulary(connection)
+            lines = [line for one in deliveries for line in _lines(connection, one, chosen, key, person)]
     return SourceLines(tuple(lines), {table: _sources(chosen, sql) for table, sql in chosen.tables.items()})
 
 
 def _deliveries(extracts: Path, layout: Layout, loaded: set[str]) -> list[Delivery]:
-    """Return the files with lines or rows to name; those of SAS, Stata and SPSS have neither."""
     found, _ = layout.find(extracts)
     deliveries = []
     for name, path in ((name, path) for name, paths in found.items() for path in paths):
-        if is_statistical(path) or not layout.sources[name].person:
-            continue
         seen = inspect_parquet(path, _quiet) if is_parquet(path) else inspect(path, layout.dialect, _quiet)
         if seen.sha256 not in loaded:
             raise InputRefusedError(f"{path.name} is not a file that this snapshot was loaded from; give those files")
-        deliveries.append(Delivery.match(name, layout.sources[name], seen))
+        if layout.sources[name].person:
+            deliveries.append(Delivery.match(name, layout.sources[name], seen))
     return deliveries
 
 
@@ -128,19 +127,22 @@ def _quiet(done: int) -> None:
 
 
 def _lines(connection: Connection, delivery: Delivery, layout: Layout, key: bytes, person: int) -> Iterator[SourceLine]:
+    """Yield the accepted records of a person in one file."""
     name = str(delivery.declared.person)
-    column = delivery.declared.expanded[name]
     for piece in delivery.read(connection.cursor(), layout):
         records = piece()
-        identifiers = cast(connection, name, column, records.columns[name], layout).values
-        known = np.asarray(identifiers.is_valid())
-        mine = np.zeros(len(identifiers), dtype=np.bool_)
-        mine[known] = pseudonyms.pseudonyms(connection, identifiers.drop_null(), key) == person
-        for place in np.flatnonzero(mine[records.columns[name].codes]).tolist():
-            line = int(records.lines[int(records.numbers[place]) - records.first])
-            cells = (one.texts[int(one.codes[place])].as_py() for one in records.columns.values())
-            kept = tuple(cell for cell in cells if cell)
-            yield SourceLine(delivery.source, delivery.name, line, kept, layout.date_formats)
+        cells = records.columns[name]
+        said = cast(connection, name, delivery.declared.expanded[name], cells, layout)
+        known = np.flatnonzero(said.values.is_valid())
+        ids = pseudonyms.pseudonyms(connection, said.values.take(pa.array(known)), key)
+        theirs = np.flatnonzero(np.isin(cells.codes, known[ids == person]))
+        if len(theirs):
+            _, fault, _ = judged(connection, delivery, layout, records)
+            for place in theirs[fault[theirs] == 0].tolist():
+                line = int(records.lines[int(records.numbers[place]) - records.first])
+                texts = [column.texts[column.codes[place]].as_py() for column in records.columns.values()]
+                kept = tuple(text.strip() for text in texts if text and text.strip())
+                yield SourceLine(delivery.source, delivery.name, line, kept, layout.date_formats)
 
 
 def _sources(layout: Layout, sql: str) -> frozenset[str]:

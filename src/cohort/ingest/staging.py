@@ -227,9 +227,8 @@ def stage(
 def _stage(
     connection: Connection, delivery: Delivery, layout: Layout, records: Records, path: Path, shares: int
 ) -> _Staged:
-    declared, person = delivery.declared.expanded, delivery.declared.person
-    casts = {name: cast(connection, name, declared[name], cells, layout) for name, cells in records.columns.items()}
-    fault, reasons = _faults(casts, records, person)
+    person = delivery.declared.person
+    casts, fault, reasons = judged(connection, delivery, layout, records)
     good = np.flatnonzero(fault == 0)
     starts = np.array([0, len(good)])
     if person:
@@ -238,6 +237,15 @@ def _stage(
         good = good[order]
     columns = {name: _typed(casts[name], cells, good) for name, cells in records.columns.items()}
     return _Staged(write_chunk(path, columns, starts, person), _rejected(records, fault, reasons))
+
+
+def judged(
+    connection: Connection, delivery: Delivery, layout: Layout, records: Records
+) -> tuple[dict[str, Cast], Ints, list[str]]:
+    """Return every column typed, and for each record the place of the reason to reject it (0 = none) in the reasons."""
+    declared = delivery.declared.expanded
+    casts = {name: cast(connection, name, declared[name], cells, layout) for name, cells in records.columns.items()}
+    return casts, *_faults(casts, records, delivery.declared.person)
 
 
 def _shares(identifiers: pa.Array, shares: int) -> npt.NDArray[np.uint64]:

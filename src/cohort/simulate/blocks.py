@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import io
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
-import numpy as np
 import polars as pl
 
 from cohort.simulate.counts import TruthCounts, count_block, outcomes_by_strategy
@@ -38,11 +39,11 @@ class Request:
 class Part:
     """One block's part of one extract file: its header, its content, its rows, and the ledger of what was planted.
 
-    The content is a frame for Parquet, else bytes; the lines of the ledger count from the block's first.
+    The content is a frame for Parquet, else bytes or a file of them; the ledger's lines count from the block's first.
     """
 
     header: bytes
-    content: bytes | pl.DataFrame
+    content: bytes | Path | pl.DataFrame
     rows: int
     ledger: pl.DataFrame
 
@@ -62,7 +63,7 @@ def make_block(request: Request, number: int) -> Made:
     world = draw_world(request.scenario, block)
     layout = LAYOUTS[request.layout]
     extracts = {
-        f"{name}.{request.format}": _part(frame, layout.roles[name], request, block.stream(f"dirt_{name}"))
+        f"{name}.{request.format}": _part(name, frame, layout.roles[name], request, block)
         for name, frame in layout.frames(world, request.persons).items()
     }
     index = find_index(world, request.persons)
@@ -72,25 +73,41 @@ def make_block(request: Request, number: int) -> Made:
     return Made(extracts, truth, count_block(world, index, outcomes))
 
 
-def _part(frame: pl.DataFrame, roles: Roles, request: Request, random: np.random.Generator) -> Part:
+def _part(name: str, frame: pl.DataFrame, roles: Roles | None, request: Request, block: Block) -> Part:
     header = f"{','.join(frame.columns)}\n".encode()
     ledger = pl.DataFrame(schema={name: dtype for name, dtype in LEDGER.items() if name != "file"})
-    if request.format == "parquet":
+    typed, dirty = request.format == "parquet", request.dirt > 0 and roles is not None
+    if typed and not dirty:
         return Part(header, frame, frame.height, ledger)
     content = _csv(frame)
-    if request.dirt > 0:
-        content, ledger = soil(content, frame.columns, roles, request.dirt, random)
+    if dirty:
+        held = _held(frame, roles or {}) if typed else roles or {}
+        content, ledger = soil(content, frame.columns, held, request.dirt, block.stream(f"dirt_{name}"), typed=typed)
     rows = frame.height + ledger["original_line"].count()
+    if typed:
+        return Part(header, _typed(content, frame), rows, ledger)
     if request.format == "csv.gz":
         # members of one gzip file follow one another; without a time stamp they are the same bytes every day
         header, content = (gzip.compress(text, compresslevel=5, mtime=0) for text in (header, content))
     return Part(header, content, rows, ledger)
 
 
+def _held(frame: pl.DataFrame, roles: Roles) -> Roles:
+    """Return the roles whose defects a typed column can hold: a number cannot be an identifier that nobody has."""
+    return {role: column for role, column in roles.items() if role != "person" or frame.schema[column] == pl.String}
+
+
+def _typed(content: bytes, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return lines as rows with the types of a frame."""
+    return pl.read_csv(content, schema=frame.schema, has_header=False) if content else frame
+
+
 def _csv(frame: pl.DataFrame) -> bytes:
     """Return the lines of a frame; no field of an extract holds a separator, a quote or a line end."""
     written = frame.with_columns(_date_texts(column) for column in frame.select(pl.col(pl.Date)))
-    return written.write_csv(include_header=False, quote_style="never").encode()
+    lines = io.BytesIO()
+    written.write_csv(lines, include_header=False, quote_style="never")
+    return lines.getvalue()
 
 
 def _date_texts(column: pl.Series) -> pl.Series:

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cohort.simulate.course import Course, Plan
+from cohort.simulate.course import Course, Plan, longest
+from cohort.simulate.flares import Flares
 from cohort.simulate.hazards import Floats
-from cohort.simulate.population import Bools, Ints, first_pain_day
+from cohort.simulate.population import Bools, Ints
 from cohort.simulate.scenario import SEVERITIES, STATES, Scenario
 from cohort.simulate.streams import Block
-from cohort.time import epoch_day
 
 CHRONIC = STATES.index("chronic")
 
 
 @dataclass(frozen=True, slots=True)
 class Visits:
-    """Possible visits for low-back pain, one row each, sorted by person, episode and time.
+    """Possible visits for the pain of the scenario, one row each, sorted by person, episode and time.
 
     Attributes
     ----------
@@ -36,6 +36,8 @@ class Visits:
         Int64: place in ``STATES``.
     explicit
         bool: a code that says chronic pain is written.
+    flare
+        bool: the visit is for a flare.
     """
 
     person: Ints
@@ -44,6 +46,7 @@ class Visits:
     first: Bools
     state: Ints
     explicit: Bools
+    flare: Bools
 
     def take(self, rows: Ints | Bools) -> Visits:
         """Return some of the visits."""
@@ -58,19 +61,19 @@ class Visits:
         return self.since < course.lasts[self.person, self.episode]
 
 
-def draw_visits(scenario: Scenario, plan: Plan, block: Block) -> Visits:
-    """Return every possible visit of one block: the first of each episode and those that follow it."""
+def draw_visits(scenario: Scenario, plan: Plan, flares: Flares, block: Block) -> Visits:
+    """Return every possible visit of one block: the first of each episode, those that follow it, those for flares."""
     random = block.stream("visit")
-    person, episode, since = _followups(scenario, plan, random)
-    first_person, first_episode = np.nonzero(plan.seen & (_length(scenario, plan) > 0))
-    first_since = plan.first_visit[first_person, first_episode]
-    person, episode = np.concatenate([first_person, person]), np.concatenate([first_episode, episode])
-    since = np.concatenate([first_since, since])
-    first = np.arange(len(person)) < len(first_person)
+    onset = np.nonzero(plan.seen & (longest(scenario, plan) > 0))
+    firsts = (*onset, plan.first_visit[onset])
+    worse = (flares.person[flares.seen], flares.episode[flares.seen], flares.since[flares.seen])
+    kinds = (firsts, _followups(scenario, plan, random), worse)
+    person, episode, since = (np.concatenate(columns) for columns in zip(*kinds, strict=True))
+    kind = np.repeat(np.arange(3), [len(rows[0]) for rows in kinds])
     state = states(scenario, plan, person, episode, since)
     explicit = (random.random(len(person)) < scenario.care.explicit_chronic_code) & (state >= CHRONIC)
     order = np.lexsort((since, episode, person))
-    return Visits(person, episode, since, first, state, explicit).take(order)
+    return Visits(person, episode, since, kind == 0, state, explicit, kind == 2).take(order)
 
 
 def states(scenario: Scenario, plan: Plan, person: Ints, episode: Ints, since: Floats) -> Ints:
@@ -81,21 +84,12 @@ def states(scenario: Scenario, plan: Plan, person: Ints, episode: Ints, since: F
     return np.asarray(state + turned, dtype=np.int64)
 
 
-def _length(scenario: Scenario, plan: Plan) -> Floats:
-    """Return the days in which an episode can have visits under any treatment: none if it starts after the calendar."""
-    shortest = np.minimum(plan.untreated, plan.treated)
-    earlier = np.concatenate([np.zeros((len(shortest), 1)), shortest[:, :-1]], axis=1)
-    earliest = first_pain_day(scenario) + np.cumsum(plan.gap + earlier, axis=1)
-    left = epoch_day(scenario.calendar.last_day) + 1 - earliest
-    return np.asarray(np.clip(left, 0, np.maximum(plan.untreated, plan.treated)))
-
-
 def _followups(scenario: Scenario, plan: Plan, random: np.random.Generator) -> tuple[Ints, Ints, Floats]:
     """Return person, episode and days since onset of later visits: a Poisson process thinned to the state's rate."""
     rates = np.array([scenario.care.visits_per_30_days[state] for state in STATES]) / 30
     by_severity = np.exp(scenario.care.log_rate_ratio_severity * np.arange(len(SEVERITIES)))
     person, episode = np.nonzero(plan.seen & plan.returns)
-    length = _length(scenario, plan)[person, episode]
+    length = longest(scenario, plan)[person, episode]
     expected = length * rates.max() * by_severity[plan.severity[person, episode]]
     repeats = random.poisson(expected)
     person, episode = np.repeat(person, repeats), np.repeat(episode, repeats)

@@ -26,8 +26,10 @@ class TruthCounts:
     ----------
     strategies
         Potential outcomes; arms are the strategies in the order of the scenario.
-    usual_care, observed
-        What happened, in full and until disenrolment; arms are those with an early opioid and those without.
+    usual_care
+        What happened; arms are those with an early opioid and those without.
+    observed
+        The same until disenrolment; an opioid counts only if it is dispensed by the day of exit.
     """
 
     strategies: Ints
@@ -65,13 +67,13 @@ def count_block(world: World, index: Index, outcomes: tuple[Outcome, Outcome]) -
     stays = real.time <= enrolled
     seen_time, seen_cause = np.minimum(real.time, enrolled), np.where(stays, real.cause, NEITHER)
 
-    def by_treatment(time: Ints, cause: Ints) -> Ints:
-        return np.stack([_count(group, time, cause, chosen, days) for chosen in (real.treated, ~real.treated)], axis=1)
+    def by_treatment(treated: Bools, time: Ints, cause: Ints) -> Ints:
+        return np.stack([_count(group, time, cause, chosen, days) for chosen in (treated, ~treated)], axis=1)
 
     return TruthCounts(
         strategies=np.stack([_count(group, o.time, o.cause, everybody, days) for o in outcomes], axis=1),
-        usual_care=by_treatment(real.time, real.cause),
-        observed=by_treatment(seen_time, seen_cause),
+        usual_care=by_treatment(real.treated, real.time, real.cause),
+        observed=by_treatment(real.treatment <= seen_time, seen_time, seen_cause),
     )
 
 

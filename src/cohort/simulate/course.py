@@ -63,11 +63,6 @@ class Plan:
         """Return whether the first visit happens: care is sought and the pain lasts until then."""
         return self.seeks_care & (self.untreated > self.first_visit)
 
-    @property
-    def treatable(self) -> Bools:
-        """Return whether the pain lasts until the day on which an early opioid would be dispensed."""
-        return self.seen & (self.untreated > self.opioid)
-
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -122,11 +117,20 @@ def draw_plan(scenario: Scenario, persons: Persons, block: Block) -> Plan:
 
 
 def follow(scenario: Scenario, plan: Plan, treat: Bools) -> Course:
-    """Return the course when the episodes marked in ``treat`` get an early opioid, if the pain lasts until then."""
-    treated = treat & plan.treatable
+    """Return the course when the episodes marked in ``treat`` get an early opioid, if they are seen at all."""
+    treated = treat & plan.seen
     lasts = np.where(treated, plan.treated, plan.untreated)
     before = np.cumsum(plan.gap + np.concatenate([np.zeros((len(lasts), 1)), lasts[:, :-1]], axis=1), axis=1)
     return Course(onset=first_pain_day(scenario) + before, lasts=lasts, treated=treated)
+
+
+def longest(scenario: Scenario, plan: Plan) -> Floats:
+    """Return the days that each episode can last under any treatment until the calendar ends: 0 if it starts later."""
+    shortest = np.minimum(plan.untreated, plan.treated)
+    earlier = np.concatenate([np.zeros((len(shortest), 1)), shortest[:, :-1]], axis=1)
+    earliest = first_pain_day(scenario) + np.cumsum(plan.gap + earlier, axis=1)
+    left = epoch_day(scenario.calendar.last_day) + 1 - earliest
+    return np.asarray(np.clip(left, 0, np.maximum(plan.untreated, plan.treated)))
 
 
 def chronification_days(scenario: Scenario, course: Course) -> Floats:

@@ -39,7 +39,8 @@ class Defect:
 
     ``role`` says which column of a file carries it (``line`` = the line as a whole, in every file), ``rate`` is the
     share of lines at dirt 1, ``edit`` takes the fields, the place of the column and a random number; ``copies`` adds
-    a line behind the original and ``moves`` sends the line behind all others of its block.
+    a line behind the original and ``moves`` sends the line behind all others of its block. ``breaks`` says that no
+    typed cell can hold the result.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Defect:
     edit: Edit
     copies: bool = False
     moves: bool = False
+    breaks: bool = False
 
 
 def _same(fields: Fields, _place: int, _pick: int) -> Fields:
@@ -95,9 +97,9 @@ DEFECTS = (
     Defect("duplicate", "line", 0.02, "duplicate", _same, copies=True),
     Defect("reversal", "amount", 0.01, "superseded", _reverse, copies=True),
     Defect("late_line", "line", 0.02, "loaded", _same, moves=True),
-    Defect("mistyped_date", "date", 0.002, "rejected", _mistype),
-    Defect("missing_separator", "date", 0.001, "rejected", _drop_separator),
-    Defect("extra_separator", "date", 0.001, "rejected", _add_separator),
+    Defect("mistyped_date", "date", 0.002, "rejected", _mistype, breaks=True),
+    Defect("missing_separator", "date", 0.001, "rejected", _drop_separator, breaks=True),
+    Defect("extra_separator", "date", 0.001, "rejected", _add_separator, breaks=True),
     Defect("orphan_claim", "person", 0.002, "orphan", _orphan),
     Defect("impossible_date", "date", 0.002, "suspect", _impossible),
     Defect("unit_change", "quantity", 0.01, "suspect", _thousandfold),
@@ -123,7 +125,13 @@ class _Chosen:
 
 
 def soil(
-    content: bytes, columns: Sequence[str], roles: Roles, dirt: float, random: np.random.Generator
+    content: bytes,
+    columns: Sequence[str],
+    roles: Roles,
+    dirt: float,
+    random: np.random.Generator,
+    *,
+    typed: bool = False,
 ) -> tuple[bytes, pl.DataFrame]:
     """Return the lines of one block of one file with defects planted, and their ledger without the file's name.
 
@@ -135,21 +143,24 @@ def soil(
         Names of the columns, and those that carry defects.
     dirt
         0 (nothing) to 1 (the rates of ``DEFECTS``).
+    typed
+        Plant only what the cells of a Parquet file can hold.
     """
     ends = np.flatnonzero(np.frombuffer(content, dtype=np.uint8) == ord("\n")) + 1
-    chosen = _choose(roles, len(ends), dirt, random)
+    chosen = _choose(roles, len(ends), dirt, random, typed)
     starts = np.r_[0, ends[:-1]][: len(ends)]
     soiled = _spliced(content, chosen, starts[chosen.rows].tolist(), ends[chosen.rows].tolist(), (columns, roles))
     return soiled, _ledger(chosen, roles, len(ends))
 
 
-def _choose(roles: Roles, rows: int, dirt: float, random: np.random.Generator) -> _Chosen:
-    kinds = tuple(defect for defect in DEFECTS if defect.role in roles or defect.role == "line")
+def _choose(roles: Roles, rows: int, dirt: float, random: np.random.Generator, typed: bool) -> _Chosen:
+    carried = {"line", *roles}
+    kinds = tuple(defect for defect in DEFECTS if defect.role in carried and not (typed and defect.breaks))
     bounds = np.cumsum([defect.rate * dirt for defect in kinds])
-    place = np.searchsorted(bounds, random.random(rows), side="right")
-    picks = random.integers(0, 6, rows)
-    chosen = np.flatnonzero(place < len(kinds))
-    return _Chosen(kinds, chosen, place[chosen], picks[chosen])
+    draw = random.random(rows)
+    chosen = np.flatnonzero(draw < bounds[-1])
+    kind = np.searchsorted(bounds, draw[chosen], side="right")
+    return _Chosen(kinds, chosen, kind, random.integers(0, 6, len(chosen)))
 
 
 def _spliced(

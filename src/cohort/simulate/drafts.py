@@ -5,6 +5,7 @@ A run that fails or is killed leaves no extract under its final name, so half a 
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -38,9 +39,14 @@ class Drafts:
             else:
                 self._draft(name).unlink(missing_ok=True)
 
-    def append_bytes(self, name: str, content: bytes) -> None:
-        """Append bytes to a file."""
-        self._open(name).write(content)
+    def append_bytes(self, name: str, content: bytes | Path) -> None:
+        """Append bytes to a file; those of another file are moved over."""
+        if isinstance(content, bytes):
+            self._open(name).write(content)
+            return
+        with content.open("rb") as source:
+            shutil.copyfileobj(source, self._open(name), 1 << 20)
+        content.unlink()
 
     def append_parquet(self, name: str, frame: pl.DataFrame) -> None:
         """Append rows to a Parquet file, as one row group."""

@@ -1,4 +1,4 @@
-"""Encounters and dispensings: what a visit, a condition or a prescription leaves in the claims."""
+"""Encounters: what a visit, a condition or a procedure leaves in the claims."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cohort.simulate.care import CHRONIC, Visits
+from cohort.simulate.dispensings import treatment_days
 from cohort.simulate.hazards import Floats, expit, logit
 from cohort.simulate.population import Bools, Ints, Persons
 from cohort.simulate.scenario import STATES, Scenario
@@ -23,7 +24,6 @@ DIAGNOSES = 5
 SETTINGS = ("office", "outpatient", "emergency", "inpatient")
 SYMPTOMS = ("sleep", "fatigue", "mood", "cognition")
 CHECKUPS = ("checkup", "hypertension", "respiratory_infection")
-TABLETS_PER_DAY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +46,6 @@ class Encounters:
     setting: Ints
     diagnoses: npt.NDArray[np.int16]
     procedure: Ints
-
-
-@dataclass(frozen=True, slots=True)
-class Dispensings:
-    """Dispensings of one block, one row each: Int64 person row, epoch day, concept number, days of supply."""
-
-    person: Ints
-    day: Ints
-    drug: Ints
-    supply: Ints
 
 
 def draw_encounters(world: World, inside: Bools) -> Encounters:
@@ -96,58 +86,17 @@ def spread_days(world: World) -> Floats:
     return day
 
 
-def draw_dispensings(world: World) -> Dispensings:
-    """Return the opioids, with refills, and muscle relaxants that a supplier sees, sorted by person and day."""
-    random = world.block.stream("dispensing")
-    opioid = vocabulary().number("early_opioid")
-    # drawn even where the treatment is a procedure: the stream goes on to the relaxants
-    rounds = [(person, day, np.full(len(person), opioid), supply) for person, _, day, supply in _rounds(world, random)]
-    parts = [*(rounds if world.scenario.opioid.procedure is None else []), _relaxants(world, random)]
-    person, day, drug, supply = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-    order = np.lexsort((drug, day, person))
-    order = order[world.enrolment.observes(person, day)[order]]
-    return Dispensings(person[order], day[order], drug[order], supply[order])
-
-
-def _rounds(world: World, random: np.random.Generator) -> list[tuple[Ints, Ints, Ints, Ints]]:
-    """Return person, episode, day and supply of the early treatment and, round by round, refills while pain lasts."""
-    opioid, course = world.scenario.opioid, world.course
-    last_day = epoch_day(world.scenario.calendar.last_day)
-    person, episode = np.nonzero(course.treated & (course.onset <= last_day))
-    day = course.onset[person, episode] + world.plan.opioid[person, episode]
-    end = np.minimum(course.onset[person, episode] + course.lasts[person, episode], last_day + 1)
-    # shares that add to 1 within the scenario's tolerance are not yet exact enough for numpy
-    shares = np.array(opioid.supply_shares) / np.sum(opioid.supply_shares)
-    rounds = []
-    while True:
-        supply = random.choice(np.array(opioid.supply_days), len(person), p=shares)
-        rounds.append((person, episode, np.floor(day).astype(np.int64), supply))
-        day = day + supply
-        again = (random.random(len(person)) < opioid.refill) & (day < end)
-        person, episode, day, end = person[again], episode[again], day[again], end[again]
-        if not len(person):
-            return rounds
-
-
 def _treatments(world: World) -> list[Encounters]:
     """Return the encounters of an early treatment that is a procedure, with the code of the pain that it is for."""
     procedure = world.scenario.opioid.procedure
     if procedure is None:
         return []
-    rounds = _rounds(world, world.block.stream("dispensing"))
-    person, episode, day, _ = (np.concatenate(columns) for columns in zip(*rounds, strict=True))
+    person, episode, day = treatment_days(world)
     diagnoses = np.full((len(person), DIAGNOSES), -1, dtype=np.int16)
     names = vocabulary().numbers(world.scenario.condition.by_severity)
     diagnoses[:, 0] = names[world.plan.severity[person, episode]]
     setting = np.full(len(person), SETTINGS.index("outpatient"))
     return [Encounters(person, day, day, setting, diagnoses, np.full(len(person), vocabulary().number(procedure)))]
-
-
-def _relaxants(world: World, random: np.random.Generator) -> tuple[Ints, Ints, Ints, Ints]:
-    visits = world.happened
-    chosen = visits.take(visits.first & (random.random(len(visits.person)) < world.scenario.care.muscle_relaxant))
-    drug = np.full(len(chosen.person), vocabulary().number("muscle_relaxant"))
-    return chosen.person, chosen.day(world.course), drug, np.full(len(chosen.person), 10)
 
 
 def _pain_encounters(world: World) -> Encounters:
@@ -175,9 +124,9 @@ def _pain_encounters(world: World) -> Encounters:
 
 
 def _pain_settings(visits: Visits, severity: Ints, random: np.random.Generator) -> Ints:
-    """Return settings: emergency for a first visit in severe pain, rarely inpatient; the shares are free choices."""
+    """Return settings: emergency in a flare or at first in severe pain, rarely inpatient; shares are free choices."""
     draw = random.random(len(severity))
-    emergency = np.where(visits.first, np.array([0.03, 0.08, 0.20])[severity], 0.03)
+    emergency = np.where(visits.first, np.array([0.03, 0.08, 0.20])[severity], np.where(visits.flare, 0.5, 0.03))
     inpatient = np.where(visits.state > CHRONIC, 0.01, 0.001)
     kind = np.select([draw < inpatient, draw < inpatient + emergency, draw > 0.85], [3, 2, 1], 0)
     return kind.astype(np.int64)
@@ -222,14 +171,18 @@ def _close_up(columns: Ints, width: int = DIAGNOSES) -> Ints:
 
 
 def _background(scenario: Scenario, persons: Persons, random: np.random.Generator) -> list[Encounters]:
-    """Return check-ups, visits for comorbid and co-occurring conditions, and passing pain in other regions."""
+    """Return check-ups, visits for other conditions once they are recognised, and passing pain in other regions."""
     first, last = epoch_day(scenario.calendar.first_day), epoch_day(scenario.calendar.last_day)
     care, spread = scenario.care, scenario.spread
     always = np.full((BLOCK, 1), float(first))
+
+    def recorded(start: Floats) -> Floats:
+        return start + random.standard_exponential(start.shape) * care.condition_lag_days
+
     groups: list[tuple[Sequence[str], Floats, float]] = [
         (CHECKUPS, np.repeat(always, len(CHECKUPS), axis=1), care.checkups_per_year / len(CHECKUPS)),
-        ([c.concept for c in scenario.comorbidity], persons.comorbidity, care.condition_visits_per_year),
-        ([c.concept for c in scenario.cooccurring], persons.cooccurring, care.condition_visits_per_year),
+        ([c.concept for c in scenario.comorbidity], recorded(persons.comorbidity), care.condition_visits_per_year),
+        ([c.concept for c in scenario.cooccurring], recorded(persons.cooccurring), care.condition_visits_per_year),
         (spread.regions, np.repeat(always, len(spread.regions), axis=1), spread.background_per_person_year),
     ]
     return [_visits_since(concepts, start, rate, (first, last), random) for concepts, start, rate in groups]

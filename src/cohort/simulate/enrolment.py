@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cohort.simulate.care import Visits
 from cohort.simulate.course import Course
 from cohort.simulate.hazards import Floats, expit, logit
 from cohort.simulate.population import Bools, Ints, Persons, comorbidity_count
 from cohort.simulate.scenario import Scenario
 from cohort.simulate.streams import BLOCK, Block
 from cohort.time import epoch_day
+
+RECENT_DAYS = 60
+"""Days for which a visit for the pain counts as recent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +72,10 @@ class Enrolment:
         return person[alive], first[alive], last[alive].astype(np.int64)
 
 
-def draw_enrolment(scenario: Scenario, persons: Persons, course: Course, death: Floats, block: Block) -> Enrolment:
-    """Return the enrolment of one block of persons."""
+def draw_enrolment(
+    scenario: Scenario, persons: Persons, visits: Visits, course: Course, death: Floats, block: Block
+) -> Enrolment:
+    """Return the enrolment of one block of persons, given the possible visits and the course under usual care."""
     random = block.stream("enrolment")
     plan = scenario.enrolment
     bounds, december = _months(scenario)
@@ -78,7 +84,8 @@ def draw_enrolment(scenario: Scenario, persons: Persons, course: Course, death: 
     entry = np.where(random.random(BLOCK) < plan.at_first_day, 0, later)
     returns = random.random((BLOCK, months)) < plan.return_within_year
     gaps = random.integers(1, 13, (BLOCK, months))
-    leaves = random.random((BLOCK, months)) < _exit_probability(scenario, persons, course, bounds, december)
+    seen_lately = np.zeros((BLOCK, 1)) if plan.log_odds_recent_visit == 0 else _seen_lately(visits, course, bounds)
+    leaves = random.random((BLOCK, months)) < _exit_probability(scenario, persons, seen_lately, bounds, december)
     enrolled = np.zeros((BLOCK, months), dtype=np.bool_)
     waits_until = entry
     for month in range(months):
@@ -99,26 +106,29 @@ def _months(scenario: Scenario) -> tuple[Ints, Bools]:
     return np.array(bounds, dtype=np.int64), np.array([day.month == 12 for day in firsts])
 
 
-def _exit_probability(scenario: Scenario, persons: Persons, course: Course, bounds: Ints, december: Bools) -> Floats:
+def _exit_probability(
+    scenario: Scenario, persons: Persons, seen_lately: Floats, bounds: Ints, december: Bools
+) -> Floats:
     """Return the probability of leaving at the end of each month; year-end exits follow the plan, not health."""
     plan = scenario.enrolment
     if plan.exit_per_month in (0, 1):
         within = np.full((BLOCK, len(december)), float(plan.exit_per_month))
     else:
         count = comorbidity_count(persons, int(bounds[0]))[:, None]
-        shift = plan.log_odds_comorbidity * count + plan.log_odds_pain * _in_pain(scenario, course, bounds)
+        shift = plan.log_odds_comorbidity * count + plan.log_odds_recent_visit * seen_lately
         within = expit(logit(np.array(plan.exit_per_month)) + shift)
     return np.where(december, plan.exit_in_december, within)
 
 
-def _in_pain(scenario: Scenario, course: Course, bounds: Ints) -> Floats:
-    """Return 1 for the months at whose end a person is in pain, shape (persons, months)."""
+def _seen_lately(visits: Visits, course: Course, bounds: Ints) -> Floats:
+    """Return 1 for the months at whose end a person was seen for the pain in the last 60 days: (persons, months)."""
     months = len(bounds) - 1
-    if scenario.enrolment.log_odds_pain == 0:
-        return np.zeros((BLOCK, 1))
-    end = course.onset + course.lasts
-    inside = np.zeros((BLOCK, months))
-    for month in range(months):
-        day = bounds[month + 1] - 1
-        inside[:, month] = ((course.onset <= day) & (day < end)).any(axis=1)
-    return inside
+    lately = np.zeros((BLOCK, months))
+    happened = visits.take(visits.happens(course))
+    day = happened.day(course)
+    month = np.searchsorted(bounds, day, side="right") - 1
+    for later in range(RECENT_DAYS // 28 + 1):
+        end = bounds[np.clip(month + later + 1, 0, months)] - 1
+        counts = (month + later >= 0) & (month + later < months) & (end >= day) & (end - day < RECENT_DAYS)
+        lately[happened.person[counts], (month + later)[counts]] = 1
+    return lately

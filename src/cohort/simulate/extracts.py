@@ -19,16 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from cohort.simulate.encounters import (
-    DIAGNOSES,
-    SETTINGS,
-    TABLETS_PER_DAY,
-    Dispensings,
-    Encounters,
-    draw_dispensings,
-    draw_encounters,
-    take,
-)
+from cohort.simulate.dispensings import Dispensings, draw_dispensings
+from cohort.simulate.encounters import DIAGNOSES, SETTINGS, Encounters, draw_encounters, take
 from cohort.simulate.hazards import Floats
 from cohort.simulate.population import Bools, Ints
 from cohort.simulate.streams import BLOCK
@@ -95,7 +87,7 @@ def _medical_claim(world: World, inside: Bools) -> pl.DataFrame:
     has_second = (encounters.procedure >= 0).astype(np.int64)
     row = np.repeat(np.arange(len(encounters.person)), 1 + has_second)
     line = np.arange(len(row)) - np.repeat(np.cumsum(1 + has_second) - (1 + has_second), 1 + has_second)
-    sequence = _sequence(encounters.person)
+    sequence = sequence_numbers(encounters.person)
     encounters = take(encounters, row)
     inpatient = encounters.setting == SETTINGS.index("inpatient")
     # a stay is cut at death, so that no claim ends after it
@@ -143,21 +135,25 @@ def _paid(world: World, encounters: Encounters, line: Ints) -> pl.Series:
 
 
 def _pharmacy_claim(world: World, inside: Bools) -> pl.DataFrame:
-    whole = draw_dispensings(world)
-    kept = Dispensings(*(getattr(whole, field)[inside[whole.person]] for field in Dispensings.__slots__))
-    quantity = kept.supply * TABLETS_PER_DAY
+    kept = seen_dispensings(world, inside)
     return pl.DataFrame(
         {
-            "claim_id": _claim_id(world, "R", kept.person, _sequence(kept.person)),
+            "claim_id": _claim_id(world, "R", kept.person, sequence_numbers(kept.person)),
             "claim_line_number": np.ones(len(kept.person), dtype=np.int64),
             "person_id": person_ids(world, kept.person),
             "dispensing_date": dates(kept.day),
             "ndc_code": code_texts(kept.drug, kept.day, kept.person),
-            "quantity": quantity,
-            "days_supply": kept.supply,
-            "paid_amount": _money(quantity * TABLET_CENTS),
+            "quantity": kept.tablets,
+            "days_supply": kept.written,
+            "paid_amount": _money(kept.tablets * TABLET_CENTS),
         }
     )
+
+
+def seen_dispensings(world: World, inside: Bools) -> Dispensings:
+    """Return the dispensings that a supplier sees of the persons ``inside``."""
+    whole = draw_dispensings(world)
+    return whole.take(world.enrolment.observes(whole.person, whole.day) & inside[whole.person])
 
 
 def person_ids(world: World, person: Ints) -> pl.Series:
@@ -176,7 +172,7 @@ def _claim_id(world: World, kind: str, person: Ints, sequence: Ints) -> pl.Serie
     return first + texts([f"{place:05d}" for place in range(int(sequence.max(initial=0)) + 1)], sequence)
 
 
-def _sequence(person: Ints) -> Ints:
+def sequence_numbers(person: Ints) -> Ints:
     """Return 1, 2, … within each person of an array sorted by person."""
     place = np.arange(len(person))
     starts = np.r_[True, person[1:] != person[:-1]] if len(person) else np.zeros(0, dtype=np.bool_)

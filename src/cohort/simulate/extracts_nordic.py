@@ -17,16 +17,8 @@ import numpy as np
 import polars as pl
 
 from cohort.simulate.dirt import Roles
-from cohort.simulate.encounters import (
-    DIAGNOSES,
-    SETTINGS,
-    TABLETS_PER_DAY,
-    Encounters,
-    draw_dispensings,
-    draw_encounters,
-    take,
-)
-from cohort.simulate.extracts import code_texts, dates, known_deaths, person_ids, texts
+from cohort.simulate.encounters import DIAGNOSES, SETTINGS, Encounters, draw_encounters, take
+from cohort.simulate.extracts import code_texts, dates, known_deaths, person_ids, seen_dispensings, texts
 from cohort.simulate.population import Bools
 from cohort.simulate.vocabulary import vocabulary
 from cohort.simulate.world import World
@@ -102,19 +94,17 @@ def _inpatient(world: World, stays: Encounters) -> pl.DataFrame:
 
 def _prescribed_drugs(world: World, inside: Bools) -> pl.DataFrame:
     """Return one pack per dispensing; its size in defined daily doses is rounded as the drug list has it."""
-    whole = draw_dispensings(world)
-    kept = inside[whole.person]
-    person, day, drug, supply = (column[kept] for column in (whole.person, whole.day, whole.drug, whole.supply))
-    per_ddd = np.full(len(vocabulary().concepts), TABLETS_PER_DAY)
+    kept = seen_dispensings(world, inside)
+    per_ddd = np.ones(len(vocabulary().concepts))
     for name, tablets in TABLETS_PER_DDD.items():
         per_ddd[vocabulary().number(name)] = tablets
     return pl.DataFrame(
         {
-            "LopNr": person_ids(world, person),
-            "EDATUM": dates(day),
-            "ATC": code_texts(drug, day, person, "nordic"),
-            "ANTAL": np.ones(len(day), dtype=np.int64),
-            "forpddd": np.round(supply * TABLETS_PER_DAY / per_ddd[drug], 2),
+            "LopNr": person_ids(world, kept.person),
+            "EDATUM": dates(kept.day),
+            "ATC": code_texts(kept.drug, kept.day, kept.person, "nordic"),
+            "ANTAL": np.ones(len(kept.day), dtype=np.int64),
+            "forpddd": np.round(kept.tablets / per_ddd[kept.drug], 2),
         }
     )
 

@@ -26,10 +26,11 @@ ROLES: dict[str, Roles] = {
 SCORE_BY_SEVERITY = (3.0, 5.0, 7.0)
 SCORE_PER_STATE = 0.4
 SCORE_PER_SENSITIZATION = 0.5
+SCORE_IN_FLARE = 2.0
 SCORE_DEVIATION = 1.5
 FILLED_IN = 0.85
-"""Mean rating by severity, its rise from state to state and per standard deviation of sensitization, its spread at a
-visit, and the share of visits at which it is filled in: free choices."""
+"""Mean rating by severity, its rise from state to state, per standard deviation of sensitization and in a flare, its
+spread at a visit, and the share of visits at which it is filled in: free choices."""
 
 
 def registry(world: World, persons: int) -> dict[str, pl.DataFrame]:
@@ -56,20 +57,26 @@ def registry(world: World, persons: int) -> dict[str, pl.DataFrame]:
 
 
 def _measurements(world: World, inside: Bools) -> pl.DataFrame:
+    person, day, score = draw_ratings(world, inside)
+    return pl.DataFrame(
+        {
+            "person": person_ids(world, person),
+            "date": dates(day),
+            "instrument": pl.repeat("NRS", len(person), eager=True),
+            "value": score,
+            "unit": pl.repeat("points", len(person), eager=True),
+        }
+    )
+
+
+def draw_ratings(world: World, inside: Bools) -> tuple[Ints, Ints, pl.Series]:
+    """Return person, day and rating of the visits for pain that a supplier sees; null where it is not filled in."""
     visits, random = world.happened, world.block.stream("score")
     day = visits.day(world.course)
     score = _scores(world, random)
     filled = random.random(len(day)) < FILLED_IN
     seen = np.flatnonzero(world.enrolment.observes(visits.person, day) & inside[visits.person])
-    return pl.DataFrame(
-        {
-            "person": person_ids(world, visits.person[seen]),
-            "date": dates(day[seen]),
-            "instrument": pl.repeat("NRS", len(seen), eager=True),
-            "value": pl.Series(score[seen]).set(pl.Series(~filled[seen]), None),
-            "unit": pl.repeat("points", len(seen), eager=True),
-        }
-    )
+    return visits.person[seen], day[seen], pl.Series(score[seen]).set(pl.Series(~filled[seen]), None)
 
 
 def _scores(world: World, random: np.random.Generator) -> Ints:
@@ -79,6 +86,7 @@ def _scores(world: World, random: np.random.Generator) -> Ints:
     mean = (
         np.array(SCORE_BY_SEVERITY)[severity]
         + SCORE_PER_STATE * visits.state
+        + SCORE_IN_FLARE * visits.flare
         + SCORE_PER_SENSITIZATION * world.persons.sensitization[visits.person]
     )
     return np.asarray(np.clip(np.rint(random.normal(mean, SCORE_DEVIATION)), 0, 10), dtype=np.int64)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from cohort.simulate import extracts_nordic, extracts_registry
+from cohort.simulate import extracts_nordic, extracts_omop, extracts_registry
 from cohort.simulate.dirt import Roles
 from cohort.simulate.extracts import tuva
 from cohort.simulate.extracts_nordic import nordic_registry
+from cohort.simulate.extracts_omop import omop
 from cohort.simulate.extracts_registry import registry
 from cohort.simulate.world import World
 
@@ -24,11 +25,11 @@ class ExtractLayout:
     frames
         From one block and the number of persons asked for to the rows of each file.
     roles
-        Per file, the columns that carry defects.
+        Per file, the columns that carry defects; none = never soiled.
     """
 
     frames: Callable[[World, int], dict[str, pl.DataFrame]]
-    roles: Mapping[str, Roles]
+    roles: Mapping[str, Roles | None]
 
 
 LAYOUTS = {
@@ -47,5 +48,6 @@ LAYOUTS = {
     ),
     "nordic_registry": ExtractLayout(nordic_registry, extracts_nordic.ROLES),
     "registry": ExtractLayout(registry, extracts_registry.ROLES),
+    "omop": ExtractLayout(omop, extracts_omop.ROLES),
 }
 """Name → layout."""

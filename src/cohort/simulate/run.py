@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from cohort.errors import ResourceError, StudyError
-from cohort.simulate.blocks import FORMATS, Format, Made, Request, make_block
+from cohort.simulate.blocks import FORMATS, Format, Made, Request
 from cohort.simulate.counts import TruthCounts, no_counts
 from cohort.simulate.dirt import LEDGER
 from cohort.simulate.drafts import Drafts
 from cohort.simulate.effects import finish
 from cohort.simulate.layouts import LAYOUTS
+from cohort.simulate.makers import make_blocks
 from cohort.simulate.scenario import load_scenario
 from cohort.simulate.streams import BLOCK
 
@@ -82,7 +81,7 @@ def simulate(
     layout, out, dirt
         Layout of the files, the folder they are written to (made if need be), and 0 (spotless) to 1 (hostile).
     format, workers
-        ``csv``, ``csv.gz`` or ``parquet`` (spotless only: its cells have types), and blocks made side by side.
+        ``csv``, ``csv.gz`` or ``parquet`` (with the defects that typed cells can hold), and blocks made side by side.
     progress
         Called with blocks done and blocks in all.
 
@@ -118,8 +117,6 @@ def _check(request: Request, workers: int) -> None:
         raise StudyError(f"format {request.format} cannot be written; choose one of {', '.join(FORMATS)}")
     if not 0 <= request.dirt <= 1:
         raise StudyError(f"dirt must lie between 0 and 1, not {request.dirt}")
-    if request.format == "parquet" and request.dirt > 0:
-        raise StudyError("dirt needs a text format: a Parquet cell cannot hold a mistyped date; choose csv, or dirt 0")
     if workers < 1:
         raise StudyError(f"workers must be at least 1, not {workers}")
 
@@ -132,7 +129,7 @@ def _write(request: Request, folder: Path, workers: int, progress: Progress | No
     defects = 0
     with Drafts(folder) as drafts:
         drafts.append_bytes(LEDGER_FILE, f"{','.join(LEDGER)}\n".encode())
-        for number, made in enumerate(_in_order(request, blocks, workers)):
+        for number, made in enumerate(make_blocks(request, blocks, workers, folder)):
             defects += _append_extracts(drafts, made, rows)
             for name, frame in made.truth.items():
                 drafts.append_parquet(f"truth/{name}.parquet", frame)
@@ -143,18 +140,6 @@ def _write(request: Request, folder: Path, workers: int, progress: Progress | No
     return rows, defects
 
 
-def _in_order(request: Request, blocks: int, workers: int) -> Iterator[Made]:
-    """Yield the blocks in order; some are made ahead, in threads: numpy and polars let go of the lock as they work."""
-    with ThreadPoolExecutor(workers) as pool:
-        ahead: deque[Future[Made]] = deque()
-        for number in range(blocks):
-            ahead.append(pool.submit(make_block, request, number))
-            if len(ahead) > workers:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
 def _append_extracts(drafts: Drafts, made: Made, rows: dict[str, int]) -> int:
     """Append one block to the extract files and to the ledger; return the number of its defects."""
     defects = 0
@@ -162,7 +147,8 @@ def _append_extracts(drafts: Drafts, made: Made, rows: dict[str, int]) -> int:
         if isinstance(part.content, pl.DataFrame):
             drafts.append_parquet(name, part.content)
         else:
-            drafts.append_bytes(name, part.content if name in rows else part.header + part.content)
+            drafts.append_bytes(name, b"" if name in rows else part.header)
+            drafts.append_bytes(name, part.content)
         before = rows.setdefault(name, 0) + 1  # the header is line 1
         ledger = part.ledger.select(pl.lit(name).alias("file"), pl.all()).with_columns(
             pl.col("line", "original_line") + before

@@ -24,8 +24,9 @@ State = Literal["acute", "subacute", "chronic", "high_impact"]
 STATES: tuple[State, ...] = get_args(State)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
-Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# more often than daily would only fill the memory
+Rate = Annotated[float, Field(ge=0, le=366)]
+Positive = Annotated[float, Field(gt=0, le=36_600)]
 LogRatio = Annotated[float, Field(ge=-5, le=5)]
 Days = Annotated[int, Field(ge=0, le=3653)]
 BySeverity = tuple[LogRatio, LogRatio, LogRatio]
@@ -145,10 +146,20 @@ class States(_Section):
         return self
 
 
+class Flares(_Section):
+    """Flares of chronic pain: how often, how long, and the share for which those who come back at all are seen."""
+
+    per_year_in_chronic_pain: Rate
+    mean_days: Positive
+    seeks_care: Probability
+
+
 class Opioid(_Section):
     """Who gets an early opioid, when, and what it truly does to the hazard of remission from then on.
 
-    With a ``procedure`` the early treatment is that procedure instead, done once; ``refill`` is 0 then.
+    It is prescribed at the first visit and filled on that day or up to ``within_days`` later, whether or not the pain
+    lasts until then. ``long_term`` is the share, by first days of supply, who stay on opioids after the pain. With a
+    ``procedure`` the early treatment is that procedure instead, done once; ``refill`` and ``long_term`` are 0 then.
     """
 
     probability: tuple[Probability, Probability, Probability]
@@ -160,14 +171,36 @@ class Opioid(_Section):
     supply_days: Annotated[tuple[Annotated[int, Field(gt=0, le=90)], ...], Field(min_length=1)]
     supply_shares: Annotated[tuple[Probability, ...], AfterValidator(_sum_to_one)]
     refill: Annotated[float, Field(ge=0, lt=1)]
+    long_term: tuple[Probability, ...]
     procedure: Concept | None = None
 
     @model_validator(mode="after")
     def _paired(self) -> Opioid:
-        if len(self.supply_days) != len(self.supply_shares):
-            raise ValueError("supply_days and supply_shares must have the same length")
-        if self.procedure is not None and self.refill > 0:
-            raise ValueError("refill must be 0 where the treatment is a procedure")
+        if not len(self.supply_days) == len(self.supply_shares) == len(self.long_term):
+            raise ValueError("supply_days, supply_shares and long_term must have the same length")
+        if self.procedure is not None and (self.refill > 0 or max(self.long_term) > 0):
+            raise ValueError("refill and long_term must be 0 where the treatment is a procedure")
+        return self
+
+
+class Dispensing(_Section):
+    """Doses in tablets a day, tapers of long-term use, refills ahead of time, and slips in the days of supply.
+
+    From the start of a taper on, each fill has ``taper_step`` of the first dose less, until nothing is left.
+    """
+
+    tablets_per_day: Annotated[tuple[Annotated[int, Field(gt=0, le=24)], ...], Field(min_length=1)]
+    tablets_shares: Annotated[tuple[Probability, ...], AfterValidator(_sum_to_one)]
+    taper_per_year: Rate
+    taper_step: Annotated[float, Field(gt=0, le=1)]
+    refilled_early: Probability
+    early_days: Annotated[int, Field(ge=1, le=30)]
+    supply_mistaken: Probability
+
+    @model_validator(mode="after")
+    def _paired(self) -> Dispensing:
+        if len(self.tablets_per_day) != len(self.tablets_shares):
+            raise ValueError("tablets_per_day and tablets_shares must have the same length")
         return self
 
 
@@ -190,13 +223,16 @@ class Death(_Section):
 
 
 class Enrolment(_Section):
-    """Monthly enrolment: entry, exit with a December spike, and return."""
+    """Monthly enrolment: entry, exit with a December spike, and return.
+
+    ``log_odds_recent_visit`` raises the odds of leaving of whoever was seen for the pain in the 60 days before.
+    """
 
     at_first_day: Probability
     exit_per_month: Probability
     exit_in_december: Probability
     log_odds_comorbidity: LogRatio
-    log_odds_pain: LogRatio
+    log_odds_recent_visit: LogRatio
     return_within_year: Probability
 
 
@@ -211,6 +247,7 @@ class Care(_Section):
     miscoded: Probability
     checkups_per_year: Rate
     condition_visits_per_year: Rate
+    condition_lag_days: Rate
     symptom: Annotated[float, Field(ge=0, lt=1)]
     log_odds_symptom_sensitization: LogRatio
     muscle_relaxant: Probability
@@ -286,7 +323,9 @@ class Scenario(_Section):
     severity: Severity
     mechanism: Mechanism
     states: States
+    flares: Flares
     opioid: Opioid
+    dispensing: Dispensing
     spread: Spread
     death: Death
     enrolment: Enrolment
@@ -297,6 +336,8 @@ class Scenario(_Section):
 
     @model_validator(mode="after")
     def _strategies_can_be_followed(self) -> Scenario:
+        if self.care.seeks_care == 0:
+            raise ValueError("truth.strategies: nobody can follow one while care.seeks_care is 0, for nobody is seen")
         for name, strategy in self.truth.strategies.items():
             impossible = 0.0 if strategy.opioid else 1.0
             if impossible in self.opioid.probability:
@@ -305,6 +346,16 @@ class Scenario(_Section):
                     f"truth.strategies.{name}: nobody with {severity} pain can follow it while opioid.probability "
                     f"is {impossible:g} there; keep every probability above 0 and below 1"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_is_eligible(self) -> Scenario:
+        days = (self.calendar.last_day - self.calendar.first_day).days
+        if days <= self.truth.eligible_after_days + max(self.truth.horizons):
+            raise ValueError(
+                f"truth: nobody can be eligible; the calendar has {days} days, no more than eligible_after_days and "
+                "the longest of horizons"
+            )
         return self
 
     @property

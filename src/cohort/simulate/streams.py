@@ -44,6 +44,15 @@ TOPICS = (
     "dirt_persons",
     "dirt_observation",
     "dirt_measurements",
+    "flares",
+    "dirt_person",
+    "dirt_death",
+    "dirt_observation_period",
+    "dirt_visit_occurrence",
+    "dirt_condition_occurrence",
+    "dirt_procedure_occurrence",
+    "dirt_measurement",
+    "dirt_drug_exposure",
 )
 """Topics in the order of their stream numbers: append, never insert."""
 

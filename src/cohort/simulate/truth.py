@@ -47,14 +47,19 @@ class Outcome:
         Int64: ``NEITHER``, ``OUTCOME`` or ``DEATH``.
     pain_days
         Float64, days from the index date until the pain of the index episode remits.
-    treated
-        bool: whether an early opioid was dispensed.
+    treatment
+        Float64, days from the index date until an early opioid is dispensed, ``inf`` = never.
     """
 
     time: Ints
     cause: Ints
     pain_days: Floats
-    treated: Bools
+    treatment: Floats
+
+    @property
+    def treated(self) -> Bools:
+        """Return whether an early opioid is dispensed."""
+        return np.isfinite(self.treatment)
 
 
 def find_index(world: World, persons: int, *, new_episodes: bool = True) -> Index:
@@ -104,9 +109,11 @@ def _outcome(world: World, index: Index, course: Course) -> Outcome:
     time = np.minimum(np.minimum(event, dies), last)
     # an outcome on the day of death was seen before it
     cause = np.select([event <= time, dies <= time], [OUTCOME, DEATH], NEITHER)
-    onset, lasts = (column[index.person, index.episode] for column in (course.onset, course.lasts))
-    treated = course.treated[index.person, index.episode]
-    return Outcome(time.astype(np.int64), cause, onset + lasts - index.day, treated)
+    at = (index.person, index.episode)
+    pain_days = course.onset[at] + course.lasts[at] - index.day
+    dispensed = np.floor(course.onset[at] + world.plan.opioid[at]) - index.day
+    treatment = np.where(course.treated[at], dispensed, np.inf)
+    return Outcome(time.astype(np.int64), cause, pain_days, treatment)
 
 
 def _claims_rule(world: World, index: Index, course: Course) -> Floats:

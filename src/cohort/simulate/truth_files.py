@@ -6,12 +6,14 @@ import numpy as np
 import polars as pl
 
 from cohort.simulate.course import chronification_days
+from cohort.simulate.dispensings import draw_dispensings
 from cohort.simulate.encounters import spread_days
 from cohort.simulate.extracts import dates, person_ids, texts
 from cohort.simulate.hazards import Floats
 from cohort.simulate.population import Bools, Ints
 from cohort.simulate.scenario import SEVERITIES
 from cohort.simulate.truth import Index, Outcome
+from cohort.simulate.vocabulary import vocabulary
 from cohort.simulate.world import World
 from cohort.time import epoch_day
 
@@ -27,6 +29,8 @@ def truth_frames(
         "episodes": _episodes(world, inside),
         "conditions": _conditions(world, inside),
         "spread": _spread(world, inside),
+        "flares": _flares(world, inside),
+        "dispensings": _dispensings(world, inside),
         "potential_outcomes": _potential_outcomes(world, index, outcomes),
     }
 
@@ -108,6 +112,42 @@ def _spread(world: World, inside: Bools) -> pl.DataFrame:
             "person_id": person_ids(world, person),
             "region": texts(world.scenario.spread.regions, region),
             "date": dates(day[person, region]),
+        }
+    )
+
+
+def _flares(world: World, inside: Bools) -> pl.DataFrame:
+    """Return the flares that start while the pain lasts, in the lifetime and the calendar."""
+    flares, course = world.flares, world.course
+    at = (flares.person, flares.episode)
+    start, end = np.floor(course.onset[at] + flares.since), np.floor(course.onset[at] + flares.since + flares.lasts)
+    limit = np.minimum(_last_day(world), world.enrolment.death)[flares.person]
+    row = np.flatnonzero((flares.since < course.lasts[at]) & (start <= limit) & inside[flares.person])
+    row = row[np.lexsort((start[row], flares.person[row]))]
+    return pl.DataFrame(
+        {
+            "person_id": person_ids(world, flares.person[row]),
+            "episode": flares.episode[row] + 1,
+            "start_date": dates(start[row]),
+            "end_date": _until_end(world, end[row], flares.person[row]),
+            "seen": flares.seen[row],
+        }
+    )
+
+
+def _dispensings(world: World, inside: Bools) -> pl.DataFrame:
+    """Return every dispensing in the lifetime, seen or not, with its true days of supply, dose and taper."""
+    whole = draw_dispensings(world)
+    made = whole.take(inside[whole.person] & (whole.day <= world.enrolment.death[whole.person]))
+    return pl.DataFrame(
+        {
+            "person_id": person_ids(world, made.person),
+            "date": dates(made.day),
+            "drug": texts(vocabulary().concepts, made.drug),
+            "days_supply": made.supply,
+            "written_days_supply": made.written,
+            "tablets": made.tablets,
+            "tapering": made.tapering,
         }
     )
 

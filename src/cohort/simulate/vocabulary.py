@@ -29,8 +29,8 @@ class Vocabulary:
     ----------
     concepts
         Concept names; a concept's number is its place here.
-    codes
-        Code texts, shape (codes,).
+    codes, systems
+        Code texts and their coding systems, shape (codes,).
     boundaries
         Epoch days on which some code starts or stops being valid, ascending, shape (eras − 1,).
     first, count
@@ -39,6 +39,7 @@ class Vocabulary:
 
     concepts: tuple[str, ...]
     codes: tuple[str, ...]
+    systems: tuple[str, ...]
     boundaries: Ints
     first: Ints
     count: Ints
@@ -73,12 +74,12 @@ def concepts() -> tuple[str, ...]:
 def vocabulary(coding: Literal["us", "nordic"] = "us") -> Vocabulary:
     """Return the shipped vocabulary (``codes.csv``): what US claims or Nordic registers write."""
     spans = [
-        (row["concept"], row["code"], *_valid(row))
+        (row["concept"], (row["system"], row["code"]), *_valid(row))
         for row in _rows()
         if (row["system"] in NORDIC) == (coding == "nordic")
     ]
     boundaries = sorted(({start for *_, start, _ in spans} | {stop for *_, stop in spans}) - {-FOREVER, FOREVER})
-    codes: list[str] = []
+    codes: list[tuple[str, str]] = []
     first = np.zeros((len(concepts()), len(boundaries) + 1), dtype=np.int64)
     count = np.zeros_like(first)
     for number, concept in enumerate(concepts()):
@@ -86,7 +87,8 @@ def vocabulary(coding: Literal["us", "nordic"] = "us") -> Vocabulary:
             valid = [code for name, code, start, stop in spans if name == concept and start <= begin < stop]
             first[number, era], count[number, era] = len(codes), len(valid)
             codes.extend(valid)
-    return Vocabulary(concepts(), tuple(codes), np.array(boundaries, dtype=np.int64), first, count)
+    systems, texts = zip(*codes, strict=True)
+    return Vocabulary(concepts(), texts, systems, np.array(boundaries, dtype=np.int64), first, count)
 
 
 def _valid(row: dict[str, str]) -> tuple[int, int]:

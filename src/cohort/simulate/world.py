@@ -9,6 +9,7 @@ import numpy as np
 from cohort.simulate.care import Visits, draw_visits
 from cohort.simulate.course import Course, Plan, chronification_days, draw_plan, follow
 from cohort.simulate.enrolment import Enrolment, draw_enrolment
+from cohort.simulate.flares import Flares, draw_flares
 from cohort.simulate.population import Persons, death_days, draw_persons
 from cohort.simulate.scenario import Scenario
 from cohort.simulate.streams import Block
@@ -23,12 +24,13 @@ class World:
     persons: Persons
     plan: Plan
     course: Course
+    flares: Flares
     visits: Visits
     enrolment: Enrolment
 
     @property
     def happened(self) -> Visits:
-        """Return the visits for low-back pain under usual care; enrolment and death are not yet looked at."""
+        """Return the visits for the pain under usual care; enrolment and death are not yet looked at."""
         return self.visits.take(self.visits.happens(self.course))
 
 
@@ -38,5 +40,7 @@ def draw_world(scenario: Scenario, block: Block) -> World:
     plan = draw_plan(scenario, persons, block)
     course = follow(scenario, plan, plan.would_treat)
     death = death_days(scenario, persons, np.min(chronification_days(scenario, course), axis=1))
-    enrolment = draw_enrolment(scenario, persons, course, death, block)
-    return World(scenario, block, persons, plan, course, draw_visits(scenario, plan, block), enrolment)
+    flares = draw_flares(scenario, plan, block)
+    visits = draw_visits(scenario, plan, flares, block)
+    enrolment = draw_enrolment(scenario, persons, visits, course, death, block)
+    return World(scenario, block, persons, plan, course, flares, visits, enrolment)
