@@ -22,7 +22,6 @@ from cohort.ingest.engine import Connection, translated
 from cohort.ingest.layouts import shipped_sql
 from cohort.store import manifest as manifests
 from cohort.store.files import create_exclusively
-from cohort.store.manifest import key_id
 
 KEEP_IDS_KEY = b"cohort: identifiers are already pseudonyms (--keep-ids)"
 """The published key of ``--keep-ids``: it spreads identifiers over buckets and protects nothing."""
