@@ -1,8 +1,9 @@
 """Two programs beside each other in one run: each in a process of its own, timed in turn, with its peak memory.
 
 A contender is a module-level function ``(n, folder) -> Callable[[], object]``: it prepares its input and returns the
-call that is timed. Both contenders warm up once, then take turns, so that a slow minute of the machine falls on both;
-medians are reported, and the median of the ratios of each turn.
+call that is timed; a callable with a ``pid`` runs in that process, whose memory is then looked at. Both contenders
+warm up once, then take turns, so that a slow minute of the machine falls on both; medians are reported, and the median
+of the ratios of each turn.
 """
 
 from __future__ import annotations
@@ -90,12 +91,13 @@ class _Contender:
 def _serve(pipe: Connection, prepare: Prepare, n: int, folder: Path) -> None:
     run = prepare(n, folder)
     # the peak is of the timed call with its input in memory, not of making the input
-    Path("/proc/self/clear_refs").write_text("5")
+    process = Path(f"/proc/{getattr(run, 'pid', 'self')}")
+    (process / "clear_refs").write_text("5")
     pipe.send("ready")
     while True:
         request = pipe.recv()
         if request == "peak":
-            pipe.send(_peak_mb())
+            pipe.send(_peak_mb(process))
             continue
         start = time.perf_counter()
         answer = run()
@@ -103,6 +105,6 @@ def _serve(pipe: Connection, prepare: Prepare, n: int, folder: Path) -> None:
         pipe.send((seconds, answer if request == "keep" else None))
 
 
-def _peak_mb() -> float:
-    status = Path("/proc/self/status").read_text()
+def _peak_mb(process: Path) -> float:
+    status = (process / "status").read_text()
     return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1024

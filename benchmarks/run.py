@@ -1,7 +1,8 @@
 """Run a benchmark suite: ``python benchmarks/run.py SUITE [--quick]``, or every suite without a name.
 
-Sizes and repeats are in ``config/SUITE.toml``. The table is printed and written to ``results/SUITE.csv`` with the
-configuration and the machine beside it (``results/SUITE.json``); ``--quick`` runs the small sizes and writes nothing.
+Sizes and repeats (``repeats_of``: cases whose peer takes minutes) are in ``config/SUITE.toml``. The table is printed
+and written to ``results/SUITE.csv`` with the configuration and the machine beside it (``results/SUITE.json``);
+``--quick`` runs the small sizes and writes nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def run_suite(name: str, *, quick: bool) -> list[Row]:
     rows = []
     for case in cases:
         for n in chosen["sizes"].get(case.name, []):
-            row = measure(name, case, n, chosen["repeats"])
+            row = measure(name, case, n, chosen.get("repeats_of", {}).get(case.name, chosen["repeats"]))
             print(_line(row), flush=True)
             rows.append(row)
     if not quick:

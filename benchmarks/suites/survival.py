@@ -1,4 +1,4 @@
-"""Curves and tests on a frame in memory: all four of lifelines' fits against one count of days."""
+"""Curves and tests on a frame in memory: all four of lifelines' fits against one count of days; then the models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 from harness import Case
+from r_peer import HAS_R, RPeer
+from suites import survival_models
 
 from cohort import survival as sv
 
@@ -71,4 +73,25 @@ def _same(left: tuple[float, ...], right: tuple[float, ...]) -> bool:
     return all(math.isclose(a, b, rel_tol=r) for a, b, r in zip(left, right, (1e-9, 1e-3, 1e-9), strict=True))
 
 
-CASES = [Case("curves_and_logrank", ours, lifelines, "lifelines", _same)]
+def curves_r(n: int, folder: Path):
+    """Fit R's survfit by group and survdiff; Aalen–Johansen, which takes R minutes, is left out."""
+    program = """
+    run <- function() {
+      event <- d$c > 0
+      whole <- survfit(Surv(d$t, event) ~ 1)
+      survfit(Surv(d$t, event) ~ d$g)
+      c(tail(whole$surv, 1), survdiff(Surv(d$t, event) ~ d$g)$chisq)
+    }
+    """
+    return RPeer(_follow_up(n), program, folder / "r")
+
+
+def _same_as_r(left: tuple[float, ...], right: list[float]) -> bool:
+    return all(math.isclose(a, b, rel_tol=1e-9) for a, b in zip((left[0], left[2]), right, strict=True))
+
+
+CASES = [
+    Case("curves_and_logrank", ours, lifelines, "lifelines", _same),
+    *([Case("curves_and_logrank_r", ours, curves_r, "R survfit, survdiff", _same_as_r)] if HAS_R else []),
+    *survival_models.CASES,
+]

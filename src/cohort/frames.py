@@ -22,7 +22,7 @@ def as_lazy(frame: Any) -> pl.LazyFrame:
     Raises
     ------
     InputRefusedError
-        If the object is none of these.
+        If the object is none of these, or two of its columns share a name.
     """
     if isinstance(frame, pl.LazyFrame):
         return frame
@@ -33,11 +33,21 @@ def as_lazy(frame: Any) -> pl.LazyFrame:
     ):  # its Arrow stream arrives as one struct column, so ask it for polars
         return as_lazy(frame.pl())
     if isinstance(frame, Mapping) or hasattr(frame, "__arrow_c_stream__"):
-        return pl.DataFrame(frame).lazy()
+        require_distinct(frame)
+        made = pl.DataFrame(frame)
+        # pandas calls a column without values and without a type a float
+        return (made if made.height else made.cast({pl.Float64: pl.Null})).lazy()
     raise InputRefusedError(
         f"a {type(frame).__name__} is not a frame; pass a polars, pandas or Arrow table, a DuckDB relation, "
         "or a mapping of columns"
     )
+
+
+def require_distinct(frame: Any) -> None:
+    """Refuse a pandas frame or Arrow table in which two columns share a name; other frames cannot have such."""
+    names = list(frame.columns) if hasattr(frame, "iloc") else getattr(frame, "column_names", [])
+    if doubled := sorted({str(name) for name in names if list(names).count(name) > 1}):
+        raise InputRefusedError(f"more than one column is called {', '.join(doubled)}; rename or drop all but one")
 
 
 def like(frame: Any, result: pl.LazyFrame) -> Any:

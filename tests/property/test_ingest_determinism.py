@@ -49,5 +49,5 @@ def test_files_are_the_same_bytes(extracts, tmp_path, buckets):
             }
         )
     assert runs[0] == runs[1]
-    assert {len(files) for files in runs[0].values()} == {buckets}
+    assert {len(files) for files in runs[0].values() if files} == {buckets}  # tables that were not delivered have none
     assert sum(rows for _, rows, _ in runs[0]["diagnosis"]) > 122_880

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import typing
+from fractions import Fraction
 
 import polars as pl
 import pytest
@@ -23,6 +25,7 @@ ALL = (
     co.age_group(),
     co.sex(),
     co.region(),
+    co.deprivation(),
     co.index_year(),
     co.index_season(),
     co.charlson(PAST),
@@ -53,6 +56,8 @@ ALL = (
     co.inpatient_days(PAST),
     co.procedure_days("treatment_modalities", PAST),
     co.treated("interventional", PAST),
+    co.cost_per_month(PAST),
+    co.cost_per_month(PAST, "pharmacy", name="drug_cost"),
     co.percent_covered("opioid", PAST),
     co.opioid_dose(PAST),
     co.opioid_dose(PAST, what="maximum", version="cdc2016", name="highest_dose"),
@@ -106,6 +111,14 @@ def scores(first, last):
     return st.lists(row, max_size=8).map(lambda rows: [(p, date(d), "NRS", v / 2, None) for p, d, v in rows])
 
 
+def costs(first, last):
+    """Generate amounts, of one person, day and service no more than one, as in a store."""
+    row = st.tuples(persons, st.integers(first, last), st.sampled_from(("medical", "pharmacy", None)))
+    return st.dictionaries(row, st.integers(-500, 90_000), max_size=9).map(
+        lambda rows: [(p, date(d), service, amount) for (p, d, service), amount in rows.items()]
+    )
+
+
 def enrolments(first, last):
     """Generate spans of each person: throughout (most often), with a gap of 20 or 40 days, or none."""
     whole = [(first, 900)]
@@ -125,13 +138,14 @@ def worlds(first, last):
             "procedure": procedures(first, last),
             "dispensing": dispensings(first, last),
             "measurement": scores(first, last),
+            "cost": costs(first, last),
         }
     )
 
 
 def person_table(deaths=(None, None, None)):
     births = (date(-20_000), date(-9_000), None)
-    return [(p, births[p - 1], "female", deaths[p - 1], "north") for p in (1, 2, 3)]
+    return [(p, births[p - 1], "female", deaths[p - 1], "north", "Q1") for p in (1, 2, 3)]
 
 
 def tables(world, deaths=(None, None, None)):
@@ -244,6 +258,7 @@ def test_supply_and_encounters_equal_a_slow_oracle(world):
         co.percent_covered("opioid", PAST),
         co.new_use("opioid", PAST, washout_days=60),
         co.concurrent_days("opioid", BENZODIAZEPINE, PAST),
+        co.cost_per_month(PAST, "medical"),
     )
     expected = {covariate.name: [] for covariate in chosen}
     for person, days in INDEX.items():
@@ -258,6 +273,9 @@ def test_supply_and_encounters_equal_a_slow_oracle(world):
             taken, silent = supplied(world, person, opioids, index - 1)
             calm, silent_calm = supplied(world, person, benzodiazepines, index - 1)
             new = any(day in window and not any(day - 60 <= before < day for before in fills) for day in fills)
+            paid = [
+                r[3] for r in world["cost"] if r[0] == person and r[2] == "medical" and (r[1] - DAY0).days in window
+            ]
             percent = (len(taken & set(window)) * 200 + 120) // 240
             values = (
                 True if set(fills) & set(window) else (False if seen else None),
@@ -265,6 +283,7 @@ def test_supply_and_encounters_equal_a_slow_oracle(world):
                 percent if seen and not silent & set(window) else None,
                 new if observed(world, person, index - 180, index - 1, index) else None,
                 len(taken & calm & set(window)) if seen and not (silent | silent_calm) & set(window) else None,
+                math.floor(Fraction(sum(paid), 100 * 120) * 30 + Fraction(1, 2)) if seen else None,
             )
             for covariate, value in zip(chosen, values, strict=True):
                 expected[covariate.name].append((person, date(index), value))

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from cohort.errors import InputRefusedError, NotEstimableError
-from cohort.survival.cox import CoxFit, CoxTimeVaryingFitter, fit_cox
-from cohort.survival.cox_buckets import LANES, fit_cox_buckets, merge
+from cohort.survival.cox import CoxFit, CoxPHFitter, CoxTimeVaryingFitter, fit_cox
+from cohort.survival.cox_buckets import fit_cox_buckets
+from cohort.survival.cox_lanes import LANES, merge
 
 TERMS = "age + exposed + region + age:exposed"
 
@@ -96,6 +97,55 @@ def test_robust_variance_adds_the_rows_of_a_person() -> None:
     columns = ["person_id", "entry", "time", "event", "age", "exposed"]
     lifelines = CoxTimeVaryingFitter().fit(split[columns], "event", "entry", "time", id_col="person_id", robust=True)
     np.testing.assert_allclose(fits[0].std_error, lifelines.standard_errors_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("strata", ["region", "site"])
+def test_strata_weights_and_sandwich_are_those_of_one_frame(strata: str) -> None:
+    # a site with a single person, one without events, and weights of 0 among the rows
+    frame = population(900, 9).with_columns(site=pl.col("person_id") % 40, weight=(pl.col("person_id") % 7) * 0.3)
+    frame = frame.with_columns(event=pl.col("event") & (pl.col("site") != 3))
+    fits = [
+        fit_cox_buckets(
+            in_buckets(frame, buckets),
+            entry="entry",
+            strata=strata,
+            weights="weight",
+            terms="age + exposed",
+            robust=True,
+        )
+        for buckets in (1, 9, 64)
+    ]
+    assert {bits(fit) for fit in fits} == {bits(fits[0])}
+    whole = CoxPHFitter().fit(
+        frame.select("entry", "time", "event", "weight", strata, "age", "exposed"),
+        "time", "event", entry_col="entry", strata=[strata], weights_col="weight", robust=True,
+    )  # fmt: skip
+    assert fits[0].n == frame.filter(pl.col("weight") > 0).height == len(whole.durations)
+    np.testing.assert_allclose(fits[0].coef, whole.params_, rtol=1e-12)
+    np.testing.assert_allclose(fits[0].std_error, whole.standard_errors_, rtol=1e-11)
+    np.testing.assert_allclose(fits[0].log_likelihood, whole.log_likelihood_, rtol=1e-13)
+    assert fits[0].method.endswith("delayed entry, stratified, case weights, sandwich by person, Wald limits")
+
+
+@pytest.mark.parametrize("l1_ratio", [0.0, 0.6, 1.0])
+def test_the_penalty_is_that_of_one_frame(l1_ratio: float) -> None:
+    frame = population(700, 10).select("person_id", "time", "event", "age", "exposed", noise=pl.col("person_id") % 5)
+    fits = [
+        fit_cox_buckets(in_buckets(frame, k), terms="age + exposed + noise", penalizer=0.05, l1_ratio=l1_ratio)
+        for k in (1, 16)
+    ]
+    assert bits(fits[0]) == bits(fits[1])
+    whole = CoxPHFitter(penalizer=0.05, l1_ratio=l1_ratio).fit(frame.drop("person_id"), "time", "event")
+    np.testing.assert_allclose(fits[0].coef, whole.params_, rtol=1e-10, atol=1e-15)
+    np.testing.assert_allclose(fits[0].std_error, whole.standard_errors_, rtol=1e-9)
+
+
+def test_weights_and_strata_that_mean_nothing_are_refused_by_count() -> None:
+    frame = population(60, 11).with_columns(weight=pl.lit(-1.0), place=pl.lit(None, dtype=pl.String))
+    with pytest.raises(InputRefusedError, match="the weight is negative or not a finite number in 60 rows"):
+        fit_cox_buckets(in_buckets(frame, 1), weights="weight", terms="age")
+    with pytest.raises(InputRefusedError, match=r"column place \(strata\) is missing in 60 rows"):
+        fit_cox_buckets(in_buckets(frame, 1), strata="place", terms="age")
 
 
 def test_missing_values_are_counted_over_all_buckets() -> None:

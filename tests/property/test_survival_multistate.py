@@ -205,7 +205,7 @@ def test_two_states_are_kaplan_meier() -> None:
     [
         ([(1, 0, 5, "acute", "chronic"), (1, 4, 9, "chronic", None)], "1 overlapping"),
         ([(1, 0, 5, "acute", "chronic"), (1, 5, 9, "acute", None)], "another state"),
-        ([(1, 5, 5, "acute", None)], "entry"),
+        ([(1, 5, 5, "acute", "chronic")], "entry"),
         ([(1, 0, 5, "limbo", None)], "1 spells"),
         ([(1, 0, 5, "acute", "limbo")], "undeclared"),
         ([(None, 0, 5, "acute", None)], "without an id"),

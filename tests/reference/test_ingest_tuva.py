@@ -136,6 +136,20 @@ def test_dispensings_by_code(raw, store):
     assert store.data_end == last
 
 
+def test_amounts_by_person_day_and_service(raw, store):
+    # no line of this extract takes another back: as many lines stand as are in the files, and no amount is negative
+    expected = raw.execute("""
+        select count(*), sum(cents)::bigint from (
+            select person_id, day, service, sum(round(paid_amount::decimal(18, 2) * 100)) as cents from (
+                select person_id, coalesce(claim_line_start_date, claim_start_date) as day, 'm' as service, paid_amount
+                from medical_claim
+                union all select person_id, dispensing_date, 'p', paid_amount from pharmacy_claim)
+            where paid_amount is not null group by all)""").fetchone()
+    found = store.scan("cost").select(pl.len(), pl.col("amount").sum()).collect().row(0)
+    assert found == expected
+    assert store.scan("cost").select("person_id", "date", "service").collect().is_duplicated().sum() == 0
+
+
 def test_a_person_found_by_hand_is_the_same_person(raw, store):
     """The pseudonym made with Python's own hmac finds the rows of the raw identifier."""
     digest = hmac.digest(KEEP_IDS_KEY, b"10007", hashlib.sha256)

@@ -70,6 +70,20 @@ def test_r_comorbidity_agrees_on_every_flag_and_score(ours, read, name, index, s
     assert disagreements(found, read(f"{name}__comorbidity_{index}_icd9_quan_assign0_TRUE"), flags | scores) == {}
 
 
+@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize(
+    ("index", "scores"),
+    [
+        ("charlson", {"score_1987": "score_charlson", "score_2011": "score_quan"}),
+        ("elixhauser", {"score_van_walraven": "score_vw"}),
+    ],
+)
+def test_r_comorbidity_agrees_without_hierarchy_too(read, name, index, scores):
+    found = comorbidity(read(LONG[name]), system="icd9cm", index=index, hierarchy=False)
+    flags = {column: column for column in found.columns if column != "person" and not column.startswith("score")}
+    assert disagreements(found, read(f"{name}__comorbidity_{index}_icd9_quan_assign0_FALSE"), flags | scores) == {}
+
+
 def test_r_icd_agrees_on_every_flag_and_score(ours, read):
     charlson, elixhauser = ours["vermont", "charlson"], ours["vermont", "elixhauser"]
     assert disagreements(charlson, read("vermont__icd_icd9_comorbid_quan_deyo_hierarchy_TRUE"), ICD_CHARLSON) == {}
@@ -105,3 +119,46 @@ def test_the_refined_map_gives_each_2025_code_its_labels(shared):
     found = label(codes, Codelist.shipped("elixhauser_ahrq2025").inherited()).select("code", "category").collect()
     assert found.sort("code", "category").equals(expected.sort("code", "category"))
     assert found.height == 4664
+
+
+MEDICALCODER_ELIXHAUSER = {
+    "chf": "CHF", "carit": "CARDIAC_ARRHYTHMIAS", "valv": "VALVE", "pcd": "PULMCIRC", "pvd": "PERIVASC",
+    "hypunc": "HTN_UNCX", "hypc": "HFHTN_CX", "para": "PARA", "ond": "NEURO", "cpd": "CHRNLUNG", "diabunc": "DM",
+    "diabc": "DMCX", "hypothy": "HYPOTHY", "rf": "RENLFAIL", "ld": "LIVER", "pud": "ULCER", "aids": "AIDS",
+    "lymph": "LYMPH", "metacanc": "METS", "solidtum": "TUMOR", "rheumd": "ARTH", "coag": "COAG", "obes": "OBESE",
+    "wloss": "WGHTLOSS", "fed": "LYTES", "blane": "BLDLOSS", "dane": "ANEMDEF", "alcohol": "ALCOHOL",
+    "drug": "DRUG", "psycho": "PSYCH", "depre": "DEPRESS",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("index", "names", "icd", "system", "only_ours", "only_theirs"),
+    [
+        # 195 and 456.2 are headings, which that package leaves out
+        ("charlson", MEDICALCODER_CHARLSON, "9", "icd9cm", {"canc": {"195"}, "msld": {"456"}}, {}),
+        ("charlson", MEDICALCODER_CHARLSON, "10", "icd10cm", {}, {"canc": {"C4A"}}),
+        ("elixhauser", MEDICALCODER_ELIXHAUSER, "9", "icd9cm", {"ond": {"333"}}, {}),
+        (
+            "elixhauser",
+            MEDICALCODER_ELIXHAUSER,
+            "10",
+            "icd10cm",
+            {"hypothy": {"E89"}, "ond": {"G36"}, "depre": {"F20", "F31", "F32", "F33", "F34"}},
+            {"solidtum": {"C44"}},
+        ),
+    ],
+)
+def test_on_every_valid_code_the_maps_differ_from_medicalcoder_only_here(
+    shared, index, names, icd, system, only_ours, only_theirs
+):
+    path = shared / f"facts/ndc_and_codes/medicalcoder_{index}_codes.csv.gz"
+    table = pl.read_csv(path, infer_schema=False).filter(pl.col("icdv") == icd, pl.col("dx") == "1")
+    back = {theirs: ours for ours, theirs in names.items()}
+    theirs = table.filter(pl.col(f"{index}_quan2005") == "1")
+    theirs = theirs.select("code", category=pl.col("condition").replace_strict(back))
+    coded = table.select("code", system=pl.lit(system)).unique().lazy()
+    ours = label(coded, Codelist.shipped(f"{index}_quan2005").inherited()).select("code", "category").unique().collect()
+    assert theirs.height > 1300
+    for one, other, expected in ((ours, theirs, only_ours), (theirs, ours, only_theirs)):
+        apart = one.join(other, on=["code", "category"], how="anti").group_by("category")
+        assert {name: set(codes) for name, codes in apart.agg(pl.col("code").str.head(3)).rows()} == expected

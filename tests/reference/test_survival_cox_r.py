@@ -2,8 +2,7 @@
 
 R stops when the log-likelihood changes by less than 1e-9 of itself, which leaves its coefficients up to 1e-6 standard
 errors short of the maximum. So each record is compared twice: where R stopped (the same Newton steps, cut off by R's
-rule) to 1e-9 relative, and at our maximum to 1e-6 standard errors. Not covered, because the package does not offer
-it: exact ties (`lung_cox_exact`, `aml_cox_exact`).
+rule) to 1e-9 relative, and at our maximum to 1e-6 standard errors.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from cohort.survival import cox_residuals as residuals
 from cohort.survival.cox import fit_cox
 from cohort.survival.cox_concordance import concordance
+from cohort.survival.cox_exact import fit_cox_exact
 from cohort.survival.cox_model import CoxEstimate, Follow, estimate
 from cohort.survival.cox_newton import PartialLikelihood, Penalty, Point, newton_step
 from cohort.survival.cox_sums import Rows, RowSums, workers
@@ -417,3 +417,21 @@ def test_colon_zph(shared: Path, records: dict[str, Any]) -> None:
     test = proportional_hazards_test(fitted(shared, "colon_death_cox"), terms=[0, 0, 1, 2, 3, 4, 5, 6])
     ours = np.column_stack([test.statistic, test.df, test.p_value])
     np.testing.assert_allclose(ours, table(records["colon_death_cox"]["zph"]), rtol=1e-9, atol=STOP)
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case("lung_cox_exact", "lung", "age + sex + ph_ecog", derive=LUNG),
+        Case("aml_cox_exact", "leukemia", "nonmaintained", event="status", derive=AML),
+    ],
+    ids=lambda case: case.record,
+)
+def test_exact_ties_equal_r(case: Case, shared: Path, records: dict[str, Any]) -> None:
+    expected = records[case.record]
+    fit = fit_cox_exact(read(shared, case), case.time, case.event, terms=case.terms, missing="leave_out")
+    assert (fit.n, fit.n_events) == (expected["n"], expected["nevent"])
+    np.testing.assert_allclose((fit.coef - expected["coef"]) / fit.std_error, 0, atol=1e-6)
+    np.testing.assert_allclose(fit.std_error, np.atleast_1d(expected["se"]), rtol=1e-6)  # R stops short, see above
+    np.testing.assert_allclose([fit.log_likelihood_null, fit.log_likelihood], expected["loglik"], rtol=1e-11)
+    np.testing.assert_allclose(fit.score_test, expected["score"]["test"], rtol=1e-10)

@@ -459,7 +459,8 @@ ELSEWHERE = {
     r".*_(cox|zph|concordance)(_.*)?": "Cox models and their checks: the tests of survival/cox",
     r".*_(crr|finegray_data|causespecific_death)": "subdistribution and cause-specific models: survival/fine_gray",
     r"colon_wlw|bladder_(ag|pwp_total|pwp_gap|wlw)": "Cox models of recurrent events: the tests of survival/cox",
-    r".*_survreg(_.*)?|lung_aareg|lung_poisson_piecewise": "parametric and additive regression, not curves or rates",
+    r".*_survreg(_.*)?|lung_poisson_piecewise": "parametric models: test_survival_parametric_r",
+    r"lung_aareg": "additive hazards are not offered",
     r"migraine_.*|BtheB_.*|backpain_polr": "repeated measures and ordinal models, not survival",
     r"mantelhaen": "odds ratio of stratified 2 × 2 tables, not a rate",
 }

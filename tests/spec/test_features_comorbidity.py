@@ -90,6 +90,12 @@ def test_elixhauser_hierarchy():
     ]
 
 
+def test_without_hierarchy_mild_and_severe_forms_stand_and_count_side_by_side():
+    found = one_person(["E11.9", "E11.2", "C50.9", "C78.0"], hierarchy=False)
+    assert [found[name] for name in ("diab", "diabwc", "canc", "metacanc")] == [1, 1, 1, 1]
+    assert found["score_1987"] == 1 + 2 + 2 + 6
+
+
 def test_every_person_appears_and_null_codes_count_for_nothing():
     frame = pl.DataFrame({"id": ["b", "a", "a", None], "code": [None, "I21", "unheard of", "I21"]})
     found = comorbidity(frame)

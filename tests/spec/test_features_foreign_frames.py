@@ -49,6 +49,12 @@ def test_an_empty_frame_gives_an_empty_result(call):
     assert found.columns == call(ROWS).columns
 
 
+def test_a_pandas_frame_without_rows_has_no_persons():
+    pandas = pytest.importorskip("pandas")
+    for empty in (pandas.DataFrame({"id": [], "code": []}), pandas.DataFrame(columns=["id", "code"])):
+        assert comorbidity(empty).shape == (0, 20)
+
+
 @pytest.mark.parametrize(
     ("call", "column", "values", "message"),
     [

@@ -19,10 +19,10 @@ from cohort.plan import codes_needed, run_bucket
 # index 2020-07-01 = day 0; 2020-01-01 is day -182. Person 2 is enrolled from day -91 only; nothing is known of 3
 TABLES = world(
     person="""
-        person_id birth_date sex    region
-        1         1954-07-02 female north
-        2         1990-07-01 male   -
-        3         -          -      -
+        person_id birth_date sex    region deprivation
+        1         1954-07-02 female north  Q5
+        2         1990-07-01 male   -      -
+        3         -          -      -      -
     """,
     enrolment="""
         person_id start_date end_date
@@ -65,6 +65,13 @@ TABLES = world(
         1  2020-05-01 NRS 7
         1  2020-05-31 NRS 6.5
     """,
+    cost="""
+        person_id date       service amount
+        1  2020-05-12 medical  9000
+        1  2020-05-12 pharmacy 3050
+        1  2020-06-02 medical  -50
+        1  2020-07-01 medical  99900
+    """,
 )
 INDEX = dt.date(2020, 7, 1)
 ENTRIES = pl.LazyFrame({"person_id": [1, 2, 3], "index_date": [INDEX] * 3})
@@ -91,6 +98,7 @@ def column(covariate):
         (co.index_year(), "2020"),
         (co.index_season(), "summer"),
         (co.region(), "north"),
+        (co.deprivation(), "Q5"),
         (co.charlson(HALF_YEAR), 3),  # diabetes 1, cancer 2
         (co.charlson(HALF_YEAR, weights="2011"), 2),  # diabetes 0, cancer 2
         (co.charlson(HALF_YEAR, cancer_free=True), 1),
@@ -121,6 +129,8 @@ def column(covariate):
         (co.inpatient_days(HALF_YEAR), 11),  # 20 to 30 June; the days after are not known yet
         (co.procedure_days("treatment_modalities", HALF_YEAR), 2),
         (co.treated("interventional", HALF_YEAR), True),
+        (co.cost_per_month(THIN), 60),  # 120.00 in 60 days, the payment of the index day not among them
+        (co.cost_per_month(THIN, "medical"), 45),  # 90.00 less 0.50 taken back: 44.75
         (co.percent_covered("opioid", THIN), 33),  # 20 of 60 days
         (co.opioid_dose(THIN), 15),  # twice 60 x 5 mg x 1.5 = 450, over 60 days
         (co.opioid_dose(THIN, what="maximum"), 90),  # both are taken as written from 17 to 21 May
@@ -139,6 +149,9 @@ def test_the_value_of_person_1(covariate, first):
     ("covariate", "second"),
     [
         (co.region(), (None, "not recorded")),
+        (co.deprivation(), (None, "not recorded")),
+        (co.cost_per_month(THIN), (0, None)),  # nothing was paid, and that is known
+        (co.cost_per_month(HALF_YEAR), (None, NOT_ENROLLED)),
         (co.charlson(HALF_YEAR), (None, NOT_ENROLLED)),
         (co.charlson(HALF_YEAR, observed="assumed"), (0, None)),
         (co.symptom("mood", HALF_YEAR), (True, None)),  # on record, whatever else may be missing
@@ -154,6 +167,14 @@ def test_the_value_of_person_1(covariate, first):
 )
 def test_what_is_not_known_of_person_2_is_null_with_a_reason(covariate, second):
     assert column(covariate)[1] == second
+
+
+def test_a_store_without_amounts_does_not_know_what_anybody_cost():
+    without = {name: table for name, table in TABLES.items() if name != "cost"}
+    found = co.cost_per_month(THIN).column(without, ENTRIES).sort("person_id").collect()
+    reason = "no amounts in the store, or no day enrolled"
+    assert found["cost_per_month"].to_list() == [None] * 3
+    assert found["cost_per_month_missing"].to_list() == [reason, reason, NOT_ENROLLED]
 
 
 def test_nothing_is_known_of_a_person_without_enrolment():
@@ -180,6 +201,7 @@ def test_a_gap_of_31_days_in_enrolment_is_bridged_once_the_person_is_back():
         (lambda: co.percent_covered("opioid", co.Window(None, -1)), "a window with both ends"),
         (lambda: co.previous_episodes(PAIN, co.Window(-10, 10)), "ends on the index date at the latest"),
         (lambda: co.age_group(40, 30), "ascend"),
+        (lambda: co.cost_per_month(co.Window(None, -1)), "a rate needs a window with both ends"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, message):

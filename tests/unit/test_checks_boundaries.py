@@ -35,13 +35,13 @@ def frame(table, rows):
 
 # the data end on 2020-01-02, which is the day of ingestion too; 30 days of grace after death
 PERSONS = [
-    (1, "2000-02-02", "female", "2015-06-15", "R"),
-    (2, None, "male", None, "R"),
-    (3, "2016-01-01", "female", "2016-01-01", "R"),  # died at birth
-    (4, "2020-01-02", "male", None, "R"),  # born on the last day
-    (5, "1990-05-05", "female", "2020-01-02", "R"),  # died on the last day
-    (6, "1905-01-02", "male", None, "R"),  # 115 on the last day
-    (7, "1900-01-02", "female", "1950-01-03", "R"),
+    (1, "2000-02-02", "female", "2015-06-15", "R", None),
+    (2, None, "male", None, "R", None),
+    (3, "2016-01-01", "female", "2016-01-01", "R", None),  # died at birth
+    (4, "2020-01-02", "male", None, "R", None),  # born on the last day
+    (5, "1990-05-05", "female", "2020-01-02", "R", None),  # died on the last day
+    (6, "1905-01-02", "male", None, "R", None),  # 115 on the last day
+    (7, "1900-01-02", "female", "1950-01-03", "R", None),
 ]
 ENROLMENT = [
     (1, "2000-02-02", "2015-07-15"),  # from birth to the last day of grace
@@ -76,12 +76,12 @@ WITHIN = {
 
 BEYOND = [
     # rule, table, row one beyond the bound
-    ("person_birth_too_early", "person", (8, "1900-01-01", "male", "1950-01-03", "R")),
-    ("person_too_old", "person", (8, "1905-01-01", "male", None, "R")),
-    ("person_too_old", "person", (8, "1901-01-01", "male", "2016-01-02", "R")),
-    ("person_birth_after_data_end", "person", (8, "2020-01-03", "male", None, "R")),
-    ("person_death_after_data_end", "person", (8, "1950-03-03", "male", "2020-01-03", "R")),
-    ("person_death_before_birth", "person", (8, "2016-01-02", "male", "2016-01-01", "R")),
+    ("person_birth_too_early", "person", (8, "1900-01-01", "male", "1950-01-03", "R", None)),
+    ("person_too_old", "person", (8, "1905-01-01", "male", None, "R", None)),
+    ("person_too_old", "person", (8, "1901-01-01", "male", "2016-01-02", "R", None)),
+    ("person_birth_after_data_end", "person", (8, "2020-01-03", "male", None, "R", None)),
+    ("person_death_after_data_end", "person", (8, "1950-03-03", "male", "2020-01-03", "R", None)),
+    ("person_death_before_birth", "person", (8, "2016-01-02", "male", "2016-01-01", "R", None)),
     ("enrolment_before_birth", "enrolment", (1, "2000-02-01", "2000-02-01")),
     ("enrolment_after_death", "enrolment", (1, "2015-07-16", "2015-07-16")),
     ("enrolment_touch", "enrolment", (2, "2021-02-06", "2021-02-06")),

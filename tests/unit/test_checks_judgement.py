@@ -381,8 +381,11 @@ def canary_tables():
     ids = [987_650_000_000 + number for number in range(200)]
     day = dt.date(1777, 7, 17)
     person = pl.DataFrame(
-        {"person_id": ids, "birth_date": day, "sex": CANARIES, "death_date": dt.date(1776, 6, 16), "region": CANARIES}
-    )
+        {
+            "person_id": ids, "birth_date": day, "sex": CANARIES, "death_date": dt.date(1776, 6, 16),
+            "region": CANARIES, "deprivation": CANARIES,
+        }
+    )  # fmt: skip
     events = pl.DataFrame(
         {
             "person_id": ids, "date": day, "end_date": dt.date(1775, 5, 15), "system": CANARIES, "code": CANARIES,

@@ -97,6 +97,16 @@ def test_delayed_entry_is_at_risk_after_its_day_only() -> None:
     assert estimates(curves, "time", "n_risk", "estimate") == [(2, 2, 0.5), (5, 2, 0.25), (6, 1, 0.25)]
 
 
+def test_a_censored_follow_up_of_no_days_is_counted_and_never_at_risk() -> None:
+    # the third person enters and leaves on day 3: nobody's risk set, one more in n and among the censored
+    rows = frame(t=[2, 5, 3], e=[1, 1, 0], a=[0, 0, 3])
+    curve = sv.kaplan_meier(rows, entry="a").to_polars()
+    assert curve.select("time", "n_risk", "n_event", "n_censored", "estimate").rows() == [
+        (2, 2, 1, 0, 0.5), (3, 1, 0, 1, 0.5), (5, 1, 1, 0, 0.0),
+    ]  # fmt: skip
+    assert sv.incidence_rate(rows, entry="a", unit="day", per=1).select("n", "person_time").rows() == [(3, 7)]
+
+
 def test_groups_are_text_and_joined() -> None:
     rows = frame(t=[1, 2, 3], e=[1, 1, 0], sex=["f", "m", "f"], arm=[2, 1, 10])
     curves = sv.kaplan_meier(rows, by=["sex", "arm"]).to_polars()
@@ -186,7 +196,7 @@ REFUSED = {
     "text codes": {"e": ["1", "0"]},
     "half a code": {"e": [0.5, 0.0]},
     "missing event": {"e": [True, None]},
-    "entry equal to exit": {"a": [1, 1]},
+    "an event on the day of entry": {"a": [1, 1]},
     "entry after exit": {"a": [0, 9]},
     "negative entry": {"a": [-1, 1]},
     "negative weight": {"w": [-0.5, 1.0]},

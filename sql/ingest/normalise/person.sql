@@ -1,7 +1,7 @@
 -- what:   persons as the layout supplied them, in the dictionary's vocabulary; `repaired` marks a sex outside it, and
 --         a birth or death later than the extract, or a death before the birth, all of which become null
 -- grain:  one row per supplied row
--- reads:  supplied (person_id, birth_date, sex, death_date, region, as_of)
+-- reads:  supplied (person_id, birth_date, sex, death_date, region, deprivation, as_of)
 -- params: $sexes = the dictionary's words for administrative sex; $last_day = last day that the data can speak of
 -- source: the data dictionary
 select
@@ -10,6 +10,7 @@ select
     case when list_contains($sexes, sex) then sex end as sex,
     case when death_date <= $last_day and (death_date < birth_date) is not true then death_date end as death_date,
     region,
+    deprivation,
     as_of,
     coalesce(not list_contains($sexes, sex), false)
         or coalesce(birth_date > $last_day, false)

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from cohort.codes.codelist import EXCLUDED, Codelist
-from cohort.codes.match import matches
+from cohort.codes.match import matches, possible
 from cohort.codes.reference import Codes
 from cohort.spec import Spec, Whole
 
@@ -103,13 +103,13 @@ def dispensing(codes: Any) -> Record:
     return Record.of(table="dispensing", codes=codes)
 
 
-def needed_codes(records: Iterable[Record], whole: Iterable[Coded] = ()) -> dict[str, Codelist | None]:
-    """Return, for each coded table that is read, one list of all codes that can qualify; none = every row does.
+def needed_codes(records: Iterable[Record], whole: Iterable[str] = ()) -> dict[str, Codelist | None]:
+    """Return, for each table that is read, one list of all codes that can qualify; none = every row does.
 
     Parameters
     ----------
     whole
-        Tables of which some covariate reads every row, whatever its code.
+        Tables of which some covariate reads every row, whatever its code, or that have no codes: ``cost``.
     """
     lists: dict[str, list[pl.DataFrame]] = {}
     for record in records:
@@ -119,17 +119,28 @@ def needed_codes(records: Iterable[Record], whole: Iterable[Coded] = ()) -> dict
 
 
 def needed_rows(tables: Tables, codes: Mapping[str, Codelist | None]) -> dict[str, pl.LazyFrame]:
-    """Return one bucket's tables with only the rows that some record can qualify, so that each is read once."""
-    rows = [_needed(tables[name], name, codes) for name in get_args(Coded)]
-    return dict(tables) | {
-        name: frame.lazy() for name, frame in zip(get_args(Coded), pl.collect_all(rows), strict=True)
-    }
+    """Return one bucket's tables with only the rows that some record can qualify, each read once and in memory.
+
+    Measurements stay where they are: few studies ask for them, and those only of the persons who are still in.
+    """
+    names = [name for name in tables if name != "measurement"]
+    read = pl.collect_all([_read(tables[name], name, codes) for name in names])
+    rows = [_needed(frame.lazy(), name, codes) for name, frame in zip(names, read, strict=True)]
+    return dict(tables) | {name: frame.lazy() for name, frame in zip(names, pl.collect_all(rows), strict=True)}
 
 
-def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
+def _read(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
+    """Return what must be read of a table: of a coded one, or of cost, nothing that nobody asks for."""
+    if name not in (*get_args(Coded), "cost"):
+        return table
     if name not in codes:
         return table.clear()
     codelist = codes[name]
+    return table if codelist is None else possible(table, codelist)
+
+
+def _needed(table: pl.LazyFrame, name: str, codes: Mapping[str, Codelist | None]) -> pl.LazyFrame:
+    codelist = codes.get(name)
     return table if codelist is None else matches(table, codelist)
 
 

@@ -79,7 +79,7 @@ def spark(session: SparkSession | None = None, *, master: str | None = None) -> 
     if session is not None:
         return Spark(session)
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # workers need this environment, not the system's
-    quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
+    quiet: dict[str, Any] = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
     builder = Session.builder.appName("cohort").config(map=quiet)
     return Spark((builder if master is None else builder.master(master)).getOrCreate())
 

@@ -10,7 +10,8 @@ import datetime as dt
 
 import polars as pl
 
-from cohort.features.intervals import union
+from cohort.codes.records import Tables
+from cohort.features.intervals import intersect, union
 from cohort.time import Window, days_between
 
 BRIDGE_DAYS = 31
@@ -68,6 +69,17 @@ def enrolled_spans(enrolment: pl.LazyFrame, numbers: pl.LazyFrame, window: Windo
             end_date=pl.min_horizontal(pl.col("end_date"), known)
         )
     return union(spans.drop("person_id").rename({"entry": "person_id"}), bridge_days=BRIDGE_DAYS)
+
+
+def alive_spans(tables: Tables, numbers: pl.LazyFrame, window: Window, *, enrolled: bool) -> pl.LazyFrame:
+    """Return each entry's window up to death, and with ``enrolled`` only the days of it that are enrolled."""
+    spans = spans_of(numbers, window)
+    if enrolled:
+        spans = intersect(spans, enrolled_spans(tables["enrolment"], numbers, window))
+    deaths = numbers.join(tables["person"].select("person_id", "death_date"), on="person_id", how="left")
+    alive = spans.join(deaths.select("death_date", person_id="entry"), on="person_id")
+    alive = alive.with_columns(end_date=pl.min_horizontal("end_date", "death_date")).drop("death_date")
+    return alive.filter(pl.col("start_date") <= pl.col("end_date"))
 
 
 def observed_throughout(enrolment: pl.LazyFrame, numbers: pl.LazyFrame, window: Window) -> pl.LazyFrame:

@@ -7,6 +7,7 @@ never clipped. Flags come first and weights second, so one set of flags serves e
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
@@ -15,8 +16,8 @@ from typing import Any
 import polars as pl
 
 from cohort.codes.codelist import Codelist
-from cohort.codes.match import label
-from cohort.codes.normalise import normalise, normalise_by, spell_system, spelled_systems
+from cohort.codes.match import label, possible
+from cohort.codes.normalise import normalise_by, spell_system, spelled_systems
 from cohort.errors import StudyError
 from cohort.frames import as_lazy, like, require_kinds
 from cohort.time import days_between
@@ -66,6 +67,7 @@ def comorbidity(
     version: str = "quan2005",
     *,
     on_admission: str | None = None,
+    hierarchy: bool = True,
 ) -> Any:
     """Return one row per person with 0/1 flags and scores of a comorbidity index.
 
@@ -84,11 +86,13 @@ def comorbidity(
     on_admission
         For AHRQ: Boolean column, true where the diagnosis was present on admission or is exempt from reporting; null
         counts as not present. Without it every row counts as present.
+    hierarchy
+        Whether the severe form of a disease switches the mild one off (``assign0 = TRUE`` in R's comorbidity).
 
     Returns
     -------
     frame
-        ``person``, one Int8 column per category after hierarchy, and Int64 ``score_1987, score_2011`` (Charlson),
+        ``person``, one Int8 column per category, and Int64 ``score_1987, score_2011`` (Charlson),
         ``score_van_walraven`` (Elixhauser, unclipped) or ``score_ahrq_mortality, score_ahrq_readmission``; sorted.
 
     Raises
@@ -103,15 +107,20 @@ def comorbidity(
     van Walraven C, et al. (2009). Med Care 47(6):626-633. doi:10.1097/MLR.0b013e31819432e5.
     AHRQ (2025). Elixhauser Comorbidity Software Refined for ICD-10-CM, v2025.1.
     """
-    chosen = load_index(index, version)
+    chosen = load_index(index, version) if hierarchy else replace(load_index(index, version), drops=())
     if on_admission is not None and not chosen.on_admission:
         raise StudyError(f"{chosen.codelist} has no present-on-admission rule; leave on_admission out")
     diagnoses = _diagnoses(as_lazy(frame), chosen, person, code, system, on_admission)
-    return like(frame, score(flags(diagnoses, chosen, person="person"), chosen).sort("person"))
+    return like(frame, score(flags(diagnoses, chosen, person="person", spelled=False), chosen).sort("person"))
 
 
 def flags(
-    diagnoses: pl.LazyFrame, index: Index, *, person: str = "person_id", days_apart: int | None = None
+    diagnoses: pl.LazyFrame,
+    index: Index,
+    *,
+    person: str = "person_id",
+    days_apart: int | None = None,
+    spelled: bool = True,
 ) -> pl.LazyFrame:
     """Return one row per person of ``diagnoses`` with an Int8 0/1 column per category, hierarchy applied.
 
@@ -125,9 +134,14 @@ def flags(
     days_apart
         Evidence rule: a category needs one inpatient code, or two outpatient codes on days at least this far apart,
         laboratory and ambulance rows ignored. None: any code is enough.
+    spelled
+        Whether codes are spelled as in a store; otherwise each distinct one is spelled (not with ``days_apart``).
     """
     rows = diagnoses.drop_nulls(person)
-    masks = _confirmed(rows, index, person, days_apart) if days_apart is not None else _any_code(rows, index, person)
+    if days_apart is not None:
+        masks = _confirmed(rows, index, person, days_apart)
+    else:
+        masks = _any_code(rows, index, person, spelled=spelled)
     bits = _bits(index)
     present = [((pl.col("mask") & bit) != 0).alias(name) for name, bit in bits.items()]
     flagged = _merge_stroke(masks.select(person, *present), index)
@@ -213,17 +227,33 @@ def _inherited(name: str) -> Codelist:
     return Codelist.shipped(name).inherited()
 
 
-def _any_code(rows: pl.LazyFrame, index: Index, person: str) -> pl.LazyFrame:
-    """Return every person with the bitwise or over all codes."""
-    columns = [pl.col("bit").bitwise_or(), pl.col("bit_absent").bitwise_or()]
-    masks = _code_labels(rows, index).group_by("system", "code").agg(columns)
-    own = pl.col("bit")
+def _any_code(rows: pl.LazyFrame, index: Index, person: str, *, spelled: bool) -> pl.LazyFrame:
+    """Return every person with the bitwise or over all codes.
+
+    A code's masks, one column per system, are joined by the code alone: one text to hash per row instead of two. (A
+    filter on the system behind such a join would not do: the optimiser makes it a second key.)
+    """
+    systems = _inherited(index.codelist).systems
+    listed = possible(rows, _inherited(index.codelist)) if spelled else rows
+    codes = listed.select(written="code").unique().join(pl.LazyFrame({"system": list(systems)}), how="cross")
+    own_spelling = pl.col("written") if spelled else normalise_by(pl.col("written"), pl.col("system"))
+    codes = codes.with_columns(code=own_spelling)
+    labelled = codes.join(_code_labels(codes, index), on=["system", "code"])
+    by_system = [
+        pl.col(bit).filter(pl.col("system") == system).bitwise_or().alias(f"{bit}_{system}")
+        for bit in ("bit", "bit_absent")
+        for system in systems
+    ]
+    coded = listed.join(labelled.group_by("written").agg(by_system), left_on="code", right_on="written")
+    own = _of_system("bit", systems)
     if index.on_admission and "present" in rows.collect_schema().names():
-        own = pl.when("present").then("bit").otherwise("bit_absent")
-    # one text to hash per row instead of two: hardly any code stands in two systems of one extract
-    coded = rows.join(masks, on="code", suffix="_map").filter(pl.col("system") == pl.col("system_map"))
-    found = coded.group_by(person).agg(mask=own.bitwise_or())
-    return _everybody(rows, found, person)
+        own = pl.when("present").then(own).otherwise(_of_system("bit_absent", systems))
+    return _everybody(rows, coded.group_by(person).agg(mask=own.bitwise_or()), person)
+
+
+def _of_system(bit: str, systems: Iterable[str]) -> pl.Expr:
+    """Return the mask of each row's own system; null where the code means nothing there."""
+    return pl.coalesce(pl.when(pl.col("system") == system).then(f"{bit}_{system}") for system in systems)
 
 
 def _confirmed(rows: pl.LazyFrame, index: Index, person: str, days_apart: int) -> pl.LazyFrame:
@@ -245,7 +275,9 @@ def _confirmed(rows: pl.LazyFrame, index: Index, person: str, days_apart: int) -
 
 def _everybody(rows: pl.LazyFrame, found: pl.LazyFrame, person: str) -> pl.LazyFrame:
     """Return a mask for every person of the rows, 0 for those without any category."""
-    everybody = rows.select(person).unique()
+    # in a store's order nearly all repeats are neighbours, which are cheaper to drop than to hash
+    first = pl.col(person).ne_missing(pl.col(person).shift(1))
+    everybody = rows.select(person).filter(first).unique()
     return everybody.join(found, on=person, how="left").with_columns(pl.col("mask").fill_null(0))
 
 
@@ -259,18 +291,15 @@ def _merge_stroke(flagged: pl.LazyFrame, index: Index) -> pl.LazyFrame:
 def _diagnoses(
     rows: pl.LazyFrame, index: Index, person: str, code: str, system: str, on_admission: str | None
 ) -> pl.LazyFrame:
-    """Return a caller's rows as ``person, system, code, present``, spelled as the maps are."""
+    """Return a caller's rows as ``person, system, code, present``, systems spelled as in the maps, codes as written."""
     column = system if system in rows.collect_schema().names() else None
     kinds = {"person": (person, "any"), "code": (code, "text")}
     kinds |= {} if column is None else {"system": (column, "text")}
     kinds |= {} if on_admission is None else {"on_admission": (on_admission, "boolean")}
     require_kinds(rows, kinds)
-    if column is None:
-        systems, codes = pl.lit(spelled := _mapped(index, system)), normalise(pl.col(code), spelled)
-    else:
-        systems, codes = spelled_systems(pl.col(column)), normalise_by(pl.col(code), spelled_systems(pl.col(column)))
+    systems = pl.lit(_mapped(index, system)) if column is None else spelled_systems(pl.col(column))
     present = pl.lit(value=True) if on_admission is None else pl.col(on_admission).fill_null(value=False)
-    return rows.select(person=pl.col(person), system=systems, code=codes, present=present)
+    return rows.select(person=pl.col(person), system=systems, code=pl.col(code).cast(pl.String), present=present)
 
 
 def _mapped(index: Index, system: str) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from cohort.codes.records import KEY, Coded, Record, Tables
+from cohort.codes.records import KEY, Record, Tables
 from cohort.features.at_entry import number_entries, observed_throughout
 from cohort.spec import Spec
 from cohort.time import Window
@@ -49,7 +49,7 @@ class Measured(Spec):
     absent: ClassVar[Any] = 0
     unknown: ClassVar[str] = "not recorded"
     settled: ClassVar[bool] = False
-    whole: ClassVar[tuple[Coded, ...]] = ()
+    whole: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="before")
     @classmethod

@@ -20,7 +20,7 @@ from cohort.features.covariates_pain import (
     VisitIntensity,
     WidespreadPain,
 )
-from cohort.features.covariates_person import Age, AgeGroup, IndexSeason, IndexYear, Region, Sex
+from cohort.features.covariates_person import Age, AgeGroup, Deprivation, IndexSeason, IndexYear, Region, Sex
 from cohort.features.covariates_scores import Score
 from cohort.features.covariates_sensitization import (
     OverlappingConditions,
@@ -28,7 +28,7 @@ from cohort.features.covariates_sensitization import (
     Symptom,
     SymptomDomains,
 )
-from cohort.features.covariates_use import Admissions, EncounterDays, Exposed, ProcedureDays, Treated
+from cohort.features.covariates_use import Admissions, CostPerMonth, EncounterDays, Exposed, ProcedureDays, Treated
 
 __all__ = ["Covariate", "VariableType"]
 
@@ -37,6 +37,7 @@ Covariate = Annotated[
     | AgeGroup
     | Sex
     | Region
+    | Deprivation
     | IndexYear
     | IndexSeason
     | Charlson
@@ -60,6 +61,7 @@ Covariate = Annotated[
     | Admissions
     | ProcedureDays
     | Treated
+    | CostPerMonth
     | PercentCovered
     | OpioidDose
     | NewUse

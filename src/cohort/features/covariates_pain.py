@@ -10,12 +10,11 @@ from pydantic import Field, model_validator
 from cohort.codes.codelist import Codelist
 from cohort.codes.records import Record, Tables, diagnosis, procedure
 from cohort.codes.reference import Codes
-from cohort.features.at_entry import enrolled_spans, rows_of, spans_of
+from cohort.features.at_entry import alive_spans, rows_of
 from cohort.features.blocks import BLOCK_DAYS
 from cohort.features.covariate import Flag, Measured, counted, flagged, whole_number
 from cohort.features.flares import INJECTIONS
 from cohort.features.flares import care_flares as flares_of
-from cohort.features.intervals import intersect
 from cohort.features.pain import pain_sites as count_pain_sites
 from cohort.features.pain_course import amplification as trends
 from cohort.features.pain_course import gap_variation, pain_history, pain_spread
@@ -197,13 +196,7 @@ class VisitIntensity(_OfCare):
 
     def measure(self, tables: Tables, numbers: pl.LazyFrame) -> pl.LazyFrame:
         """Return the rate."""
-        spans = spans_of(numbers, self.window)
-        if self.observed == "throughout":
-            spans = intersect(spans, enrolled_spans(tables["enrolment"], numbers, self.window))
-        deaths = numbers.join(tables["person"].select("person_id", "death_date"), on="person_id", how="left")
-        alive = spans.join(deaths.select("death_date", person_id="entry"), on="person_id")
-        alive = alive.with_columns(end_date=pl.min_horizontal("end_date", "death_date")).drop("death_date")
-        alive = alive.filter(pl.col("start_date") <= pl.col("end_date"))
+        alive = alive_spans(tables, numbers, self.window, enrolled=self.observed == "throughout")
         found = intensity(self.encounters(tables, numbers), alive)
         rate = pl.col("encounter_days") * 3000 / pl.when(pl.col("days_at_risk") > 0).then("days_at_risk")
         return found.select("person_id", value=whole_number(rate))

@@ -1,4 +1,4 @@
-"""Covariates of the person and the calendar: age, sex, region, and when the entry was."""
+"""Covariates of the person and the calendar: age, sex, region, deprivation, and when the entry was."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from cohort.codes.records import KEY, Coded, Record, Tables
+from cohort.codes.records import KEY, Record, Tables
 from cohort.features.covariate import MISSING, VariableType
 from cohort.features.demographics import age_at, sex_at
 from cohort.spec import Spec, Whole
@@ -23,7 +23,7 @@ class _OfPerson(Spec):
     """A covariate that needs no records, only the person and the index date."""
 
     records: ClassVar[tuple[Record, ...]] = ()
-    whole: ClassVar[tuple[Coded, ...]] = ()
+    whole: ClassVar[tuple[str, ...]] = ()
     type: ClassVar[VariableType] = "categorical"
     name: ClassVar[str]
     unknown: ClassVar[str] = "not recorded"
@@ -115,6 +115,23 @@ class Region(_OfPerson):
         return entries.select(KEY).join(tables["person"].select("person_id", "region"), on="person_id", how="left")
 
 
+class Deprivation(_OfPerson):
+    """Group of deprivation as the supplier names it, one per person; null when it does not say.
+
+    Suppliers count from either end and over areas or households: the names of the groups are theirs.
+    """
+
+    kind: Literal["deprivation"] = "deprivation"
+    name: ClassVar[str] = "deprivation"
+    label: ClassVar[str] = "Deprivation"
+    text: ClassVar[str] = "group of deprivation as the supplier names it"
+
+    def value(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the key and the covariate."""
+        persons = tables["person"].select("person_id", "deprivation")
+        return entries.select(KEY).join(persons, on="person_id", how="left")
+
+
 class IndexYear(_OfPerson):
     """Calendar year of the index date."""
 
@@ -162,6 +179,11 @@ def sex() -> Sex:
 def region() -> Region:
     """Return region of residence."""
     return Region()
+
+
+def deprivation() -> Deprivation:
+    """Return group of deprivation."""
+    return Deprivation()
 
 
 def index_year() -> IndexYear:

@@ -1,4 +1,4 @@
-"""Covariates of care: exposure to a record, encounters by setting, admissions, days with a procedure, treatments."""
+"""Covariates of care: exposure to a record, encounters, admissions, days with a procedure, treatments, cost."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from cohort.codes.codelist import Codelist
-from cohort.codes.records import Coded, Record, Setting, Tables, dispensing, procedure
+from cohort.codes.records import Record, Setting, Tables, dispensing, procedure
 from cohort.codes.reference import Codes
-from cohort.features.at_entry import rows_of, spans_of
+from cohort.features.at_entry import alive_spans, rows_of, spans_of
 from cohort.features.covariate import Flag, Measured, counted, flagged
+from cohort.features.intervals import days_covered
 from cohort.features.utilisation import admissions as stays
 from cohort.features.utilisation import encounter_days as days_by_setting
 from cohort.spec import nearest
@@ -50,7 +51,7 @@ class EncounterDays(Measured):
 
     kind: Literal["encounter_days"] = "encounter_days"
     setting: Annotated[Setting | None, Field(description="setting of care; absent = any but laboratory")] = None
-    whole: ClassVar[tuple[Coded, ...]] = ("diagnosis", "procedure")
+    whole: ClassVar[tuple[str, ...]] = ("diagnosis", "procedure")
 
     @property
     def text(self) -> str:
@@ -74,7 +75,7 @@ class Admissions(Measured):
     kind: Literal["admissions"] = "admissions"
     what: Annotated[Literal["admissions", "inpatient_days"], Field(description="what is counted")] = "admissions"
     named_after: ClassVar[str] = "what"
-    whole: ClassVar[tuple[Coded, ...]] = ("diagnosis",)
+    whole: ClassVar[tuple[str, ...]] = ("diagnosis",)
 
     @property
     def text(self) -> str:
@@ -142,6 +143,47 @@ class Treated(Flag):
         return flagged(rows_of(days, numbers, self.window))
 
 
+class CostPerMonth(Measured):
+    """Amounts paid per 30 enrolled days of a window, in whole units of the currency, for all services or one.
+
+    Null where the supplier gave no amounts at all: a person without a payment cost nothing, a store without amounts
+    does not know.
+    """
+
+    kind: Literal["cost_per_month"] = "cost_per_month"
+    service: Annotated[Literal["medical", "pharmacy"] | None, Field(description="what was paid for; absent = all")] = (
+        None
+    )
+    absent: ClassVar[Any] = None
+    unknown: ClassVar[str] = "no amounts in the store, or no day enrolled"
+    whole: ClassVar[tuple[str, ...]] = ("cost",)
+
+    @model_validator(mode="after")
+    def _closed(self) -> CostPerMonth:
+        if self.window.first is None or self.window.last is None:
+            raise ValueError("a rate needs a window with both ends")
+        return self
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        paid = "" if self.service is None else f" for {self.service} care"
+        return f"amount paid{paid} per 30 enrolled days from {self.window}"
+
+    def measure(self, tables: Tables, numbers: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the rate, rounded halves upwards."""
+        if "cost" not in tables:
+            return numbers.select(person_id="entry", value=pl.lit(None, pl.Int64))
+        spans = alive_spans(tables, numbers, self.window, enrolled=self.observed == "throughout")
+        paid = rows_of(tables["cost"], numbers, self.window).unique()
+        if self.service is not None:
+            paid = paid.filter(pl.col("service") == self.service)
+        sums = paid.group_by("person_id").agg(pl.col("amount").sum())
+        known = days_covered(spans).join(sums, on="person_id", how="left")
+        hundredths, days = pl.col("amount").fill_null(0), pl.col("days")
+        return known.select("person_id", value=(hundredths * 60 + days * 100) // (days * 200))
+
+
 def exposed(what: Any, window: Window, name: str, **choices: Any) -> Exposed:
     """Return whether a record lies in a window; a codelist or its name means dispensings of it."""
     return Exposed.of(
@@ -177,6 +219,11 @@ def procedure_days(codes: Any, window: Window, **choices: Any) -> ProcedureDays:
 def treated(category: str, window: Window, **choices: Any) -> Treated:
     """Return whether a treatment of a modality or class was used in a window."""
     return Treated.of(category=category, window=window, **choices)
+
+
+def cost_per_month(window: Window, service: str | None = None, **choices: Any) -> CostPerMonth:
+    """Return the amount paid per 30 enrolled days, for all services, medical care or pharmacy."""
+    return CostPerMonth.of(window=window, service=service, **choices)
 
 
 def _treatments(category: str) -> Codelist:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from cohort.errors import StudyError
-from cohort.features.intervals import PERSON, number_runs
+from cohort.features.intervals import PERSON, join_runs
 from cohort.frames import as_lazy, like, require_kinds
 from cohort.time import days_between
 
@@ -75,21 +75,9 @@ def bridge_episodes(rows: pl.LazyFrame, *, by: Sequence[str] = PERSON, gap_days:
         .drop_nulls([*by, "date"])
         .with_columns(end_date=pl.max_horizontal("date", "end_date"))
     )
-    runs = number_runs(encounters, by=by, start="date", end="end_date", gap_days=gap_days)
-    another_day = (pl.col("run") != pl.col("run").shift(1)) | (pl.col("date") != pl.col("date").shift(1))
-    return (
-        runs.with_columns(_day=another_day.fill_null(value=True).cast(pl.Int64))
-        .group_by("run")
-        .agg(
-            *(pl.col(key).first() for key in by),
-            start=pl.col("date").min(),
-            end=pl.col("end_date").max(),
-            encounters=pl.col("_day").sum(),
-        )
-        .with_columns(days=days_between(pl.col("start"), pl.col("end")) + 1)
-        .sort(*by, "start")
-        .select(*by, "start", "end", "days", "encounters")
-    )
+    runs = join_runs(encounters, by=by, start="date", end="end_date", gap_days=gap_days)
+    days = days_between(pl.col("date"), pl.col("end_date")) + 1
+    return runs.select(*by, start="date", end="end_date", days=days, encounters="starts")
 
 
 def flag_censoring(

@@ -33,33 +33,67 @@ def union(
 
     Touching intervals (one starts the day after the other ends) leave no day between them and are always merged.
     """
-    runs = number_runs(spans, by=by, start=start, end=end, gap_days=bridge_days + 1)
-    return (
-        runs.group_by("run")
-        .agg(*(pl.col(key).first() for key in by), pl.col(start).min(), pl.col(end).max())
-        .sort(*by, start)
-        .select(*by, start, end)
-    )
+    runs = join_runs(spans, by=by, start=start, end=end, gap_days=bridge_days + 1)
+    return runs.select(*by, start, end)
 
 
 def number_runs(spans: pl.LazyFrame, *, by: Sequence[str], start: str, end: str, gap_days: int) -> pl.LazyFrame:
     """Return the rows sorted by key and start, numbered by run: ``start - latest end so far <= gap_days`` continues it.
 
-    Adds ``run`` (Int64, unique over all keys). The latest end is the running maximum within the key: a short
-    encounter inside a long one must not make the gap longer. Carrying the key's ordinal in the high bits lets one
-    ``cum_max`` over the whole frame restart at every key, several times faster than a window function.
+    Adds ``run`` (Int64, unique over all keys).
+    """
+    rows = _walked(spans, by, start, end).with_columns(run=_begins(start, gap_days).cast(pl.Int64).cum_sum())
+    return rows.drop("_new", "_reach")
+
+
+def join_runs(spans: pl.LazyFrame, *, by: Sequence[str], start: str, end: str, gap_days: int) -> pl.LazyFrame:
+    """Return one row per run of `number_runs`: its first start, its latest end and ``starts``, its distinct start days.
+
+    Of the sorted rows only those that begin a run are kept. What the run reached stands just before the next of them,
+    so nothing is grouped: less than half the time of grouping by ``run``.
+    """
+    another = (pl.col("_new") | (pl.col(start) != pl.col(start).shift(1))).cast(pl.Int64).cum_sum()
+    beginnings = (
+        _walked(spans, by, start, end)
+        .with_columns(_starts=another)
+        .with_columns(
+            _reached=pl.col("_reach").shift(1),
+            _started=pl.col("_starts").shift(1, fill_value=0),
+            _last_reach=pl.col("_reach").last(),
+            _last_starts=pl.col("_starts").last(),
+        )
+        .filter(_begins(start, gap_days))
+    )
+    reached = pl.col("_reached").shift(-1).fill_null(pl.col("_last_reach"))
+    started = pl.col("_started").shift(-1).fill_null(pl.col("_last_starts"))
+    return beginnings.select(
+        *by,
+        start,
+        reached.cast(pl.Int32).cast(pl.Date).alias(end),
+        starts=started - pl.col("_started"),
+    )
+
+
+def _walked(spans: pl.LazyFrame, by: Sequence[str], start: str, end: str) -> pl.LazyFrame:
+    """Return the rows sorted by key and start, with ``_new`` where a key begins and ``_reach``, its latest end so far.
+
+    The reach is a running maximum: a short encounter inside a long one must not make the gap longer. Carrying the
+    key's ordinal in the high bits lets one ``cum_max`` over the whole frame restart at every key, several times faster
+    than a window function.
     """
     changed = pl.any_horizontal(pl.col(key).ne_missing(pl.col(key).shift(1)) for key in by)
     day = pl.col(end).cast(pl.Date).cast(pl.Int32).cast(pl.Int64) + _ZERO
-    latest = (pl.col("_key") * _WIDTH + day).cum_max().shift(1) % _WIDTH - _ZERO
-    begins = pl.col(start).cast(pl.Date).cast(pl.Int32).cast(pl.Int64)
     return (
         spans.sort(*by, start)
         .with_columns(_new=changed | (pl.int_range(pl.len()) == 0))
-        .with_columns(_key=pl.col("_new").cast(pl.Int64).cum_sum())
-        .with_columns(run=(pl.col("_new") | (begins - latest > gap_days)).cast(pl.Int64).cum_sum())
-        .drop("_new", "_key")
+        .with_columns(_reach=(pl.col("_new").cast(pl.Int64).cum_sum() * _WIDTH + day).cum_max() % _WIDTH - _ZERO)
     )
+
+
+def _begins(start: str, gap_days: int) -> pl.Expr:
+    """Return whether a walked row begins a run."""
+    day = pl.col(start).cast(pl.Date).cast(pl.Int32).cast(pl.Int64)
+    return pl.col("_new") | (day - pl.col("_reach").shift(1) > gap_days)
 
 
 def intersect(

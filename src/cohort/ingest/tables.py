@@ -20,7 +20,7 @@ from cohort.ingest.spelling import VOCABULARY, spelled
 from cohort.ingest.views import Persons
 from cohort.store.files import make_folder, publish, sha256_of
 from cohort.store.manifest import StoredFile, TableCount
-from cohort.store.tables import SEXES, Table
+from cohort.store.tables import SERVICES, SEXES, Table
 
 ROW_GROUP = 122_880
 _SQL_TYPES: dict[type[pl.DataType], str] = {
@@ -33,7 +33,7 @@ _SQL_TYPES: dict[type[pl.DataType], str] = {
 }
 _LONGEST = {"diagnosis": "end_date"}  # of encounters that differ only in their end the longest is kept
 _SPEAKS_FROM = {"as_of": "date"}  # a layout's person rows may say from which day they speak; the grain step reads it
-_WORDS = {"sexes": list(SEXES)}
+_WORDS = {"services": list(SERVICES), "sexes": list(SEXES)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from cohort.store.manifest import ClaimCount, StoredFile, TableCount
 from cohort.store.tables import TABLES
 
 _EVENTS = ("diagnosis", "procedure", "dispensing", "measurement")
-_LATER = ("person", "enrolment")  # written last: their SQL may ask for $data_end
+_LATER = ("person", "enrolment", "cost")  # written last: they may ask for $data_end, and none moves it
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,8 @@ def _write_bucket(
             )
             file, written.counts[name], last = writer.write(bucket, persons)
             written.files[name] += [file] if file else []
-            written.latest = max((one for one in (written.latest, last) if one), default=None)
+            if names == _EVENTS:
+                written.latest = max((one for one in (written.latest, last) if one), default=None)
     return written
 
 

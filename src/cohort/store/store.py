@@ -74,10 +74,14 @@ class Store:
         return self._scan(table, None)
 
     def bucket(self, number: int) -> dict[str, pl.LazyFrame]:
-        """Return every table's rows of the persons in one bucket, sorted by the table's sort key."""
+        """Return every table's rows of the persons in one bucket, sorted by the table's sort key.
+
+        Without ``cost`` where the supplier gave no amounts: nothing paid and nothing known are not the same.
+        """
         if not 0 <= number < self.buckets:
             raise ValueError(f"bucket {number} does not exist: the store has buckets 0 to {self.buckets - 1}")
-        return {table: self._scan(table, number) for table in TABLES}
+        known = [table for table in TABLES if table != "cost" or self.manifest.tables.get(table)]
+        return {table: self._scan(table, number) for table in known}
 
     def _scan(self, table: str, bucket: int | None) -> pl.LazyFrame:
         files = [file for file in self.manifest.tables.get(table, ()) if bucket is None or file.bucket == bucket]

@@ -52,6 +52,9 @@ SETTINGS = ("inpatient", "emergency", "outpatient", "home", "facility", "ambulan
 SEXES = ("female", "male", "other")
 """Administrative sex as the supplier records it; unknown is null."""
 
+SERVICES = ("medical", "pharmacy")
+"""What an amount was paid for."""
+
 SYSTEMS = (
     "icd9cm",
     "icd10",
@@ -84,6 +87,7 @@ TABLES: dict[str, Table] = {
                 "sex": Column(pl.String(), "administrative sex: one of SEXES; null = unknown"),
                 "death_date": Column(pl.Date(), "date of death; null = not known to be dead"),
                 "region": Column(pl.String(), "region of residence, as the supplier names it"),
+                "deprivation": Column(pl.String(), "group of deprivation, as the supplier names it"),
             },
             ("person_id",),
         ),
@@ -147,6 +151,17 @@ TABLES: dict[str, Table] = {
                 "unit": Column(pl.String(), "unit of the value; null = the instrument's own points or not recorded"),
             },
             ("person_id", "date", "instrument", "value", "unit"),
+        ),
+        Table(
+            "cost",
+            "one row per person, date and service: what all its standing claim lines paid, added up",
+            {
+                "person_id": _PERSON,
+                "date": Column(pl.Date(), "day of the service that was paid", True),
+                "service": Column(pl.String(), "what was paid for: one of SERVICES; null = the supplier does not say"),
+                "amount": Column(pl.Int64(), "paid by the payer, in hundredths of the currency", True),
+            },
+            ("person_id", "date", "service", "amount"),
         ),
     )
 }

@@ -178,7 +178,11 @@ def _numbered(rows: pl.DataFrame, axes: list[_Axis], dtype: Any) -> Any:
     number, stride = np.zeros(len(rows), dtype=dtype), 1
     for axis in reversed(axes):
         place = rows[axis.column].to_numpy().astype(dtype)
-        number += (place - dtype(axis.low)) * dtype(stride)
+        if axis.low:
+            place -= dtype(axis.low)
+        if stride > 1:
+            place *= dtype(stride)
+        number += place
         stride *= axis.size
     return number
 
@@ -186,8 +190,10 @@ def _numbered(rows: pl.DataFrame, axes: list[_Axis], dtype: Any) -> Any:
 def _in_table(rows: pl.DataFrame, axes: list[_Axis], cells: int) -> pl.DataFrame:
     """Sum each cell by ``bincount``, in blocks of rows that stay in the processor's cache."""
     sums: dict[str, Ints] = {}
+    reach = max(cells, *(abs(axis.low) + axis.size for axis in axes))
+    number = np.int16 if reach < 1 << 15 else np.int32  # half the bytes take half the time
     for block in rows.iter_slices(max(BLOCK, cells)):
-        place = _numbered(block, axes, np.int32)
+        place = _numbered(block, axes, number)
         for name, amount in _amounts(block):
             added = np.bincount(place, amount, cells).astype(np.int64)  # whole numbers below 2**53: exact
             sums[name] = sums[name] + added if name in sums else added

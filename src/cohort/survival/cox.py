@@ -6,9 +6,10 @@ and pandas only when they are asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -18,6 +19,7 @@ from scipy import stats
 from cohort.errors import InputRefusedError, StudyError
 from cohort.frames import as_lazy, require_columns
 from cohort.survival.cox_concordance import concordance
+from cohort.survival.cox_firth import FirthProfile
 from cohort.survival.cox_model import CoxEstimate, Follow, estimate
 from cohort.survival.cox_newton import Optimum, Ties
 from cohort.survival.cox_order import canonical_order
@@ -50,7 +52,7 @@ class CoxFit:
     n_events: int
     n_missing: int
     references: dict[str, str]
-    ties: Ties
+    ties: Ties | Literal["exact"]
     level: float
     method: str
     steps: int
@@ -95,26 +97,30 @@ def fit_cox(
     level: float = 0.95,
     missing: Missing = "refuse",
     with_concordance: bool = False,
+    firth: bool = False,
 ) -> CoxFit:
     """Fit a Cox model to one row per person; no bit of the result depends on row order or threads.
 
     ``time`` (and ``entry``) are whole days or any number, ``event`` is Boolean or 0/1, ``terms`` are names and products
     such as ``"early_opioid + age + sex + age:sex"``. Missing values in a term are refused, or with
-    ``missing="leave_out"`` those rows are left out and counted. ``with_concordance`` adds Harrell's C.
+    ``missing="leave_out"`` those rows are left out and counted. ``with_concordance`` adds Harrell's C. ``firth`` adds
+    Firth's penalty, under which a monotone likelihood has a maximum: limits, z (a signed root) and p-value are then
+    those of the profile penalised likelihood, and both log-likelihoods include the penalty.
 
     Raises InputRefusedError for unusable columns, and NotEstimableError (``no_events``, ``constant``, ``collinear``,
     ``monotone_likelihood``, ``not_converged`` …), which names the columns.
 
     References
     ----------
-    Cox DR (1972), doi:10.1111/j.2517-6161.1972.tb00899.x; Efron B (1977), doi:10.1080/01621459.1977.10480613.
+    Cox DR (1972), doi:10.1111/j.2517-6161.1972.tb00899.x; Efron B (1977), doi:10.1080/01621459.1977.10480613;
+    Heinze G, Schemper M (2001), doi:10.1111/j.0006-341X.2001.00114.x.
     """
     if ties not in ("efron", "breslow"):
         raise StudyError("ties must be 'efron' or 'breslow'")
     if not 0 < level < 1:
         raise StudyError("level must lie between 0 and 1")
     design, follow = model_arrays(frame, time, event, entry, terms=terms, missing=missing)
-    fit = estimate(design.matrix, follow, design.names, ties)
+    fit = estimate(design.matrix, follow, design.names, ties, firth_level=level if firth else None)
     agreement = concordance(linear_predictor(fit), fit.follow, variance=False).estimate if with_concordance else None
     return replace(result(fit, design, level), concordance=agreement)
 
@@ -144,8 +150,10 @@ def model_arrays(
     return replace(design, matrix=matrix), follow
 
 
-def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) -> pl.DataFrame:
-    """Collect the columns a model reads, ``columns`` by role and the terms' variables, in the frame's order.
+def model_columns(
+    frame: Any, columns: dict[str, str], terms: tuple[Term, ...], also: tuple[str, ...] = ()
+) -> pl.DataFrame:
+    """Collect the columns a model reads, ``columns`` by role, the terms' variables and others, in the frame's order.
 
     Raises
     ------
@@ -156,7 +164,7 @@ def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) 
     require_columns(lazy, columns)
     variables = dict.fromkeys(name for term in terms for name in term.variables)
     require_columns(lazy, {f"term {name}": name for name in variables})
-    table = lazy.select(list(dict.fromkeys([*columns.values(), *variables]))).collect()
+    table = lazy.select(list(dict.fromkeys([*columns.values(), *also, *variables]))).collect()
     for role, name in columns.items():
         numeric = table[name].dtype.is_numeric() or (role == "event" and table[name].dtype == pl.Boolean)
         if not numeric:
@@ -166,9 +174,17 @@ def model_columns(frame: Any, columns: dict[str, str], terms: tuple[Term, ...]) 
     return table
 
 
+def require_causes(codes: NDArray[Any], name: str, declared: Sequence[int] | None = None) -> None:
+    """Refuse codes that are not 0, 1, 2 …, or other than 0 and those declared, by count."""
+    if wrong := int((~((codes >= 0) & (codes == np.floor(codes)))).sum()):
+        raise InputRefusedError(f"column {name} is not a cause (0, 1, 2, …) in {wrong} rows")
+    if declared is not None and (wrong := int((~np.isin(codes, [0, *declared])).sum())):
+        raise InputRefusedError(f"column {name} has a cause other than those declared in {wrong} rows")
+
+
 def result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
     """Return the table of a fitted model with its Wald limits."""
-    return summarise(
+    table = summarise(
         fit.optimum,
         (fit.coef, fit.std_error, fit.covariance),
         design.names,
@@ -180,13 +196,30 @@ def result(fit: CoxEstimate, design: Design, level: float) -> CoxFit:
         references=design.references,
         remarks=("delayed entry",) * bool(fit.rows.cells.start.size),
     )
+    return table if fit.firth is None else _with_profile(table, fit.firth)
+
+
+def _with_profile(table: CoxFit, profile: FirthProfile) -> CoxFit:
+    z = profile.signed_root(table.coef)
+    with np.errstate(over="ignore", under="ignore"):
+        lower, upper = np.exp(profile.lower), np.exp(profile.upper)
+    return replace(
+        table,
+        lower=lower,
+        upper=upper,
+        z=z,
+        p_value=2 * stats.norm.sf(np.abs(z)),
+        log_likelihood_null=profile.log_likelihood_null,
+        log_likelihood=profile.log_likelihood,
+        method=table.method.replace("Wald limits", "Firth penalty, profile penalised likelihood limits"),
+    )
 
 
 def summarise(
     optimum: Optimum,
     estimates: tuple[Floats, Floats, Floats],
     names: tuple[str, ...],
-    ties: Ties,
+    ties: Ties | Literal["exact"],
     level: float,
     *,
     n: int,

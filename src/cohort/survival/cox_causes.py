@@ -18,12 +18,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cohort.errors import InputRefusedError, NotEstimableError, StudyError
-from cohort.survival.cox import CoxFit, model_arrays, result
+from cohort.errors import NotEstimableError, StudyError
+from cohort.survival.cause_limits import Cause, incidence_variance
+from cohort.survival.cox import CoxFit, model_arrays, require_causes, result
 from cohort.survival.cox_model import CoxEstimate, estimate
 from cohort.survival.cox_newton import Ties
 from cohort.survival.cox_residuals import baseline_hazard
 from cohort.survival.design import Design, Missing, Term, design_matrix
+from cohort.survival.intervals import probability_limits
 
 Floats = NDArray[np.float64]
 
@@ -48,7 +50,7 @@ class CauseSpecificFit:
         the causes in proportion to their hazards; so incidences and survival add up to 1.
         """
         x = design_matrix(frame, self.design.terms, levels=self.design.levels).matrix
-        clock = np.unique(np.concatenate([fit.rows.cells.time for fit in self.estimates.values()]))
+        clock = self._clock()
         hazards = np.stack([_hazards(fit, clock, x) for fit in self.estimates.values()])
         total = hazards.sum(axis=0)
         survival = np.vstack([np.ones(len(x)), np.exp(-np.cumsum(total, axis=0))])
@@ -57,6 +59,47 @@ class CauseSpecificFit:
         incidence = np.concatenate([np.zeros((len(hazards), 1, len(x))), np.cumsum(share * lost, axis=1)], axis=1)
         at = np.searchsorted(clock, np.asarray(times, dtype=float), side="right")
         return incidence[:, at], survival[at]
+
+    def predict(self, frame: Any, times: Sequence[float], level: float = 0.95) -> pl.DataFrame:
+        """Return predicted incidence with limits: ``cause, row, time, estimate, std_error, lower, upper``.
+
+        Standard errors count the coefficients and baselines of all causes; limits are those of log(-log(1 - F)). Every
+        row and time costs one pass over the persons fitted.
+        """
+        x = design_matrix(frame, self.design.terms, levels=self.design.levels).matrix
+        clock = self._clock()
+        hazards = np.stack([_hazards(fit, clock, x) for fit in self.estimates.values()])
+        at = np.searchsorted(clock, np.asarray(times, dtype=float), side="right")
+        estimate, _ = self.cumulative_incidence(frame, times)
+        causes = [Cause.of(fit, clock) for fit in self.estimates.values()]
+        variance = np.empty_like(estimate)
+        for m, position in enumerate(at):
+            for row, values in enumerate(x):
+                variance[:, m, row] = incidence_variance(causes, values, hazards[:, :, row], int(position))
+        tables = [_tidy(code, estimate[k], np.sqrt(variance[k]), times, level) for k, code in enumerate(self.estimates)]
+        return pl.concat(tables)
+
+    def _clock(self) -> Floats:
+        """Return the event times of all causes."""
+        times: Floats = np.unique(np.concatenate([fit.rows.cells.time for fit in self.estimates.values()]))
+        return times
+
+
+def _tidy(cause: int, estimate: Floats, spread: Floats, times: Sequence[float], level: float) -> pl.DataFrame:
+    """Return one cause's incidence (times, rows) and its limits as one line for each row and time."""
+    lower, upper = probability_limits(1 - estimate.T.ravel(), spread.T.ravel(), "log-log", level)
+    rows = estimate.shape[1]
+    return pl.DataFrame(
+        {
+            "cause": [cause] * estimate.size,
+            "row": np.repeat(np.arange(rows), len(times)),
+            "time": np.tile(np.asarray(times, dtype=float), rows),
+            "estimate": estimate.T.ravel(),
+            "std_error": spread.T.ravel(),
+            "lower": 1 - upper,
+            "upper": 1 - lower,
+        }
+    )
 
 
 def fit_cause_specific(
@@ -69,10 +112,12 @@ def fit_cause_specific(
     ties: Ties = "efron",
     level: float = 0.95,
     missing: Missing = "refuse",
+    causes: Sequence[int] | None = None,
 ) -> CauseSpecificFit:
     """Fit one Cox model to each cause found (0 = censored), the other causes censored.
 
-    Parameters as :func:`cohort.survival.cox.fit_cox`; ``cause`` is a whole number.
+    Parameters as :func:`cohort.survival.cox.fit_cox`; ``cause`` is a whole number, of those declared as ``causes`` if
+    given.
 
     Raises
     ------
@@ -83,13 +128,12 @@ def fit_cause_specific(
         raise StudyError("level must lie between 0 and 1")
     design, follow = model_arrays(frame, time, cause, entry, terms=terms, missing=missing)
     codes = follow.event
-    if wrong := int((~((codes >= 0) & (codes == np.floor(codes)))).sum()):  # type: ignore[operator]  # float by then
-        raise InputRefusedError(f"column {cause} is not a cause (0, 1, 2, …) in {wrong} rows")
-    causes = [int(code) for code in np.unique(codes) if code > 0]
-    if not causes:
+    require_causes(codes, cause, causes)
+    found = [int(code) for code in np.unique(codes) if code > 0]
+    if not found:
         raise NotEstimableError("no_events")
     estimates = {
-        code: estimate(design.matrix, replace(follow, event=codes == code), design.names, ties) for code in causes
+        code: estimate(design.matrix, replace(follow, event=codes == code), design.names, ties) for code in found
     }
     return CauseSpecificFit({code: result(fit, design, level) for code, fit in estimates.items()}, estimates, design)
 

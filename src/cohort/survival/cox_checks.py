@@ -132,7 +132,7 @@ def extremes(rows: Rows, direction: Floats) -> Extremes:
     """Return the extremes of rows in memory along a direction."""
     cells = rows.cells
     count = cells.time.size
-    height = (rows.x - rows.centre) @ (direction / rows.scale)
+    height = rows.x.combined(rows.centre, direction / rows.scale)
     at_risk = np.flatnonzero(cells.stop < count)
     first = np.maximum.accumulate(np.where(cells.head, np.arange(count), 0)).astype(np.int32)
     low = np.full(height.size, count, dtype=np.int32)

@@ -14,6 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cohort.errors import InputRefusedError, StudyError
+from cohort.frames import require_distinct
+from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_model import Follow
 from cohort.survival.cox_newton import Penalty
 from cohort.survival.cox_sums import workers
@@ -61,12 +63,12 @@ class Regressors:
             raise StudyError(f"the formula names {', '.join(absent)}, which the frame does not have")
         return cls(columns, terms, design_matrix(as_polars(frame, columns), terms).levels)
 
-    def matrix(self, frame: Any) -> tuple[Floats, tuple[str, ...]]:
-        """Return covariates, float64, column-major, shape (n, p), and their names."""
+    def matrix(self, frame: Any) -> tuple[Columns, tuple[str, ...]]:
+        """Return covariates, shape (n, p), and their names."""
         if self.terms is None:
             return _stack(frame, self.columns), self.columns
         design = design_matrix(as_polars(frame, self.columns), self.terms, levels=self.levels)
-        return design.matrix, design.names
+        return Columns.of(design.matrix), design.names
 
     def term_of(self, frame: Any) -> Sequence[int] | None:
         """Return the index of the term each column belongs to, or None where each column is a term."""
@@ -79,7 +81,7 @@ class Regressors:
 class Training:
     """A frame as arrays: covariates (n, p) and their names, follow-up, cluster codes (n,), and labels of strata."""
 
-    x: Floats
+    x: Columns
     names: tuple[str, ...]
     follow: Follow
     cluster: NDArray[np.int64] | None
@@ -101,7 +103,7 @@ class Training:
         return cls(x, names, follow, None if roles.cluster is None else codes(frame, roles.cluster), labels)
 
 
-def lifelines_penalty(x: Floats, penalizer: float | Floats, l1_ratio: float) -> Penalty | None:
+def lifelines_penalty(x: Columns, penalizer: float | Floats, l1_ratio: float) -> Penalty | None:
     """Return lifelines' penalty, which is on coefficients of standardised covariates and grows with n.
 
     ``n * penalizer * ((1 - l1_ratio) / 2 b² + l1_ratio |b|)``, where b is per standard deviation of its column.
@@ -111,7 +113,7 @@ def lifelines_penalty(x: Floats, penalizer: float | Floats, l1_ratio: float) -> 
         raise StudyError("penalizer must be a number, or one number for each covariate, that is not negative")
     if not strength.any():
         return None
-    spread = x.std(axis=0, ddof=1)
+    spread = x.each(lambda column: float(column.std(ddof=1)))
     return Penalty(x.shape[0] * strength * (1 - l1_ratio) * spread**2, x.shape[0] * strength * l1_ratio * spread)
 
 
@@ -121,7 +123,8 @@ def numbers(frame: Any, name: str) -> NDArray[np.generic]:
     if values.dtype.kind in "biuf":
         return values
     column = as_polars(frame, (name,))[name]  # nullable columns of pandas with a missing value arrive as objects
-    if not (column.dtype.is_numeric() or column.dtype in (pl.Boolean, pl.Null)):
+    numeric = column.dtype.is_numeric() or column.dtype == pl.Boolean
+    if not (numeric or column.null_count() == len(column)):
         raise InputRefusedError(f"column {name} is {column.dtype}; it must be a number or Boolean (or be in a formula)")
     return cast("NDArray[np.generic]", column.cast(pl.Float64).to_numpy())
 
@@ -162,6 +165,7 @@ def eager(frame: Any) -> Any:
         return frame.collect()
     if not (isinstance(frame, pl.DataFrame) or hasattr(frame, "iloc")):
         raise InputRefusedError(f"a {type(frame).__name__} is not a frame; pass polars or pandas")
+    require_distinct(frame)
     return frame
 
 
@@ -171,18 +175,19 @@ def _column(frame: Any, name: str) -> Any:
     return frame[name]
 
 
-def _stack(frame: Any, columns: tuple[str, ...]) -> Floats:
-    """Return columns as float64, column-major, refusing text, missing and infinite values by count."""
-    matrix = np.empty((len(frame), len(columns)), order="F")
+def _stack(frame: Any, columns: tuple[str, ...]) -> Columns:
+    """Return columns as float64, refusing text, missing and infinite values by count.
 
-    def fill(j: int) -> None:
-        column = matrix[:, j]
-        column[:] = numbers(frame, columns[j])
+    Those of polars that are float64 stay where they are: polars never writes into a column that somebody reads.
+    """
+
+    def take(name: str) -> Floats:
+        column = numbers(frame, name).astype(np.float64, copy=not isinstance(frame, pl.DataFrame))
         with np.errstate(over="ignore", invalid="ignore"):
             finite = np.isfinite(column.sum())  # one look; a sum may overflow, so the second decides
         if not finite and (wrong := int((~np.isfinite(column)).sum())):
-            raise InputRefusedError(f"column {columns[j]} is missing or infinite in {wrong} rows; fill or drop them")
+            raise InputRefusedError(f"column {name} is missing or infinite in {wrong} rows; fill or drop them")
+        return column
 
     with workers() as pool:
-        list(pool.map(fill, range(len(columns))))
-    return matrix
+        return Columns(tuple(pool.map(take, columns)), len(frame))

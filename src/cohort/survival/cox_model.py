@@ -12,11 +12,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from cohort.errors import InputRefusedError, NotEstimableError
+from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.survival.cox_checks import extremes, require_bounded, require_identified
+from cohort.survival.cox_columns import Columns
+from cohort.survival.cox_firth import FirthLikelihood, FirthProfile, maximise_firth
 from cohort.survival.cox_newton import Optimum, PartialLikelihood, Penalty, Point, Ties, maximise
 from cohort.survival.cox_risk import check_follow_up, risk_sets
 from cohort.survival.cox_sums import Rows, RowSums, centre_and_scale, score_tables, workers
+from cohort.survival.exact import LARGEST_WEIGHT, SMALLEST_WEIGHT
 
 Floats = NDArray[np.float64]
 _NONE = np.empty(0)
@@ -53,7 +56,7 @@ class CoxEstimate:
 
     ``coef`` has shape (p,), ``covariance`` (p, p): the sandwich where that was asked for, else the inverse
     information, which ``model_covariance`` always is. ``used`` marks the rows with a positive weight, shape (n,);
-    ``rows`` and ``follow`` hold those.
+    ``rows`` and ``follow`` hold those. ``firth`` has the profile limits of a penalised fit.
     """
 
     names: tuple[str, ...]
@@ -67,6 +70,7 @@ class CoxEstimate:
     used: NDArray[np.bool_]
     ties: Ties
     robust: bool
+    firth: FirthProfile | None = None
 
     @property
     def point(self) -> Point:
@@ -85,7 +89,7 @@ class CoxEstimate:
         return float(scaled @ np.linalg.solve(self.covariance / np.outer(self.std_error, self.std_error), scaled))
 
 
-def place_rows(x: Floats, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Rows, Follow, NDArray[np.bool_]]:
+def place_rows(x: Columns, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Rows, Follow, NDArray[np.bool_]]:
     """Return the rows of positive weight, checked and placed in time, their follow-up, and which they are.
 
     Raises
@@ -98,11 +102,11 @@ def place_rows(x: Floats, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Row
     check_follow_up(follow.time, follow.event, follow.entry)
     used = np.ones(follow.time.size, dtype=bool)
     if follow.weight is not None:
-        used = _positive(follow.weight)
+        used = positive(follow.weight)
     if follow.offset is not None and (wrong := int((~np.isfinite(follow.offset)).sum())):
         raise InputRefusedError(f"the offset is not a finite number in {wrong} rows")
     if not used.all():
-        x, follow = np.asfortranarray(x[used]), follow.take(used)
+        x, follow = Columns.of(x[used]), follow.take(used)
     event = follow.event.astype(bool)
     cells = risk_sets(follow.time, event, follow.entry, follow.stratum, follow.weight)
     weight = _NONE if follow.weight is None else follow.weight
@@ -113,7 +117,7 @@ def place_rows(x: Floats, follow: Follow, pool: ThreadPoolExecutor) -> tuple[Row
 
 
 def estimate(
-    x: Floats,
+    x: Floats | Columns,
     follow: Follow,
     names: tuple[str, ...],
     ties: Ties = "efron",
@@ -121,37 +125,36 @@ def estimate(
     *,
     robust: bool = False,
     cluster: NDArray[np.int64] | None = None,
+    firth_level: float | None = None,
 ) -> CoxEstimate:
     """Maximise the partial likelihood.
 
     Parameters
     ----------
     x
-        Covariates, float64, shape (n, p), column-major (another order is copied).
+        Covariates, float64, shape (n, p): columns, or a matrix (one that is not column-major is copied).
     penalty
         On the coefficients in the units of the covariates.
     robust, cluster
         Ask for the sandwich variance, over rows or over clusters (whole numbers, int64, shape (n,)).
+    firth_level
+        Ask for Firth's penalty, with profile limits at this level; with neither another penalty nor a sandwich.
 
     References
     ----------
     Lin DY, Wei LJ (1989), doi:10.1080/01621459.1989.10478874 (sandwich variance).
     """
+    if firth_level is not None and (penalty or robust or cluster is not None):
+        raise StudyError("Firth's correction goes with neither another penalty nor a robust variance")
     with workers() as pool:
-        rows, follow, used = place_rows(np.asfortranarray(x), follow, pool)
+        rows, follow, used = place_rows(Columns.of(x), follow, pool)
         if unbounded := tuple(
             str(name) for name, reach in zip(names, rows.scale, strict=True) if not np.isfinite(reach)
         ):
             raise NotEstimableError("overflow", unbounded)
         sums = RowSums(rows, pool)
-        likelihood = PartialLikelihood(sums, rows.cells, ties, sums.events())
         scaled = (penalty or Penalty.none(len(names))).over(rows.scale)
-        optimum = maximise(
-            likelihood,
-            scaled,
-            lambda point: require_identified(point, names, scaled),
-            lambda point: require_bounded(lambda u: extremes(rows, u), point.score, names, scaled),
-        )
+        optimum, profile = _maximum(sums, names, ties, scaled, firth_level)
         bread = scaled.bread(optimum)
         meat = None
         if robust or cluster is not None:
@@ -159,12 +162,31 @@ def estimate(
             if groups is not None and not groups.any():
                 raise NotEstimableError("sandwich_of_one_cluster")
             meat = sums.score_products(score_tables(optimum.point, rows.cells), groups)
-    variance = bread if meat is None else _sandwich(bread, meat)
+    variance = bread if meat is None else sandwich(bread, meat)
     coef, std_error, covariance = in_units(optimum.theta, variance, rows.scale)
     model = in_units(optimum.theta, bread, rows.scale)[2]
     return CoxEstimate(
-        names, coef, std_error, covariance, model, optimum, rows, follow, used, ties, robust=meat is not None
-    )
+        names, coef, std_error, covariance, model, optimum, rows, follow, used, ties,
+        robust=meat is not None, firth=profile,
+    )  # fmt: skip
+
+
+def _maximum(
+    sums: RowSums, names: tuple[str, ...], ties: Ties, penalty: Penalty, firth_level: float | None
+) -> tuple[Optimum, FirthProfile | None]:
+    """Return the maximum at scaled coefficients, and the profile if Firth's penalty was asked for."""
+    rows = sums.rows
+    likelihood = PartialLikelihood(sums, rows.cells, ties, sums.events())
+
+    def identified(point: Point) -> None:
+        require_identified(point, names, penalty)
+
+    def bounded(point: Point) -> None:
+        require_bounded(lambda u: extremes(rows, u), point.score, names, penalty)
+
+    if firth_level is None:
+        return maximise(likelihood, penalty, identified, bounded), None
+    return maximise_firth(FirthLikelihood(likelihood, sums), rows.scale, identified, firth_level)
 
 
 def in_units(theta: Floats, variance: Floats, scale: Floats) -> tuple[Floats, Floats, Floats]:
@@ -175,10 +197,10 @@ def in_units(theta: Floats, variance: Floats, scale: Floats) -> tuple[Floats, Fl
     return theta / scale, np.sqrt(np.diag(variance)) / scale, covariance
 
 
-def evaluate(fit: CoxEstimate, x: Floats, follow: Follow) -> CoxEstimate:
+def evaluate(fit: CoxEstimate, x: Floats | Columns, follow: Follow) -> CoxEstimate:
     """Return the model at the coefficients of ``fit``, on other rows (of other persons, or a part of the same)."""
     with workers() as pool:
-        rows, follow, used = place_rows(np.asfortranarray(x), follow, pool)
+        rows, follow, used = place_rows(Columns.of(x), follow, pool)
         sums = RowSums(rows, pool)
         likelihood = PartialLikelihood(sums, rows.cells, fit.ties, sums.events())
         point = likelihood.at(fit.coef * rows.scale)
@@ -188,7 +210,7 @@ def evaluate(fit: CoxEstimate, x: Floats, follow: Follow) -> CoxEstimate:
     return replace(fit, optimum=optimum, rows=rows, follow=follow, used=used)
 
 
-def _sandwich(bread: Floats, meat: Floats) -> Floats:
+def sandwich(bread: Floats, meat: Floats) -> Floats:
     """Return bread meat bread, in which coefficients without variance (lassoed to 0, NaN in bread) keep none."""
     unknown = np.isnan(np.diag(bread))
     filled = np.where(np.isnan(bread), 0.0, bread)
@@ -197,9 +219,14 @@ def _sandwich(bread: Floats, meat: Floats) -> Floats:
     return product
 
 
-def _positive(weight: Floats) -> NDArray[np.bool_]:
+def positive(weight: Floats) -> NDArray[np.bool_]:
+    """Return which weights are not 0, shape (n,), refusing those that cannot be counted."""
     wrong = int((~(np.isfinite(weight) & (weight >= 0))).sum())
     if wrong:
         raise InputRefusedError(f"the weight is negative or not a finite number in {wrong} rows")
-    positive: NDArray[np.bool_] = weight > 0
-    return positive
+    counted: NDArray[np.bool_] = weight > 0
+    if extreme := int(((weight > LARGEST_WEIGHT) | (counted & (weight < SMALLEST_WEIGHT))).sum()):
+        raise InputRefusedError(
+            f"the weight's square leaves the range of numbers in {extreme} rows; rescale the weights"
+        )
+    return counted

@@ -44,9 +44,6 @@ class Sums(Protocol):
     def moments(self, hazard: Floats, tied: Floats) -> tuple[Floats, Floats]:
         """Return the first moments by slot, shape (p, 2 (K + 1)), and the sum of v z z', shape (p, p)."""
 
-    def events(self) -> Floats:
-        """Return the sum of w z over events, shape (p,)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Penalty:

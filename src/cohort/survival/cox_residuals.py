@@ -22,9 +22,7 @@ Floats = NDArray[np.float64]
 def linear_predictor(fit: CoxEstimate) -> Floats:
     """Return ``(x - mean)'coef`` plus the offset of each row used, shape (n,)."""
     rows = fit.rows
-    eta = np.zeros(rows.shape[0])
-    for j, slope in enumerate(fit.coef):
-        eta += (rows.x[:, j] - rows.centre[j]) * slope
+    eta = rows.x.combined(rows.centre, fit.coef)
     return eta + rows.offset if rows.offset.size else eta
 
 

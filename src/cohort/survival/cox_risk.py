@@ -110,20 +110,36 @@ def risk_sets(
 
 
 def place_in_cells(
-    cells: RiskSets, time: NDArray[np.generic], event: NDArray[np.bool_], entry: NDArray[np.generic] | None
+    cells: RiskSets,
+    time: NDArray[np.generic],
+    event: NDArray[np.bool_],
+    entry: NDArray[np.generic] | None,
+    stratum: NDArray[np.int64] | None = None,
 ) -> RiskSets:
-    """Return cells of a single stratum, known from all rows, with the places of some of the rows."""
+    """Return cells known from all rows, in whole days, with the places of some of the rows.
+
+    ``stratum`` is as in ``cells``, or -1 for strata without a cell.
+    """
     count = cells.time.size
-    stop = np.searchsorted(cells.time, time.astype(np.float64), side="right") - 1
-    start = np.empty(0, dtype=np.int64)
+    day = cells.time.astype(np.int64)
+    before, width = int(day.min()) - 1, int(day.max()) - int(day.min()) + 2
+    codes = cells.stratum * width + day - before
+
+    def last_cell(when: NDArray[np.generic]) -> NDArray[np.int32]:
+        own = np.clip(when.astype(np.int64), before, before + width - 1) - before
+        if stratum is None:
+            return _last_cell(codes, own, width)
+        place = _last_cell(codes, np.maximum(stratum, 0) * width + own, width)
+        place[stratum < 0] = count
+        return place
+
+    stop = last_cell(time)
+    start = np.empty(0, dtype=np.int32)
     if entry is not None:
-        start = np.searchsorted(cells.time, entry.astype(np.float64), side="right") - 1
+        start = last_cell(entry)
         never = start == stop
         stop[never] = start[never] = count
-        start[start < 0] = count
-    stop[stop < 0] = count
-    slot = (stop + event * (count + 1)).astype(np.int32)
-    return replace(cells, slot=slot, start=start.astype(np.int32))
+    return replace(cells, slot=stop + event * np.int32(count + 1), start=start)
 
 
 def check_intervals(
@@ -210,8 +226,8 @@ def _distinct(codes: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.i
 
 def _last_cell(cells: NDArray[np.int64], codes: NDArray[np.int64], width: int) -> NDArray[np.int32]:
     """Return for each (stratum, time) code the last cell of its stratum at or before it, or K."""
-    if int(codes.max()) < _TABLE:
-        present = np.zeros(int(codes.max()) + 1, dtype=np.int32)
+    if int(codes.max(initial=0)) < _TABLE:
+        present = np.zeros(int(codes.max(initial=0)) + 1, dtype=np.int32)
         present[cells[cells < present.size]] = 1
         lookup = np.cumsum(present, dtype=np.int32) - 1
         lookup[lookup < 0] = cells.size

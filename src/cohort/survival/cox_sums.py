@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_risk import RiskSets
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ T = TypeVar("T")
 Arrays = tuple[Floats, ...]
 ScoreTables = tuple[Floats, Floats, Floats, Floats, Floats]
 
-_CHUNK = 1 << 16  # rows
+_CHUNK = 1 << 17  # rows
 _CELLS = 1 << 23  # numbers that all chunks' tables may hold together: 64 MB
 _STRIP = 4096  # rows whose weighted covariates are held for one rank-p update: 1 MB at p = 30
 
@@ -42,12 +43,12 @@ def kernels() -> ModuleType:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a Cox model: covariates ``x`` (n, p), column-major, and each column's ``centre`` and ``scale`` (p,).
+    """Rows of a Cox model: covariates ``x`` (n, p), and each column's ``centre`` and ``scale`` (p,).
 
     ``weight`` and ``offset`` have length n, or 0 where the model has none; ``cells`` places the rows in time.
     """
 
-    x: Floats
+    x: Columns
     centre: Floats
     scale: Floats
     weight: Floats
@@ -87,8 +88,8 @@ class RowSums:
         ``hazard`` is the cumulative hazard by cell with 0 appended, ``tied`` the part taken back from tied events,
         both of shape (K + 1,).
         """
-        table, square = add(self.moment_parts(hazard, tied))
-        return table, square
+        table, square = add(self.moment_parts(hazard, tied, backwards=True))
+        return by_column(table, square, self.rows.shape[1])
 
     def events(self) -> Floats:
         """Return the sum of w z over events, shape (p,)."""
@@ -100,33 +101,44 @@ class RowSums:
         slope = theta / rows.scale
 
         def one(first: int, last: int) -> Arrays:
-            table = np.zeros(2 * (cells + 1))
-            total = kernels().risk_sums(
-                rows.x.T, rows.centre, slope, rows.offset, rows.weight, rows.cells.slot, rows.cells.start,
-                first, last, self.risk_of_row, table,
-            )  # fmt: skip
+            table, risk = np.zeros(2 * (cells + 1)), self.risk_of_row
+            total = kernels().predictors(
+                rows.x.addresses,
+                rows.centre,
+                slope,
+                rows.offset,
+                rows.weight,
+                rows.cells.slot,
+                first,
+                last,
+                risk,
+                cells + 1,
+            )
+            with np.errstate(over="ignore", invalid="ignore"):  # an overflow shows in the likelihood
+                np.exp(risk[first:last], out=risk[first:last])
+            kernels().risk_sums(risk, rows.weight, rows.cells.slot, rows.cells.start, first, last, table)
             return table, np.array([total])
 
         return self._each(one)
 
-    def moment_parts(self, hazard: Floats, tied: Floats) -> Iterator[Arrays]:
-        """Return what :meth:`moments` adds up."""
+    def moment_parts(self, hazard: Floats, tied: Floats, *, backwards: bool = False) -> Iterator[Arrays]:
+        """Return what :meth:`moments` adds up, by slot (2 (K + 1), P) and (P, P), P being p in whole blocks.
+
+        Going ``backwards``, the rows that were read last are still in the processor's cache.
+        """
         rows, (_, p, cells) = self.rows, self.rows.shape
+        block = kernels().BLOCK
+        padded = -(-p // block) * block
 
         def one(first: int, last: int) -> Arrays:
-            table, square = np.zeros((p, 2 * (cells + 1))), np.zeros((p, p))
-            strip = np.empty((p, _STRIP))
-            for low in range(first, last, _STRIP):
-                high = min(low + _STRIP, last)
-                kernels().moment_strip(
-                    rows.x.T, rows.centre, rows.scale, self.risk_of_row, rows.cells.slot, rows.cells.start,
-                    hazard, tied, low, high, strip, table,
-                )  # fmt: skip
-                part = strip[:, : high - low]
-                square += part @ part.T
+            table, square = np.zeros((2 * (cells + 1), padded)), np.zeros((padded, padded))
+            kernels().moment_sums(
+                rows.x.addresses, rows.centre, rows.scale, self.risk_of_row, rows.cells.slot, rows.cells.start,
+                hazard, tied, first, last, table, square,
+            )  # fmt: skip
             return table, square
 
-        return self._each(one)
+        return self._each(one, backwards=backwards)
 
     def event_parts(self) -> Iterator[Arrays]:
         """Return what :meth:`events` adds up."""
@@ -135,8 +147,18 @@ class RowSums:
         def one(first: int, last: int) -> Arrays:
             out = np.zeros(p)
             events = first + np.flatnonzero(rows.cells.slot[first:last] > cells)
-            kernels().event_strip(rows.x.T, rows.centre, rows.scale, rows.weight, events, out)
+            kernels().event_strip(rows.x.addresses, rows.centre, rows.scale, rows.weight, events, out)
             return (out,)
+
+        return self._each(one)
+
+    def spread_parts(self) -> Iterator[Arrays]:
+        """Return the parts of the sums over rows of z and of z², each of shape (p,)."""
+        rows = self.rows
+
+        def one(first: int, last: int) -> Arrays:
+            z = (rows.x[first:last] - rows.centre) / rows.scale
+            return z.sum(axis=0), (z * z).sum(axis=0)
 
         return self._each(one)
 
@@ -151,7 +173,7 @@ class RowSums:
         """
         rows, out = self.rows, np.empty((self.rows.shape[1], last - first))
         kernels().score_strip(
-            rows.x.T, rows.centre, rows.scale, self.risk_of_row, rows.weight, rows.cells.slot, rows.cells.start,
+            rows.x.addresses, rows.centre, rows.scale, self.risk_of_row, rows.weight, rows.cells.slot, rows.cells.start,
             tables, first, last, out,
         )  # fmt: skip
         return out
@@ -185,8 +207,10 @@ class RowSums:
             total += part @ part.T
         return total
 
-    def _each(self, one: Callable[[int, int], T]) -> Iterator[T]:
-        return self.pool.map(one, self.bounds[:-1], self.bounds[1:])
+    def _each(self, one: Callable[[int, int], T], *, backwards: bool = False) -> Iterator[T]:
+        each = map if len(self.bounds) == 2 else self.pool.map  # a single part needs no thread
+        order = slice(None, None, -1 if backwards else 1)
+        return each(one, self.bounds[:-1][order], self.bounds[1:][order])
 
 
 def add(parts: Iterable[Arrays]) -> Arrays:
@@ -197,6 +221,12 @@ def add(parts: Iterable[Arrays]) -> Arrays:
         for have, more in zip(total, part, strict=True):
             np.add(have, more, out=have)
     return total
+
+
+def by_column(table: Floats, square: Floats, columns: int) -> tuple[Floats, Floats]:
+    """Return first moments by slot (p, 2 (K + 1)) and the whole of v z z' (p, p) from padded sums."""
+    upper = np.triu(square[:columns, :columns])
+    return np.ascontiguousarray(table[:, :columns].T), upper + np.triu(upper, 1).T
 
 
 def products(scores: Floats, group: NDArray[np.int64]) -> Floats:
@@ -230,9 +260,9 @@ def chunk_bounds(rows: int, columns: int, cells: int) -> list[int]:
     return [rows * k // count for k in range(count + 1)]
 
 
-def centre_and_scale(x: Floats, weight: Floats, pool: ThreadPoolExecutor) -> tuple[Floats, Floats]:
+def centre_and_scale(x: Columns, weight: Floats, pool: ThreadPoolExecutor) -> tuple[Floats, Floats]:
     """Return each column's (weighted) mean and the largest distance from it, 1 for a constant column, shape (p,)."""
-    spans = list(pool.map(lambda column: kernels().column_span(column, weight), x.T))
+    spans = list(pool.map(lambda column: kernels().column_span(column, weight), x.parts))
     low, high, mean = np.array(spans, dtype=np.float64).reshape(-1, 3).T
     return centre_of(low, high, mean)
 
@@ -250,12 +280,15 @@ class _SingleThreadedBlas:
 
     lock: Lock = field(default_factory=Lock)
     running: int = 0
+    libraries: Any = None
     limit: Any = None
 
     def __enter__(self) -> None:
         with self.lock:
             if not self.running:
-                self.limit = import_module("threadpoolctl").threadpool_limits(limits=1, user_api="blas")
+                # looking for the libraries takes milliseconds, and all that we call are loaded by now
+                self.libraries = self.libraries or import_module("threadpoolctl").ThreadpoolController()
+                self.limit = self.libraries.limit(limits=1, user_api="blas")
             self.running += 1
 
     def __exit__(self, *_: object) -> None:
@@ -269,8 +302,8 @@ _BLAS = _SingleThreadedBlas()
 
 
 @contextmanager
-def workers() -> Iterator[ThreadPoolExecutor]:
-    """Give a pool of threads, one per available core (at most 8), with BLAS held to one thread each."""
+def workers(parts: int = 8) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of threads, one per available core (at most 8, or ``parts``), with BLAS held to one thread each."""
     from_system = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with _BLAS, ThreadPoolExecutor(min(8, from_system)) as pool:
+    with _BLAS, ThreadPoolExecutor(max(1, min(8, parts, from_system))) as pool:
         yield pool

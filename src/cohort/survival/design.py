@@ -96,10 +96,20 @@ def design_matrix(
     refused, and NotEstimableError if a text variable has a single level.
     """
     parsed = parse_terms(terms) if isinstance(terms, str) else tuple(terms)
+    if not parsed:
+        height = as_lazy(frame).select(pl.len()).collect().item()
+        return Design((), (), (), np.empty((height, 0)), np.ones(height, dtype=bool), {}, {})
     table, kept, found = _scan(frame, parsed, missing, levels or {})
-    columns = {name: _columns(table[name], found.get(name)) for name in table.columns}
-    names, term_of, matrix = _assemble(parsed, columns, table.height)
+    names, term_of, matrix = design_columns(table, parsed, found)
     return Design(parsed, names, term_of, matrix, kept, {name: ls[0] for name, ls in found.items()}, found)
+
+
+def design_columns(
+    table: pl.DataFrame, terms: tuple[Term, ...], levels: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[str, ...], tuple[int, ...], NDArray[np.float64]]:
+    """Return names, term and values (n, p) of a model's columns from variables that were checked to be complete."""
+    columns = {name: _columns(table[name], levels.get(name)) for name in table.columns}
+    return _assemble(terms, columns, table.height)
 
 
 def seen_levels(
@@ -193,6 +203,10 @@ def _complete(table: pl.DataFrame, missing: Missing) -> NDArray[np.bool_]:
             raise InputRefusedError(
                 f"column {column.name} is {column.dtype}; a term must be a number, a Boolean or text"
             )
+        if not column.null_count() and not column.dtype.is_float():
+            continue
+        if column.dtype.is_float() and not column.null_count() and np.isfinite(float(column.sum())):
+            continue  # one look; a sum may overflow, so the following decides
         gone = column.is_null() | column.is_nan() if column.dtype.is_float() else column.is_null()
         if column.dtype.is_float() and (infinite := int(column.is_infinite().sum())):
             raise InputRefusedError(
@@ -232,12 +246,10 @@ def _assemble(
     term_of: list[int] = []
     built: list[NDArray[np.float64]] = []
     for index, term in enumerate(terms):
-        product = {"": np.ones(height)}
-        for variable in term.variables:
+        product = dict(columns[term.variables[0]])
+        for variable in term.variables[1:]:
             product = {
-                f"{left}:{right}" if left else right: a * b
-                for left, a in product.items()
-                for right, b in columns[variable].items()
+                f"{left}:{right}": a * b for left, a in product.items() for right, b in columns[variable].items()
             }
         for name, values in product.items():
             names.append(name)

@@ -12,7 +12,9 @@ Kawaguchi ES et al. (2021), doi:10.32614/RJ-2021-010 (the forward–backward sca
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import Any
 
@@ -21,14 +23,16 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from cohort.errors import InputRefusedError, NotEstimableError, StudyError
-from cohort.survival.cox import model_arrays
+from cohort.errors import NotEstimableError, StudyError
+from cohort.survival.cox import model_arrays, require_causes
 from cohort.survival.cox_checks import extremes, require_bounded, require_identified
-from cohort.survival.cox_model import place_rows
+from cohort.survival.cox_columns import Columns
+from cohort.survival.cox_model import in_units, place_rows
 from cohort.survival.cox_newton import Optimum, Penalty, Point, Ties, assemble, invert, maximise, tied_terms
 from cohort.survival.cox_risk import RiskSets, clock
 from cohort.survival.cox_sums import Rows, RowSums, kernels, never_at_risk, score_tables, workers
 from cohort.survival.design import Design, Missing, Term, design_matrix
+from cohort.survival.fine_gray_limits import Clock, Influences, Persons, influences
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -39,7 +43,8 @@ class FineGrayFit:
     """A fitted Fine–Gray model; arrays have one entry per column of the design, shape (p,), ``covariance`` (p, p).
 
     ``time`` and ``hazard`` (K,) are the event times and the increments of the subdistribution hazard at the covariate
-    ``means`` (p,). ``n_events`` and ``n_competing`` count events of the cause of interest and of the others.
+    ``means`` (p,), ``scale`` the reach of each column; ``influences()`` is what limits of predictions need.
+    ``n_events`` and ``n_competing`` count events of the cause of interest and of the others.
     """
 
     terms: tuple[str, ...]
@@ -51,6 +56,8 @@ class FineGrayFit:
     time: Floats
     hazard: Floats
     means: Floats
+    scale: Floats
+    influences: Callable[[], Influences]
     n: int
     n_events: int
     n_competing: int
@@ -98,6 +105,36 @@ class FineGrayFit:
         cumulative = curve[np.searchsorted(self.time, at, side="right")]
         incidence: Floats = -np.expm1(-np.outer(cumulative, np.exp((x - self.means) @ self.coef)))
         return incidence
+
+    def predict(self, frame: Any, times: Any = None) -> pl.DataFrame:
+        """Return predicted incidence with limits at ``level``: ``row, time, estimate, std_error, lower, upper``.
+
+        Limits are those of the log cumulative subdistribution hazard, so that they stay between 0 and 1; they count
+        the coefficients, the baseline and, where the sandwich does (``ties="breslow"``), the censoring curve.
+        """
+        x = design_matrix(frame, self.design.terms, levels=self.design.levels).matrix
+        at = self.time if times is None else np.asarray(times, dtype=float)
+        place = np.searchsorted(self.time, at, side="right")
+        total = np.cumsum(self.hazard)
+        risk = np.exp((x - self.means) @ self.coef)
+        cumulative = np.outer(np.append(0.0, total)[place], risk)
+        spread = np.sqrt(self.influences().variance((x - self.means) / self.scale, total, place)) * risk
+        return incidence_table(cumulative, spread, at, self.level)
+
+
+def incidence_table(cumulative: Floats, spread: Floats, times: Floats, level: float) -> pl.DataFrame:
+    """Return incidence and its limits from cumulative hazards and their standard errors, both (times, rows)."""
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = np.exp(stats.norm.isf((1 - level) / 2) * np.where(cumulative > 0, spread / cumulative, 0.0))
+        shown = {
+            "estimate": -np.expm1(-cumulative),
+            "std_error": np.exp(-cumulative) * spread,
+            "lower": -np.expm1(-cumulative / ratio),
+            "upper": np.where(cumulative > 0, -np.expm1(-cumulative * ratio), 0.0),
+        }
+    rows = np.repeat(np.arange(cumulative.shape[1]), times.size)
+    columns = {name: values.T.ravel() for name, values in shown.items()}
+    return pl.DataFrame({"row": rows, "time": np.tile(times, cumulative.shape[1]), **columns})
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,10 +239,12 @@ def fit_fine_gray(
     ties: Ties = "efron",
     level: float = 0.95,
     missing: Missing = "refuse",
+    causes: Sequence[int] | None = None,
 ) -> FineGrayFit:
     """Fit a Fine–Gray model to one row per person; the result does not depend on row order or threads.
 
-    ``time`` is in whole days or any number, ``cause`` a whole number with 0 = censored. ``ties="efron"`` gives R's
+    ``time`` is in whole days or any number, ``cause`` a whole number with 0 = censored, of those declared as ``causes``
+    if given. ``ties="efron"`` gives R's
     finegray() + coxph(cluster = id), whose sandwich takes the censoring weights as known; ``ties="breslow"`` gives
     cmprsk::crr(), whose sandwich (Fine and Gray 1999) counts the estimation of the censoring distribution. Terms,
     missing values and what is raised as in :func:`cohort.survival.cox.fit_cox`.
@@ -215,12 +254,12 @@ def fit_fine_gray(
     if not 0 < level < 1:
         raise StudyError("level must lie between 0 and 1")
     design, follow = model_arrays(frame, time, cause, terms=terms, missing=missing)
-    causes = _causes(follow.event, cause, cause_of_interest)
-    follow = replace(follow, event=causes == cause_of_interest)
-    competing = np.flatnonzero((causes != 0) & (causes != cause_of_interest))
+    codes = _causes(follow.event, cause, cause_of_interest, causes)
+    follow = replace(follow, event=codes == cause_of_interest)
+    competing = np.flatnonzero((codes != 0) & (codes != cause_of_interest))
     with workers() as pool:
-        rows, follow, _ = place_rows(design.matrix, follow, pool)
-        calendar = _Calendar.of(follow.time, causes)
+        rows, follow, _ = place_rows(Columns.of(design.matrix), follow, pool)
+        calendar = _Calendar.of(follow.time, codes)
         main = RowSums(rows, pool)
         late = _late(rows, calendar, competing, ties, main)
         likelihood = _SubdistributionLikelihood(main, late, ties, main.events())
@@ -229,16 +268,20 @@ def fit_fine_gray(
         scores = likelihood.scores(optimum.point)
         if ties == "breslow":
             scores += _censoring_scores(likelihood, optimum.point, calendar)
+        # costs as much as a Newton step, so only who predicts pays for it
+        spread = partial(
+            influences, _persons(likelihood, calendar, scores), _clock(likelihood, calendar), optimum.point,
+            rows.cells.weight, bread, estimated=ties == "breslow",
+        )  # fmt: skip
     covariance = bread @ (scores @ scores.T) @ bread
     return _result(
-        optimum, rows, covariance, design,
-        causes=causes, cause_of_interest=cause_of_interest, level=level, ties=ties,
+        optimum, rows, covariance, spread, design,
+        causes=codes, cause_of_interest=cause_of_interest, level=level, ties=ties,
     )  # fmt: skip
 
 
-def _causes(codes: NDArray[Any], name: str, cause_of_interest: int) -> Ints:
-    if wrong := int((~((codes >= 0) & (codes == np.floor(codes)))).sum()):
-        raise InputRefusedError(f"column {name} is not a cause (0, 1, 2, …) in {wrong} rows")
+def _causes(codes: NDArray[Any], name: str, cause_of_interest: int, declared: Sequence[int] | None) -> Ints:
+    require_causes(codes, name, declared)
     if cause_of_interest < 1:
         raise StudyError("cause_of_interest must be 1 or more: 0 means censored")
     if not (codes == cause_of_interest).any():
@@ -257,7 +300,7 @@ def _late(rows: Rows, calendar: _Calendar, competing: Ints, ties: Ties, main: Ro
     first = np.where(stop == cells.time.size, 0, stop + 1).astype(np.int32)  # K: they left before the first event
     later = replace(cells, slot=first, start=np.empty(0, dtype=np.int32))
     weight = 1.0 / free[calendar.place[competing]]
-    part = Rows(np.asfortranarray(rows.x[competing]), rows.centre, rows.scale, weight, np.empty(0), later)
+    part = Rows(Columns.of(rows.x[competing]), rows.centre, rows.scale, weight, np.empty(0), later)
     return _Late(competing, RowSums(part, main.pool), of_cell)
 
 
@@ -295,7 +338,7 @@ def _censoring_scores(likelihood: _SubdistributionLikelihood, point: Point, cale
         [np.bincount(place, risk, days)]
         + [
             np.bincount(place, risk * (x - m) / s, days)
-            for x, m, s in zip(rows.x.T, rows.centre, rows.scale, strict=True)
+            for x, m, s in zip(rows.x.parts, rows.centre, rows.scale, strict=True)
         ]
     )
     before = np.cumsum(before, axis=1) - before  # strictly before the day
@@ -305,6 +348,25 @@ def _censoring_scores(likelihood: _SubdistributionLikelihood, point: Point, cale
     is_censored[events] = is_censored[late.rows] = False
     scores: Floats = np.where(is_censored, share[:, calendar.place], 0.0) - spent[:, calendar.place]
     return scores
+
+
+def _clock(likelihood: _SubdistributionLikelihood, calendar: _Calendar) -> Clock:
+    cells = likelihood.cells
+    events = np.flatnonzero(cells.event)
+    day_of_cell = np.zeros(cells.time.size, dtype=np.int64)
+    day_of_cell[cells.stop[events]] = calendar.place[events]
+    return Clock(day_of_cell, likelihood.late.free, calendar.present, calendar.censored)
+
+
+def _persons(likelihood: _SubdistributionLikelihood, calendar: _Calendar, scores: Floats) -> Persons:
+    cells, late = likelihood.cells, likelihood.late
+    event = cells.event.astype(np.float64)
+    late_risk = np.zeros_like(event)
+    late_risk[late.rows] = late.sums.risk_of_row
+    censored = 1.0 - event
+    censored[late.rows] = 0.0
+    risk = likelihood.main.risk_of_row
+    return Persons(calendar.place, cells.stop.astype(np.int64), event, censored, risk, late_risk, scores)
 
 
 def _from_here(values: Floats) -> Floats:
@@ -317,6 +379,7 @@ def _result(
     optimum: Optimum,
     rows: Rows,
     covariance: Floats,
+    spread: Callable[[], Influences],
     design: Design,
     *,
     causes: Ints,
@@ -326,17 +389,20 @@ def _result(
 ) -> FineGrayFit:
     point = optimum.point
     events = int(rows.cells.deaths.sum())
+    coef, std_error, variance = in_units(optimum.theta, covariance, rows.scale)
     known = "known censoring weights" if ties == "efron" else "estimated censoring weights"
     return FineGrayFit(
         terms=design.names,
-        coef=optimum.theta / rows.scale,
-        std_error=np.sqrt(np.diag(covariance)) / rows.scale,
-        covariance=covariance / np.outer(rows.scale, rows.scale),
+        coef=coef,
+        std_error=std_error,
+        covariance=variance,
         log_likelihood_null=optimum.null.log_likelihood,
         log_likelihood=point.log_likelihood,
         time=rows.cells.time,
         hazard=point.ties[0],
         means=rows.centre,
+        scale=rows.scale,
+        influences=spread,
         n=rows.shape[0],
         n_events=events,
         n_competing=int(np.count_nonzero(causes)) - events,
@@ -377,8 +443,13 @@ class FineGrayFitter:
             raise AttributeError("call fit first")
         return import_module("cohort.survival._lifelines").fine_gray_attribute(self.fit_, name)
 
-    def predict_cumulative_incidence(self, frame: Any, times: Any = None) -> pl.DataFrame:
-        """Return the predicted cumulative incidence: ``time`` and one column per row of the frame, ``0, 1, …``."""
+    def predict_cumulative_incidence(self, frame: Any, times: Any = None, *, limits: bool = False) -> pl.DataFrame:
+        """Return the predicted cumulative incidence: ``time`` and one column per row of the frame, ``0, 1, …``.
+
+        With ``limits``, one line for each row and time: ``row, time, estimate, std_error, lower, upper``.
+        """
+        if limits:
+            return self.fit_.predict(frame, times)
         incidence = self.fit_.cumulative_incidence(frame, times)
         at = self.fit_.time if times is None else np.asarray(times, dtype=float)
         return pl.DataFrame({"time": at, **{str(k): column for k, column in enumerate(incidence.T)}})

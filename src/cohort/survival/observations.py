@@ -62,7 +62,8 @@ def observe(
     Raises
     ------
     InputRefusedError
-        On missing, negative or infinite times and weights, ``entry >= time``, undeclared codes, missing groups.
+        On missing, negative or infinite times and weights, ``entry`` after ``time`` or on the day of an event,
+        undeclared codes, missing groups.
     """
     grouping = {f"by[{i}]": name for i, name in enumerate(_names(by))}
     layers = {f"strata[{i}]": name for i, name in enumerate(_names(strata))}
@@ -106,7 +107,9 @@ def _refuse(rows: pl.DataFrame, columns: dict[str, str], causes: Sequence[int] |
         if rows.schema[role].is_float():
             rules[f"{role}: not finite"] = ~pl.col(role).is_finite()
     if "entry" in columns:
-        rules["entry: not before time"] = pl.col("entry") >= pl.col("time")
+        # a censored follow-up of 0 days counts in n; an event on the day of entry finds its own row not yet at risk
+        rules["entry: after time"] = pl.col("entry") > pl.col("time")
+        rules["entry: on the day of the event"] = (pl.col("entry") == pl.col("time")) & pl.col("cause").cast(pl.Boolean)
     if "weight" in columns:
         rules["weight: too small to square"] = (pl.col("weight") > 0) & (pl.col("weight") < SMALLEST_WEIGHT)
     if (undeclared := _undeclared(rows["cause"], causes)) is not None:

@@ -72,7 +72,8 @@ def kaplan_meier_from(
         survival = product_limit(risk)
         log_variance = _log_survival_variance(risk, persons, robust=robust)
         with np.errstate(invalid="ignore"):
-            std_error = np.where(survival > 0, survival * np.sqrt(log_variance), np.nan)
+            # at 0 nobody's weight moves the curve; Greenwood's formula has no value there
+            std_error = np.where(survival > 0, survival * np.sqrt(log_variance), 0.0 if robust else np.nan)
         return [Estimate(1, risk.n_any, survival, std_error)]
 
     layout = Layout("survival", probability_limits, conf_type, level, start)
