@@ -210,7 +210,7 @@ def _fitted(fitter: Fitter, x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
 def _is_maximum(score: Floats, x: Matrix, treated: NDArray[np.bool_]) -> bool:
     """Return whether the unpenalised score equations hold, at probabilities that are not on their way to 0 or 1."""
     gradient = np.abs(x.T @ (treated - score)) / len(score)
-    return bool(gradient.max(initial=0.0) < _SOLVED and _CERTAIN < score.min() and score.max() < 1 - _CERTAIN)
+    return bool(gradient.max(initial=0.0) < _SOLVED and score.min() > _CERTAIN and score.max() < 1 - _CERTAIN)
 
 
 def treatment_of(frame: Any, treatment: str) -> NDArray[np.bool_]:
