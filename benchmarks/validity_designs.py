@@ -21,7 +21,6 @@ from cohort.codes.records import KEY, Record, Tables, needed_rows, relative_days
 from cohort.errors import NotEstimableError
 from cohort.features.covariates import Covariate
 from cohort.plan import BucketRows, codes_needed, run_bucket
-from cohort.population.entry import first_per_person
 from cohort.results.estimates import Estimates
 from cohort.simulate import Scenario
 from cohort.simulate.scenario import Condition
@@ -134,11 +133,12 @@ def default_estimates(scenario: Scenario, store: co.Store) -> list[list[Estimate
 def _weighted_risks(study: co.Study, store: co.Store, number: int, part: pl.DataFrame) -> list[Estimate]:
     """Return the risks of one bucket with weights for leaving, with a variance robust to their repeats."""
     codes = codes_needed(study.cohort, study.outcome, study.covariates)
-    rows = BucketRows(needed_rows(store.bucket(number), codes))
-    qualified = rows.qualify(study.cohort)
-    entries = first_per_person(qualified.flow.lazy)
-    ends = qualified.ends(study.cohort.end, store.data_end).join(entries, on=KEY, how="semi").collect()
-    visits = pl.concat([record.days(qualified.tables) for record in study.outcome.records]).collect()
+    rows = BucketRows(needed_rows(store.bucket(number), codes), store.data_end)
+    flow = rows.qualified(study.cohort)
+    first = flow.rows[flow.possible.first_per_person(flow.rows)]
+    entries = flow.possible.days[first].select(KEY).lazy()
+    ends = study.cohort.end.ends(rows.tables, entries, store.data_end, study.cohort.start).collect()
+    visits = pl.concat([record.days(rows.tables) for record in study.outcome.records]).collect()
     spells = weighted_spells(part, ends, visits)
     curve = sv.cumulative_incidence(
         spells, "time", "cause", entry="entry", weights="weight", id="person_id"

@@ -36,7 +36,7 @@ def parse(content: bytes, delimiter: str = ",") -> list[tuple[int, list[str]]]:
         text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
     except UnicodeDecodeError:
         raise MalformedError from None
-    if not text.endswith("\n") or "\0" in text or "\x01never" in text or re.search(r"\r(?!\n)", text):
+    if not text.endswith("\n") or "\0" in text or re.search(r"\r(?!\n)", text):
         raise MalformedError
     records, ends, line, at = [], set(), 1, 0
     while at < len(text):

@@ -165,10 +165,12 @@ def tables_of(world):
         "dispensing": [(n, d, "atc", c, None, s) for n, d, c, s in dispensed],
         "measurement": [(n, d, i, float(v), None) for n, d, i, v in scored],
     }
-    return {
-        name: pl.DataFrame(rows.get(name, []), schema=table.schema, orient="row").lazy()
-        for name, table in TABLES.items()
-    }
+    return {name: table_of(rows.get(name, []), table.schema) for name, table in TABLES.items()}
+
+
+def table_of(rows, schema):
+    """Return a table whose rows give the first columns; the others are null."""
+    return pl.DataFrame([(*row, *[None] * (len(schema) - len(row))) for row in rows], schema, orient="row").lazy()
 
 
 class Oracle:

@@ -48,7 +48,7 @@ def day(text):
 def bucket(persons, observed, records, dispensed=()):
     """Return the tables of one bucket: persons (id, birth, sex), spans, records (person, date, code) and supplies."""
     rows = {
-        "person": [(n, birth, sex, None, None) for n, birth, sex in persons],
+        "person": [(n, birth, sex, None, None, None) for n, birth, sex in persons],
         "enrolment": observed,
         "procedure": [(n, when, "ccam", code, "outpatient") for n, when, code in records],
         "dispensing": [(n, when, "rxnorm", "DRUG", None, days) for n, when, days in dispensed],

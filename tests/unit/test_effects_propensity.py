@@ -35,6 +35,12 @@ def test_unpenalised_scores_are_the_maximum_likelihood() -> None:
     assert np.abs(found.score - newton(x, frame["treated"].to_numpy())).max() < 1e-7
 
 
+def test_a_covariate_that_says_nothing_leaves_the_prevalence() -> None:
+    # the start of the solver is the maximum: its line search has nowhere to go
+    frame = pl.DataFrame({"x": [0, 0, 1, 1] * 10, "a": [0, 1, 0, 1] * 10})
+    assert ef.propensity_scores(frame, "a", "x").score == pytest.approx(np.full(40, 0.5), abs=1e-12)
+
+
 def test_a_saturated_model_gives_the_proportions() -> None:
     # of 4 with the disease 3 are treated, of 6 without it 2
     frame = pl.DataFrame({"d": [1] * 4 + [0] * 6, "a": [1, 1, 1, 0, 1, 1, 0, 0, 0, 0]})

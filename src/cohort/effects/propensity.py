@@ -32,6 +32,8 @@ Fitter = Callable[[Matrix, NDArray[np.bool_]], Fitted]
 
 _CERTAIN = 1e-8
 """A fitted probability this close to 0 or 1 asks whether the covariates separate the groups."""
+_SOLVED = 1e-9
+"""A mean score equation this small is solved."""
 _ON_ONE_SIDE = 1e-6
 """A linear program's answer below this is 0."""
 _INNER_FOLDS = 5
@@ -195,12 +197,20 @@ def _fitted(fitter: Fitter, x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
     """
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", ConvergenceWarning)
-        try:
-            return fitter(x, treated)
-        except ConvergenceWarning:
-            raise NotEstimableError("not_converged") from None
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ConvergenceWarning)
+        fitted = fitter(x, treated)
+    complained = any(issubclass(warning.category, ConvergenceWarning) for warning in said)
+    # a line search complains, too, where the start is the maximum already
+    if complained and not _is_maximum(fitted(x), x, treated):
+        raise NotEstimableError("not_converged")
+    return fitted
+
+
+def _is_maximum(score: Floats, x: Matrix, treated: NDArray[np.bool_]) -> bool:
+    """Return whether the unpenalised score equations hold, at probabilities that are not on their way to 0 or 1."""
+    gradient = np.abs(x.T @ (treated - score)) / len(score)
+    return bool(gradient.max(initial=0.0) < _SOLVED and score.min() > _CERTAIN and score.max() < 1 - _CERTAIN)
 
 
 def treatment_of(frame: Any, treatment: str) -> NDArray[np.bool_]:

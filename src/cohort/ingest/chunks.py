@@ -80,7 +80,11 @@ def gathered(values: pa.Array, places: npt.NDArray[np.integer]) -> pa.Array:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return a column written out: every chunk has its own distinct texts, and some have none."""
-    if not pa.types.is_dictionary(column.type):
-        return column
-    return pa.chunked_array([one.dictionary.take(one.indices) for one in column.chunks], column.type.value_type)
+    """Return a column written out and in memory of its own.
+
+    Every chunk has its own distinct texts, and some have none; and what still pointed into a mapped file would keep all
+    of it that was ever touched.
+    """
+    if pa.types.is_dictionary(column.type):
+        return pa.chunked_array([one.dictionary.take(one.indices) for one in column.chunks], column.type.value_type)
+    return column.take(pa.array(np.arange(len(column))))

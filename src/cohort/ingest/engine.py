@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -75,8 +74,6 @@ def sandbox(
     ------
     StudyError
         If the memory limit is not a size such as ``4GB``.
-    InputRefusedError
-        If this DuckDB casts text wrongly (see `check_casts`).
     """
     if memory_limit is not None and not re.fullmatch(r"\d+(\.\d+)?\s*[KMGT]i?B", memory_limit):
         raise StudyError(f"memory limit {memory_limit!r} is not a size; write it as 4GB or 500MB")
@@ -93,13 +90,10 @@ def sandbox(
     try:
         folders = ", ".join(literal(folder) for folder in (*readable, work))
         for statement in (
-            # type_pushdown: try_cast pushed into read_csv throws, or drops the row (DuckDB 2.0.0, issue 23818).
-            # build_side_probe_side: it takes a CSV for small and builds hash tables of whole files; as written, the
-            # table on the right of a join is the one that is held in memory
-            "set disabled_optimizers = 'type_pushdown,build_side_probe_side'",
+            # of a join as written, the table on the right is the one that is held in memory
+            "set disabled_optimizers = 'build_side_probe_side'",
             "set arrow_output_version = '1.4'",  # with string views: text reaches polars without a copy
             "set produce_arrow_string_view = true",
-            "set parquet_metadata_cache = true",  # staged files are opened once per bucket
             "set enable_progress_bar = false",  # the caller reports progress; a bar would spoil a batch job's log
             f"set temp_directory = {literal(work / 'spill')}",
             f"set allowed_directories = [{folders}]",
@@ -107,48 +101,8 @@ def sandbox(
             "set lock_configuration = true",
         ):
             connection.execute(statement)
-        check_casts(connection, work)
         yield connection
     except duckdb.Error as error:  # from statements of our own, such as a commit for which there is no memory
         raise _refusal("ingestion", error) from None
     finally:
         connection.close()
-
-
-def check_casts(connection: Connection, work: Path) -> None:
-    """Refuse to run on a DuckDB that loses rows whose cells cannot be cast, or does not say so."""
-    probe = work / "self_check.csv"
-    probe.write_text("a\n2020-01-31\n2020-02-31\n", encoding="ascii")
-    # the bare projection: beside another column the optimiser leaves the cast where it is
-    query = f"select try_cast(c0 as date) from ({read_csv(probe, 1, ',', 'utf-8', parallel=True)})"
-    try:
-        seen = connection.execute(query).fetchall()
-    except duckdb.OutOfMemoryException:
-        raise
-    except duckdb.Error:
-        seen = []
-    probe.unlink()
-    if seen != [(dt.date(2020, 1, 31),), (None,)]:
-        raise InputRefusedError(
-            f"DuckDB {duckdb.__version__} loses rows with unreadable cells; install another version"
-        )
-
-
-def read_csv(path: Path, columns: int, delimiter: str, encoding: str, parallel: bool, compression: str = "none") -> str:
-    """Return the query that reads every cell as text: columns ``c0 … cN-1`` and the sentinels ``beyond0 …``.
-
-    A short row leaves the last declared column null, a long row fills the first sentinel, and an empty cell is an
-    empty text; so the three can be told apart, which strict mode alone gets wrong.
-    """
-    names = [f"c{number}" for number in range(columns)] + [f"beyond{number}" for number in range(SENTINELS)]
-    types = ", ".join(f"{literal(name)}: 'varchar'" for name in names)
-    return (
-        f"select * from read_csv({literal(path)}, auto_detect = false, header = false, skip = 1, "
-        f"delim = {literal(delimiter)}, quote = '\"', escape = '\"', encoding = {literal(encoding)}, "
-        f"null_padding = true, strict_mode = true, parallel = {str(parallel).lower()}, "
-        f"compression = {literal(compression)}, nullstr = '\x01never', columns = {{{types}}})"
-    )
-
-
-SENTINELS = 8
-"""Columns read beyond the declared ones: a row up to this much too long is rejected by itself, not with its file."""

@@ -26,11 +26,10 @@ from cohort.errors import InputRefusedError
 
 BLOCK = 1 << 23
 MAX_LINE = 2_000_000
-"""Longest physical line in bytes; the reader's own limit is 2,097,152."""
+"""Longest physical line in bytes; without a limit a file without line ends would be held in memory whole."""
 MAX_COLUMNS = 4096
 _NEWLINE, _RETURN, _QUOTE = 10, 13, 34
 _BOM = b"\xef\xbb\xbf"
-_NEVER = b"\x01never"  # what the reader takes for null, because it must take something
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +112,9 @@ class _Scan:
             raise self.refuse(f"more than {MAX_LINE:,} bytes", block, int(starts[length.argmax()]))
         empty = (length == 0) | ((length == 1) & (data[np.minimum(starts, len(data) - 1)] == _RETURN))
         record = ~starts_inside & ~empty
+        beyond = np.flatnonzero(np.diff(starts[record], append=len(block)) > MAX_LINE)
+        if len(beyond):  # of a record that began in an earlier block, the parser's blocks tell: they hold whole records
+            raise self.refuse(f"a record of more than {MAX_LINE:,} bytes", block, int(starts[record][beyond[0]]))
         self._check_line_ends(block, data, ends, starts_inside)
         self.lines += len(ends)
         self.continuation += int(starts_inside.sum())
@@ -141,8 +143,6 @@ class _Scan:
     def _check_characters(self, block: bytes) -> None:
         if (position := block.find(b"\0")) >= 0:
             raise self.refuse("a NUL byte", block, position)
-        if _NEVER in block:
-            raise self.refuse("a control character before the word `never`", block, block.find(_NEVER))
         if block.isascii() or self.as_utf8 is False:
             return
         try:

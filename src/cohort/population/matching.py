@@ -157,13 +157,21 @@ def _dealt(pool: _Pool, order: Ints, offered: Ints, apart: int, ratio: int) -> I
     for leader in np.tile(order, ratio):
         for distance in range(apart + 1):
             places = {int(pool.places[leader]) + step for step in (-distance, distance)}
-            open_to = [stacks[place] for place in places if stacks.get(place)]
             tops = [
-                (pool.hashes[stack[-1]], stack) for stack in open_to if pool.persons[stack[-1]] != pool.persons[leader]
+                (pool.hashes[stacks[place][at]], place, at)
+                for place in places
+                if (at := _highest_other(pool, stacks.get(place, []), leader)) is not None
             ]
             if tops:
-                yield int(leader), min(tops, key=lambda top: top[0])[1].pop()
+                _, place, at = min(tops)
+                yield int(leader), stacks[place].pop(at)
                 break
+
+
+def _highest_other(pool: _Pool, stack: list[int], leader: int) -> int | None:
+    """Return where the next comparator lies in a stack; a leader's own further entries on top are passed over."""
+    own = pool.persons[leader]
+    return next((at for at in range(len(stack) - 1, -1, -1) if pool.persons[stack[at]] != own), None)
 
 
 class RiskSets(_Matching):
