@@ -176,7 +176,8 @@ class _OfCare(Measured):
 class VisitIntensity(_OfCare):
     """Encounter days for pain per 3,000 days at risk of one in a window: a hundred times the number per 30 days.
 
-    At risk is who is enrolled, alive and not an inpatient; inpatient days are no outpatient time.
+    At risk is who is enrolled, alive and not in hospital for the pain studied: days of such stays that begin in the
+    window are no outpatient time. Stays for other reasons are not looked at.
     """
 
     kind: Literal["visit_intensity"] = "visit_intensity"
@@ -192,7 +193,8 @@ class VisitIntensity(_OfCare):
     @property
     def text(self) -> str:
         """Return what the protocol table says."""
-        return f"encounter days for {self.codes.name} per 3,000 enrolled days outside hospital from {self.window}"
+        days = f"per 3,000 enrolled days outside hospital stays for it, from {self.window}"
+        return f"encounter days for {self.codes.name} {days}"
 
     def measure(self, tables: Tables, numbers: pl.LazyFrame) -> pl.LazyFrame:
         """Return the rate."""
