@@ -124,7 +124,9 @@ def _date(day: pl.Expr) -> pl.Expr:
 def _store(path: Path, table: str, bucket: int, frame: pl.DataFrame) -> manifests.StoredFile:
     file = path / table / f"{bucket:04d}.parquet"
     file.parent.mkdir(parents=True, exist_ok=True)
-    rows = frame.select(pl.col(name).cast(dtype) for name, dtype in TABLES[table].schema.items())
+    schema = TABLES[table].schema  # what a population does not have is missing
+    absent = frame.with_columns(pl.lit(None).alias(name) for name in schema.names() if name not in frame.columns)
+    rows = absent.select(pl.col(name).cast(dtype) for name, dtype in schema.items())
     arrow = rows.sort(TABLES[table].sort).with_columns(pl.col(pl.String).cast(pl.Categorical)).to_arrow()
     pq.write_table(arrow, file, row_group_size=ROW_GROUP, compression="zstd", store_schema=False)
     return manifests.StoredFile(
