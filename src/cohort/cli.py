@@ -1,4 +1,4 @@
-"""The command line: demo, simulate, ingest, check, verify, run, why, circe.
+"""The command line: demo, simulate, ingest, check, verify, run, why, circe, schema.
 
 Every command shows a bar per step on a terminal and one log line per step elsewhere, and ends with the exit code of
 `cohort.errors`. Imports are inside the commands, so that ``--help`` answers at once.
@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from datetime import datetime
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -246,6 +247,12 @@ def circe(
 
     cohort = from_circe(file, descendants=descendants, entry_only=entry_only)
     typer.echo(tomli_w.dumps({"cohort": cohort.model_dump(exclude_none=True)}), nl=False)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the study file, for editors that complete and check its keys."""
+    typer.echo((resources.files("cohort") / "study.schema.json").read_text("utf-8"), nl=False)
 
 
 def _engine(name: str, master: str | None) -> Engine:

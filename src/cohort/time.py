@@ -17,6 +17,12 @@ DAYS_PER_YEAR = 365.25
 """Mean length of a Julian year in days; the only conversion between days and years in the package."""
 
 
+WINDOW_IN_FILES = """Days relative to the index date, both ends included: `[-365, -1]` is the year before index.
+
+`"any"` leaves an end open: `["any", 0]` is all history up to and including the index date."""
+"""What the reference of the study file says of a window."""
+
+
 class Window(BaseModel):
     """Days relative to the index date, both ends included: ``Window(-365, -1)`` is the year before index.
 
@@ -48,6 +54,12 @@ class Window(BaseModel):
         if self.first is not None and self.last is not None and self.first > self.last:
             raise ValueError(f"the window ends (day {self.last}) before it starts (day {self.first})")
         return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """Describe the study file's form; from Python the two ends may also come by name."""
+        end = {"anyOf": [{"type": "integer"}, {"const": "any"}]}
+        return {"type": "array", "items": end, "minItems": 2, "maxItems": 2, "description": WINDOW_IN_FILES}
 
     @model_serializer
     def _to_pair(self) -> list[int | str]:

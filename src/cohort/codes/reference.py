@@ -9,8 +9,18 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, SerializationInfo, model_serializer, model_validator
 
 from cohort.codes.codelist import Codelist
+from cohort.codes.files import COLUMNS
 from cohort.errors import StudyError
 from cohort.spec import STUDY_FILE
+
+INLINE = "inline"
+"""What a list is called whose rows stand in the study file without a name."""
+
+CODES_IN_FILES = """A codelist: the name of a shipped one; the path of a CSV file, relative to the study file; or rows.
+
+Rows are a table `{ name = "mine", rows = [{ system = "icd10cm", code = "M54" }] }`; `term`, `category` (the label) and
+`source` may be added to each."""
+"""What the reference of the study file says of codes."""
 
 
 class Codes(BaseModel):
@@ -32,6 +42,20 @@ class Codes(BaseModel):
             return _read(value)
         except StudyError as error:  # as a ValueError it is reported with the key that names the list
             raise ValueError(str(error)) from None
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """Describe the three forms of a study file."""
+        row = {
+            "type": "object",
+            "required": ["system", "code"],
+            "properties": {column: {"type": "string"} for column in COLUMNS},
+        }
+        name = {"type": "string", "description": "name of the list", "default": INLINE}
+        rows = {"type": "array", "items": row, "description": f"tables with the keys {', '.join(COLUMNS)}"}
+        inline = {"type": "object", "required": ["rows"], "properties": {"name": name, "rows": rows}}
+        forms = [{"enum": list(Codelist.shipped_names())}, {"type": "string", "pattern": r"\.csv(\.gz)?$"}, inline]
+        return {"anyOf": forms, "description": CODES_IN_FILES}
 
     @model_serializer
     def _refer(self, info: SerializationInfo) -> str | dict[str, Any]:
@@ -81,5 +105,5 @@ def _read(value: Any) -> Any:
     if isinstance(value, str):
         return {"codelist": Codelist.shipped(value)}
     if isinstance(value, dict) and "rows" in value:
-        return {"codelist": Codelist.from_rows(value.get("name", "inline"), value["rows"])}
+        return {"codelist": Codelist.from_rows(value.get("name", INLINE), value["rows"])}
     return value

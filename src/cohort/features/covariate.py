@@ -59,6 +59,16 @@ class Measured(Spec):
             return values
         return values | {"name": values.get(cls.named_after, cls.model_fields["kind"].default)}
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: Any, handler: Any) -> dict[str, Any]:
+        """Say that a name may be left out, and what it then is."""
+        made = dict(handler.resolve_ref_schema(handler(core)))
+        if (after := cls.named_after) is not None:
+            made["required"] = [key for key in made["required"] if key != "name"]
+            name = made["properties"]["name"]
+            name["description"] += "; absent = the kind" if after == "kind" else f"; absent = the value of `{after}`"
+        return made
+
     @property
     def records(self) -> tuple[Record, ...]:
         """Return the records that it reads."""

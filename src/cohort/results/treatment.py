@@ -61,7 +61,7 @@ class TreatmentEffect(Spec):
     measures: Annotated[
         tuple[Literal["risk", "time_lost", "hazard_ratio"], ...], Field(min_length=1, description="what is estimated")
     ] = ("risk", "time_lost", "hazard_ratio")
-    gates: Gates = Gates()
+    gates: Annotated[Gates, Field(description="bounds that open the seal")] = Gates()
     unsealed: Annotated[str | None, Field(min_length=10, description="why estimates are shown past closed gates")] = (
         None
     )
