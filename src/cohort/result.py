@@ -56,7 +56,7 @@ class Result:
         return why(self.study, self.store, person)
 
     def report(self, folder: str | Path, check: CheckResult | None = None) -> Path:
-        """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path.
+        """Write the report as a page, as Markdown and as data (`cohort.report.document.write_report`); return the page.
 
         With ``check``, what `cohort.check` found of the same snapshot is a section of the page, under the same rule.
 
@@ -65,7 +65,7 @@ class Result:
         InputRefusedError
             If the check is of other data.
         """
-        from cohort.checks.document import released_section
+        from cohort.checks.document import released_section, released_table
         from cohort.report.document import Definition, ReportContent, write_report
         from cohort.report.labels import AnalysisTitle
 
@@ -84,6 +84,8 @@ class Result:
             analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
             timeline=timeline(self.study),
             quality=released_section(self._same_data(check), self.released.rule) if check else None,
+            quality_table=released_table(check, self.released.rule) if check else None,
+            codes=_codes(self.study),
         )
         return write_report(content, Path(folder))
 
@@ -110,6 +112,13 @@ def _labels(study: Study) -> dict[str, str]:
     """Return what the page calls each covariate, and the reasons for which it is missing."""
     names = {covariate.name: covariate.label for covariate in study.covariates}
     return names | {f"{name}{MISSING}": f"{label}: why missing" for name, label in names.items()}
+
+
+def _codes(study: Study) -> pl.DataFrame | None:
+    """Return every row of the study's codelists, which a reader needs to do the study again."""
+    named = [pl.lit(used.name).alias("codelist") for used in codelists(study)]
+    rows = [used.rows.select(name, pl.all()) for name, used in zip(named, codelists(study), strict=True)]
+    return pl.concat(rows) if rows else None
 
 
 def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:

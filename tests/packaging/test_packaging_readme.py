@@ -38,7 +38,8 @@ def test_the_study_runs_as_printed(after_the_study):
     folder, printed = after_the_study
     assert printed.strip() == "out/report.html"
     assert {path.name for path in (folder / "out").iterdir()} == {
-        "report.html", "estimates.csv", "estimates.parquet", "attrition.csv", "run.json",
+        "report.html", "report.md", "estimates.csv", "estimates.parquet", "attrition.csv", "codelists.csv", "run.json",
+        "tables", "figures",
     }  # fmt: skip
 
 

@@ -42,8 +42,13 @@ class Page(HTMLParser):
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path):
     first, second = (write_report(made_up.content(), tmp_path / name).parent for name in ("first", "second"))
     names = sorted(path.name for path in first.iterdir())
-    assert names == ["attrition.csv", "estimates.csv", "estimates.parquet", "report.html", "run.json"]
-    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
+    assert names == [
+        *("attrition.csv", "estimates.csv", "estimates.parquet", "figures"),
+        *("report.html", "report.md", "run.json", "tables"),
+    ]
+    files = [path.relative_to(first) for path in first.rglob("*.*")]
+    assert len(files) > 25
+    assert all((first / name).read_bytes() == (second / name).read_bytes() for name in files)
 
 
 def test_the_page_needs_nothing_from_outside_and_runs_nothing():

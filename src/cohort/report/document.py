@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
 import jinja2
+import polars as pl
 from markupsafe import Markup
 
 from cohort.errors import CohortError
+from cohort.report.checklist import SECTIONS, SOURCES, checklist, present
 from cohort.report.effects import effect_sections
-from cohort.report.figures_design import design
+from cohort.report.figures_design import design, spoken
+from cohort.report.files import write_figures, write_tables
 from cohort.report.flow import flow
 from cohort.report.labels import AnalysisTitle, Labels
+from cohort.report.markdown import render_markdown
 from cohort.report.numbers import WITHHELD, plain
+from cohort.report.printed import Figure, Printed
 from cohort.report.sections import curve_sections, model_sections, other_sections, rate_sections
 from cohort.report.spans import Span
 from cohort.report.summary import summary
 from cohort.report.table_one import table_one
+from cohort.report.tables import Table
 from cohort.results.disclosure import Released
 from cohort.results.estimates import write_csv
 from cohort.results.provenance import CodelistUsed, Provenance
@@ -45,7 +51,8 @@ class ReportContent:
     ``protocol`` rows are (section, item, text), ``timeline`` the rows of the design diagram. ``labels`` maps a column
     or term to its label with unit, and ``"term=level"`` to that of a level; its order is the order of Table 1.
     ``analyses`` names the analyses of the study by position, 0 being Table 1, and the variable that groups them;
-    ``quality`` is the section of data quality, made for release under the same rule.
+    ``quality`` is the section of data quality, made for release under the same rule, ``quality_table`` the same as a
+    table. ``codes`` are all rows of the codelists: ``codelist, system, code, term, category, source``.
     """
 
     title: str
@@ -58,6 +65,8 @@ class ReportContent:
     analyses: tuple[AnalysisTitle, ...] = ()
     timeline: tuple[Span, ...] = ()
     quality: Markup | None = None
+    quality_table: Table | None = None
+    codes: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         """Refuse anything that did not come through the release gate."""
@@ -71,27 +80,74 @@ class ReportContent:
 
 
 def write_report(content: ReportContent, folder: Path) -> Path:
-    """Write ``report.html, estimates.csv, estimates.parquet, attrition.csv, run.json`` and return the page's path.
+    """Write the report in all its forms into a folder and return the page's path.
 
-    Every file is written complete into a temporary folder beside its place and then renamed, the page last, so an
-    older report stays readable until the new one stands. Same content, same bytes; only ``run.json`` knows the time.
+    ``report.html, report.md, estimates.csv, estimates.parquet, attrition.csv, codelists.csv, run.json`` and the folders
+    ``tables`` and ``figures``. Everything is written complete into a temporary folder beside its place and then
+    renamed, the page last, so an older report stays readable until the new one stands. Same content, same bytes; only
+    ``run.json`` knows the time.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=folder, prefix=".report-") as temporary:
-        staged = Path(temporary)
-        content.released.estimates.write(staged)
-        write_csv(content.released.attrition.to_polars(), staged / "attrition.csv")
-        (staged / "run.json").write_text(content.provenance.to_json(), encoding="utf-8", newline="\n")
-        (staged / "report.html").write_text(render(content), encoding="utf-8", newline="\n")
-        for name in ("estimates.csv", "estimates.parquet", "attrition.csv", "run.json", "report.html"):
-            (staged / name).replace(folder / name)
+        staged, old = Path(temporary) / "new", Path(temporary) / "old"
+        staged.mkdir()
+        old.mkdir()
+        write_files(content, staged)
+        for made in sorted(staged.iterdir(), key=lambda path: (path.name == "report.html", path.name)):
+            place = folder / made.name
+            if place.is_dir():
+                place.rename(old / made.name)
+            made.replace(place)
     return folder / "report.html"
+
+
+def write_files(content: ReportContent, folder: Path) -> None:
+    """Write every file of the report into an empty folder."""
+    printed = compose(content)
+    content.released.estimates.write(folder)
+    write_csv(content.released.attrition.to_polars(), folder / "attrition.csv")
+    if content.codes is not None:
+        write_csv(content.codes, folder / "codelists.csv")
+    write_tables(printed, folder / "tables")
+    write_figures(printed, folder / "figures")
+    texts = {
+        "run.json": content.provenance.to_json(),
+        "report.md": render_markdown(content, printed),
+        "report.html": render_html(content, printed),
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def render(content: ReportContent) -> str:
     """Return the page as text."""
+    return render_html(content, compose(content))
+
+
+def compose(content: ReportContent) -> Printed:
+    """Return everything that the report prints, in whatever form."""
     labels = Labels(content.labels, content.analyses)
     released = content.released
+    printed = Printed(
+        summary=summary(content.title, released, labels),
+        design=_design(content.timeline) if content.timeline else None,
+        flow=flow(released.attrition),
+        table_one_title=labels.title(0, "Table 1. Who is in the cohort"),
+        table_one=table_one(released, labels),
+        curves=curve_sections(released, labels),
+        rates=rate_sections(released.estimates, labels),
+        models=model_sections(released.estimates, labels),
+        effects=effect_sections(released.estimates, labels),
+        pathways=[],
+        specifications=[],
+        others=other_sections(released.estimates, labels),
+    )
+    items = checklist(printed, released, content.codelists, content.quality is not None, len(content.warnings))
+    return replace(printed, checklist=items)
+
+
+def render_html(content: ReportContent, printed: Printed) -> str:
+    """Return the page as text, of what was composed."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -102,20 +158,20 @@ def render(content: ReportContent) -> str:
     )
     return environment.get_template("report.html").render(
         content=content,
+        printed=printed,
         style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),  # noqa: S704 -- our own file
-        rule=released.rule,
+        rule=content.released.rule,
         withheld=WITHHELD,
-        design=design(content.timeline) if content.timeline else None,
-        summary=summary(content.title, released, labels),
-        flow=flow(released.attrition),
-        table_one_title=labels.title(0, "Table 1. Who is in the cohort"),
-        table_one=table_one(released, labels),
-        curves=curve_sections(released, labels),
-        rates=rate_sections(released.estimates, labels),
-        models=model_sections(released.estimates, labels),
-        effects=effect_sections(released.estimates, labels),
-        others=other_sections(released.estimates, labels),
+        sections=[(anchor, SECTIONS[anchor]) for anchor in present(printed, content.quality is not None)],
+        sources=SOURCES,
     )
+
+
+def _design(timeline: tuple[Span, ...]) -> Figure:
+    """Return the design diagram with its words and days."""
+    rows = [(span.title, span.text, span.window.first, span.window.last) for span in timeline]
+    types = {"part": pl.String, "text": pl.String, "first_day": pl.Int64, "last_day": pl.Int64}
+    return Figure(design(timeline), spoken(timeline), pl.DataFrame(rows, schema=types, orient="row"))
 
 
 def _finalize(value: Any) -> Any:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import polars as pl
-from markupsafe import Markup
 
 from cohort.report.figures_love import Balanced, love
 from cohort.report.labels import Labels
 from cohort.report.numbers import Cell, days, decimal, interval, percent, ratio
+from cohort.report.printed import EffectSection, Figure
 from cohort.report.tables import Line, Row, Table, confidence, counted, methods, refused
 from cohort.results.estimates import SEALED, SUPPRESSED, Estimates
 
@@ -31,17 +29,6 @@ _GATES = {
 }
 ESTIMANDS = (*_NAMES, "gate", "standardised_difference")
 """What this section prints, of analyses that have gates."""
-
-
-@dataclass(frozen=True, slots=True)
-class EffectSection:
-    """One treatment effect: its estimates, the gates, the love plot with its numbers, and what is sealed."""
-
-    title: str
-    estimates: Table
-    gates: Table
-    figure: Markup | None
-    refusals: tuple[str, ...]
 
 
 def effect_positions(estimates: Estimates) -> list[int]:
@@ -96,7 +83,7 @@ def _gates(rows: pl.DataFrame) -> Table:
     return Table("Gates: judged before the estimates are looked at", ("", "Gate", "What was measured"), tuple(lines))
 
 
-def _love(rows: pl.DataFrame, title: str, labels: Labels) -> Markup | None:
+def _love(rows: pl.DataFrame, title: str, labels: Labels) -> Figure | None:
     differences = rows.filter(pl.col("estimand") == "standardised_difference", pl.col("value").is_not_null())
     if differences.is_empty():
         return None
@@ -110,7 +97,10 @@ def _love(rows: pl.DataFrame, title: str, labels: Labels) -> Markup | None:
         f"{line.label}: {decimal(line.before, 2) or 'unknown'} before, {decimal(line.after, 2) or 'unknown'} after"
         for line in lines
     )
-    return love(lines, 0.1, f"{title}. Standardised differences of the arms. {said}.")
+    text = f"{title}. Standardised differences of the arms. {said}."
+    drawn = [(line.label, line.before, line.after) for line in lines]
+    types = {"covariate": pl.String, "before_weighting": pl.Float64, "after_weighting": pl.Float64}
+    return Figure(love(lines, 0.1, text), text, pl.DataFrame(drawn, schema=types, orient="row"))
 
 
 def _column(name: str, labels: Labels) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import polars as pl
-from markupsafe import Markup
 
 from cohort.report.effects import ESTIMANDS, effect_positions
 from cohort.report.figures_curves import Series, axis_days, curves
 from cohort.report.figures_forest import Mark, forest
 from cohort.report.labels import Labels
 from cohort.report.numbers import days, interval, percent, ratio
+from cohort.report.printed import CURVE_COLUMNS, Figure, Section
 from cohort.report.tables import (
     Row,
     Table,
@@ -32,17 +31,6 @@ from cohort.results.disclosure import Released
 from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates
 
 CURVES = {"cumulative_incidence": "Cumulative incidence", "survival": "Kaplan–Meier survival"}
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One figure or table with its heading; ``figure`` is inline SVG, ``data`` the numbers it draws."""
-
-    title: str
-    figure: Markup | None
-    data: Table | None
-    notes: tuple[str, ...]
-    refusals: tuple[str, ...] = ()
 
 
 def curve_sections(released: Released, labels: Labels) -> list[Section]:
@@ -97,9 +85,14 @@ def _curve_section(rows: pl.DataFrame, labels: Labels, *, exact: bool) -> Sectio
         for group, part in drawn.items()
     ]
     start = 1.0 if estimand == "survival" else 0.0
-    svg = curves(series, times, start=start, exact=exact, axis=CURVES[estimand], text=_curve_text(title, rows, labels))
+    text = _curve_text(title, rows, labels)
+    svg = curves(series, times, start=start, exact=exact, axis=CURVES[estimand], text=text)
+    data = pl.concat(
+        part.select(pl.lit(labels.group(position, group)).alias("group"), *CURVE_COLUMNS)
+        for group, part in drawn.items()
+    )
     notes = (*methods(rows, labels, position), *_risk_notes(left, exact=exact))
-    return Section(title, svg, curve_table(rows, position, times, labels), notes, refusals)
+    return Section(title, Figure(svg, text, data), curve_table(rows, position, times, labels), notes, refusals)
 
 
 def _risk_notes(left: str, *, exact: bool) -> tuple[str, ...]:
@@ -152,7 +145,13 @@ def _model_section(rows: pl.DataFrame, labels: Labels) -> Section:
         return Section(title, None, table, table.notes)
     said = "; ".join(f"{mark.spoken}: {mark.text}" for mark in drawn)
     text = f"{title}. Forest plot on a logarithmic axis, {confidence(rows)}. {said}."
-    return Section(title, forest(marks, "Hazard ratio, logarithmic axis", text), table, table.notes)
+    svg = forest(marks, "Hazard ratio, logarithmic axis", text)
+    data = pl.DataFrame(
+        [(mark.spoken, mark.value, mark.lower, mark.upper, mark.text) for mark in marks if mark.text],
+        schema={"term": pl.String, "value": pl.Float64, "lower": pl.Float64, "upper": pl.Float64, "text": pl.String},
+        orient="row",
+    )
+    return Section(title, Figure(svg, text, data), table, table.notes)
 
 
 def _marks(term: str, members: list[Row], labels: Labels) -> list[Mark]:

@@ -124,7 +124,7 @@ class Estimates:
         """
         csv, parquet = folder / "estimates.csv", folder / "estimates.parquet"
         write_csv(self.frame, csv)
-        self.frame.write_parquet(parquet, compression="zstd", statistics=False, row_group_size=1 << 20)
+        write_parquet(self.frame, parquet)
         return csv, parquet
 
 
@@ -133,7 +133,16 @@ def write_csv(frame: pl.DataFrame, path: Path) -> None:
     frame.with_columns(_inert(pl.col(pl.String))).write_csv(path)
 
 
+def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    """Write a frame as Parquet without statistics: the same content is the same bytes."""
+    frame.write_parquet(path, compression="zstd", statistics=False, row_group_size=1 << 20)
+
+
 def _inert(text: pl.Expr) -> pl.Expr:
-    """Return text that no spreadsheet takes for a formula; numbers, with their sign, stay as they are."""
-    formula = text.str.contains(r"^[=+\-@\t\r]") & ~text.str.contains(r"^[+-]?[0-9.,]+$")
+    """Return text that no spreadsheet takes for a formula; numbers, with their sign, stay as they are.
+
+    Spreadsheets set for East Asian languages take the full-width signs for the plain ones, and leading blanks are
+    cut off by some on import.
+    """
+    formula = text.str.contains(r"^\s*[=+\-@\t\r\n＝＋－＠]") & ~text.str.contains(r"^[+-]?[0-9.,]+$")
     return pl.when(formula).then(pl.lit("'") + text).otherwise(text).name.keep()
