@@ -91,6 +91,7 @@ _HOME = {
     "kaplan_meier": "results.analyses",
     "cumulative_incidence": "results.analyses",
     "incidence_rate": "results.analyses",
+    "prevalence": "results.analyses",
     "cox": "results.analyses",
     "fine_gray": "results.analyses",
     "treatment_effect": "results.treatment",

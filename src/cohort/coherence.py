@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cohort.population.entry import ARM
 from cohort.population.matching import MatchedArms, RiskSets
+from cohort.results.standardised import AGE
 from cohort.spec import nearest
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def check_coherence(study: Study) -> None:
         _names,
         _uses,
         _groups,
+        _kinds_of_use,
         _rows_of_persons,
         _treated_arm,
         _matched_arms,
@@ -60,6 +62,16 @@ def _groups(study: Study) -> None:
             raise ValueError(
                 f"analyses[{number}] groups by {analysis.by!r}, which is a whole number; group by a yes/no covariate"
             )
+
+
+def _kinds_of_use(study: Study) -> None:
+    """Refuse a prevalence of what is no yes/no covariate, and an age that is no number of years."""
+    for number, analysis in enumerate(study.analyses, start=1):
+        counted = analysis.covariate if analysis.kind == "prevalence" else None
+        if counted is not None and study.variables.get(counted) != "boolean":
+            raise ValueError(f"analyses[{number}]: {counted!r} is no yes/no covariate, so it has no prevalence")
+        if getattr(analysis, "is_standardised", False) and study.variables.get(AGE) != "integer":
+            raise ValueError(f"analyses[{number}] is standardised by age; add the covariate kind = {AGE!r}")
 
 
 def _rows_of_persons(study: Study) -> None:

@@ -38,6 +38,7 @@ def test_with_late_entry_who_left_otherwise_is_not_given():
 def test_a_refusal_is_printed_with_its_reason_and_a_withheld_number_as_a_token():
     rows = pl.DataFrame(
         {
+            "estimand": "incidence_rate",
             "outcome": "pain",
             "group": ["F", "M", "X"],
             "n": [None, 40, 12],

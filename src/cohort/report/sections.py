@@ -24,12 +24,15 @@ from cohort.report.tables import (
     methods,
     model_table,
     other_table,
+    prevalence_table,
     rate_table,
     risk_lines,
 )
 from cohort.results.disclosure import Released
 from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates
 
+RATES = ("incidence_rate", "standardised_rate")
+SHARES = ("prevalence", "standardised_prevalence")
 CURVES = {"cumulative_incidence": "Cumulative incidence", "survival": "Kaplan–Meier survival"}
 
 
@@ -44,9 +47,13 @@ def curve_sections(released: Released, labels: Labels) -> list[Section]:
 
 
 def rate_sections(estimates: Estimates, labels: Labels) -> list[Table]:
-    """Return one table per analysis of incidence rates."""
-    parts = estimates.select(estimand="incidence_rate").partition_by("analysis", "outcome", maintain_order=True)
-    return [rate_table(part, part["analysis"][0], labels) for part in parts]
+    """Return one table per analysis of incidence rates or prevalences, crude and standardised."""
+    rows = estimates.frame.filter(pl.col("estimand").is_in([*RATES, *SHARES]))
+    parts = rows.partition_by("analysis", maintain_order=True)
+    return [
+        (rate_table if part["estimand"][0] in RATES else prevalence_table)(part, part["analysis"][0], labels)
+        for part in parts
+    ]
 
 
 def model_sections(estimates: Estimates, labels: Labels) -> list[Section]:
@@ -59,7 +66,7 @@ def model_sections(estimates: Estimates, labels: Labels) -> list[Section]:
 
 def other_sections(estimates: Estimates, labels: Labels) -> list[Table]:
     """Return one table per analysis of everything that has no section of its own: nothing is left unprinted."""
-    printed = [*CURVES, "incidence_rate", *RATIOS]
+    printed = [*CURVES, *RATES, *SHARES, *RATIOS]
     told = pl.col("analysis").is_in(effect_positions(estimates)) & pl.col("estimand").is_in(ESTIMANDS)
     rows = estimates.frame.filter(pl.col("analysis") > 0, ~pl.col("estimand").is_in(printed), ~told)
     return [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,19 +54,57 @@ def counted(row: Row, column: str) -> Cell:
 
 
 def rate_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
-    """Return the table of incidence rates of one analysis."""
-    lines = []
-    for row in rows.sort("outcome", "group").iter_rows(named=True):
-        years = HIDDEN if row["status"] == SUPPRESSED else Cell(decimal(_years(row), 1))
-        rate = refused(row) or Cell(f"{ratio(row['value'])} ({interval(ratio(row['lower']), ratio(row['upper']))})")
-        lines.append(
-            Line(labels.group(position, row["group"]), (counted(row, "n"), counted(row, "events"), years, rate))
-        )
+    """Return the table of incidence rates of one analysis and, where there are any, the age-standardised ones."""
     unit = first(rows, "unit") or "per person-day"
     heading = ("", "Persons", "Events", "Person-years", f"Rate {unit} ({confidence(rows)})")
     outcome = labels.term(first(rows, "outcome"))
     caption = labels.title(position, f"Incidence rate of {outcome}") + (f": {outcome}" if outcome else "")
-    return Table(caption, heading, tuple(lines), methods(rows, labels, position))
+    return _beside_standardised(rows, "standardised_rate", caption, heading, _rate_cells, position, labels)
+
+
+def prevalence_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
+    """Return the table of prevalences of one analysis and, where there are any, the age-standardised ones."""
+    of = labels.term(first(rows, "outcome"))
+    heading = ("", "Persons", "With it", f"Prevalence ({confidence(rows)})")
+    caption = f"{labels.title(position, 'Prevalence')}: {of}"
+    return _beside_standardised(rows, "standardised_prevalence", caption, heading, _share_cells, position, labels)
+
+
+def _beside_standardised(
+    rows: pl.DataFrame,
+    standardised: str,
+    caption: str,
+    heading: tuple[str, ...],
+    written: Callable[[Row], tuple[Cell, ...]],
+    position: int,
+    labels: Labels,
+) -> Table:
+    """Return a line per group: the cells of its crude row, then the estimate of its standardised row."""
+    keyed = {(row["outcome"], row["group"], row["estimand"] == standardised): row for row in rows.to_dicts()}
+    both = any(weighted for _, _, weighted in keyed)
+    lines = []
+    for (outcome, group, weighted), row in sorted(keyed.items(), key=lambda item: (item[0][0] or "", item[0][1])):
+        if not weighted:
+            beside = keyed.get((outcome, group, True))
+            more = (BLANK if beside is None else written(beside)[-1],) if both else ()
+            lines.append(Line(labels.group(position, group), (*written(row), *more)))
+    more_heading = (f"Age-standardised ({confidence(rows)})",) if both else ()
+    return Table(caption, (*heading, *more_heading), tuple(lines), methods(rows, labels, position))
+
+
+def _rate_cells(row: Row) -> tuple[Cell, ...]:
+    years = HIDDEN if row["status"] == SUPPRESSED else Cell(decimal(_years(row), 1))
+    return counted(row, "n"), counted(row, "events"), years, refused(row) or Cell(with_limits(row, ratio))
+
+
+def _share_cells(row: Row) -> tuple[Cell, ...]:
+    return counted(row, "n"), counted(row, "events"), refused(row) or Cell(with_limits(row, percent))
+
+
+def with_limits(row: Row, written: Callable[[float | None], str]) -> str:
+    """Return an estimate with its interval in brackets, if it has one."""
+    ends = interval(written(row["lower"]), written(row["upper"]))
+    return written(row["value"]) + (f" ({ends})" if ends else "")
 
 
 def model_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:

@@ -14,11 +14,20 @@ from pydantic import Field
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
 from cohort.results.regressions import Cox, FineGray
+from cohort.results.standardised import (
+    AGE,
+    Standardised,
+    age_weights,
+    ages_covered,
+    standardised_rates,
+    standardised_shares,
+)
 from cohort.results.treatment import TreatmentEffect
 from cohort.spec import Spec, Whole
 from cohort.survival import cumulative_incidence_from, kaplan_meier_from
 from cohort.survival.clusters import Persons, repeated_rows
 from cohort.survival.counts import DayCounts, count_days
+from cohort.survival.proportions import proportion_from
 from cohort.survival.rates import incidence_rate_from, robust_rate_limits
 from cohort.time import DAYS_PER_YEAR
 
@@ -103,8 +112,29 @@ class KaplanMeier(_Counted):
         )
 
 
-class IncidenceRate(_Counted):
-    """Incidence rate of the outcome while at risk, with exact Poisson limits (Garwood)."""
+class _ByAge(_Counted, Standardised):
+    """Base of the analyses that may be standardised by age."""
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Return the covariates that it reads."""
+        return (*super().uses, *((AGE,) if self.is_standardised else ()))
+
+    def over_ages(self, table: AnalysisTable) -> str:
+        """Return what the estimates say of their standard."""
+        return f"standardised by age at index to the {self.standard_name}, {ages_covered(table, self.weights)}"
+
+
+class IncidenceRate(_ByAge):
+    """Incidence rate of the outcome while at risk, with exact Poisson limits (Garwood), and standardised by age.
+
+    The standardised rate weights the rates of age groups as in the standard population, over the groups that anybody
+    is in; ages are those at index.
+
+    References
+    ----------
+    Fay MP, Feuer EJ (1997), Stat Med 16:791–801, doi:10.1002/(SICI)1097-0258(19970415)16:7<791::AID-SIM500>3.0.CO;2-#.
+    """
 
     title: ClassVar[str] = "Incidence rates"
     kind: Literal["incidence_rate"] = "incidence_rate"
@@ -113,29 +143,85 @@ class IncidenceRate(_Counted):
     @property
     def text(self) -> str:
         """Return what the protocol table says."""
-        return f"per {self.per} person-years, {super().text}"
+        return f"per {self.per} person-years, {super().text}{self.standard_text}"
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
-        """Return one row per group."""
+        """Return one row per group, and another for its standardised rate."""
         counts = _count(table, self.by, outcome_only=True)
         rates = incidence_rate_from(counts, per=self.per, level=self.level)
         if table.repeats:
             rates = robust_rate_limits(rates, _persons(table, self.by) or {}, self.per, self.level)
         names = {"n_event": "events", "person_time": "person_days", "estimate": "value"}
         no_time = pl.when(pl.col("estimate").is_null()).then(pl.lit("not_estimable: no person-time"))
-        return Estimates.from_rows(
+        constants = {"analysis": number, "outcome": table.outcome, "level": self.level}
+        constants |= {"unit": f"per {self.per} person-years of {DAYS_PER_YEAR} days"}
+        crude = Estimates.from_rows(
             rates.with_columns(status=no_time.otherwise(pl.lit("ok"))).rename(names),
-            analysis=number,
             estimand=self.kind,
-            outcome=table.outcome,
-            level=self.level,
-            unit=f"per {self.per} person-years of {DAYS_PER_YEAR} days",
             method=f"events over person-time, {_RATE_LIMITS[table.repeats]}",
+            **constants,
+        )
+        if not self.is_standardised:
+            return crude
+        rows = standardised_rates(table, self.by, self.weights, self.per, self.level)
+        limits = "no limits, as entries of a person are not independent" if table.repeats else "Fay–Feuer limits"
+        how = f"{self.over_ages(table)}, {limits}"
+        return Estimates.concat(
+            [crude, Estimates.from_rows(rows, estimand="standardised_rate", method=how, **constants)]
+        )
+
+
+class Prevalence(_ByAge):
+    """Share of the persons who have a yes/no covariate, with Wilson limits, and standardised by age.
+
+    A cohort that enters everybody enrolled on one day, and a covariate whose window ends on it, make a point
+    prevalence; a window that reaches back makes a period prevalence. Persons of whom it is not known are in neither
+    count.
+
+    References
+    ----------
+    Wilson EB (1927), JASA 22:209–212, doi:10.1080/01621459.1927.10502953.
+    Rothman KJ, Greenland S, Lash TL (2008), Modern Epidemiology, 3rd ed., chapter 3.
+    """
+
+    title: ClassVar[str] = "Prevalence"
+    kind: Literal["prevalence"] = "prevalence"
+    covariate: Annotated[str, Field(min_length=1, description="the yes/no covariate that is counted")]
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Return the covariates that it reads."""
+        return (self.covariate, *super().uses)
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return f"{self.covariate.replace('_', ' ')}, {super().text}{self.standard_text}"
+
+    def estimate(self, number: int, table: AnalysisTable) -> Estimates:
+        """Return one row per group, and another for its standardised share."""
+        constants = {
+            "analysis": number,
+            "outcome": self.covariate,
+            "level": self.level,
+            "unit": "proportion of persons",
+        }
+        known = (part.lazy().drop_nulls(self.covariate).with_columns(time=pl.lit(0)) for part in table.parts)
+        counts = sum((count_days(part, "time", self.covariate, self.by, causes=[1]) for part in known), start=0)
+        shares = proportion_from(counts, self.level).rename({"n_event": "events", "estimate": "value"})  # type: ignore[arg-type]  # 0 + DayCounts is DayCounts
+        crude = Estimates.from_rows(shares, estimand=self.kind, method="share of persons, Wilson limits", **constants)
+        if not self.is_standardised:
+            return crude
+        rows = standardised_shares(table, self.covariate, self.by, self.weights, self.level)
+        how = f"{self.over_ages(table)}, Wilson limits of the effective number"
+        return Estimates.concat(
+            [crude, Estimates.from_rows(rows, estimand="standardised_prevalence", method=how, **constants)]
         )
 
 
 Analysis = Annotated[
-    CumulativeIncidence | KaplanMeier | IncidenceRate | Cox | FineGray | TreatmentEffect, Field(discriminator="kind")
+    CumulativeIncidence | KaplanMeier | IncidenceRate | Prevalence | Cox | FineGray | TreatmentEffect,
+    Field(discriminator="kind"),
 ]
 """Any analysis of a study."""
 
@@ -150,9 +236,18 @@ def kaplan_meier(by: str | None = None, level: float = 0.95) -> KaplanMeier:
     return KaplanMeier.of(by=by, level=level)
 
 
-def incidence_rate(by: str | None = None, per: int = 1000, level: float = 0.95) -> IncidenceRate:
-    """Return the incidence rate per ``per`` person-years, by group."""
-    return IncidenceRate.of(by=by, per=per, level=level)
+def incidence_rate(
+    by: str | None = None, per: int = 1000, level: float = 0.95, standard: str | dict[int, float] | None = None
+) -> IncidenceRate:
+    """Return the incidence rate per ``per`` person-years, by group; ``standard``: a name, or weights by lowest age."""
+    return IncidenceRate.of(by=by, per=per, level=level, **age_weights(standard))
+
+
+def prevalence(
+    covariate: str, by: str | None = None, level: float = 0.95, standard: str | dict[int, float] | None = None
+) -> Prevalence:
+    """Return the prevalence of a yes/no covariate, by group; ``standard`` as for `incidence_rate`."""
+    return Prevalence.of(covariate=covariate, by=by, level=level, **age_weights(standard))
 
 
 def cox(terms: str, ties: str = "efron", level: float = 0.95) -> Cox:

@@ -14,6 +14,8 @@ from cohort.results.estimates import ALL, RATIOS
 
 ROW = "row"
 """Number of a row of estimates while it is at the gate."""
+PREVALENCES = ("prevalence", "standardised_prevalence")
+"""The estimands that count persons whom Table 1 counts too."""
 _MISSING, _KNOWN = "(missing)", "(known)"
 _Rows = dict[str, list[int]]
 
@@ -27,7 +29,7 @@ def family_ledger(frame: pl.DataFrame) -> Ledger:
         Rows of `Estimates` with a column ``row`` (Int64) that numbers them.
     """
     ledger = Ledger()
-    _enter_table_one(ledger, frame.filter(pl.col("analysis") == 0))
+    described = _enter_table_one(ledger, frame.filter(pl.col("analysis") == 0))
     rest = frame.filter(pl.col("analysis") > 0, pl.col("n").is_not_null())
     for part in rest.filter(pl.col("estimand").is_in(CURVES)).partition_by("analysis", "estimand", maintain_order=True):
         _enter_curves(ledger, part)
@@ -36,12 +38,28 @@ def family_ledger(frame: pl.DataFrame) -> Ledger:
         _enter_model_term(ledger, part)
     others = rest.filter(~pl.col("estimand").is_in([*CURVES, *RATIOS]))
     for part in others.partition_by("analysis", "estimand", "outcome", "term", "category", "time", maintain_order=True):
-        _enter_groups(ledger, part, "group")
+        events = _enter_groups(ledger, part, "group")
+        if part["estimand"][0] in PREVALENCES:
+            _enter_prevalence(ledger, events, described.get(part["outcome"][0], {}))
     return ledger
 
 
-def _enter_table_one(ledger: Ledger, table: pl.DataFrame) -> None:
-    """Enter group sizes, and levels with missing values within each group and over groups."""
+def _enter_prevalence(ledger: Ledger, events: Mapping[str, str], cells: Mapping[str, Mapping[str, str]]) -> None:
+    """Enter that the persons with a covariate are those whom Table 1 counts: together, and in the same groups."""
+    groups = [group for group in events if group != ALL]
+    if (whole := cells.get(ALL, {}).get("true")) is not None:
+        ledger.add_up(whole, [events[group] for group in groups] or [events[ALL]])
+    if all(group in cells for group in groups):
+        for group in groups:
+            if "true" in cells[group]:
+                ledger.add_up(cells[group]["true"], [events[group]])
+
+
+def _enter_table_one(ledger: Ledger, table: pl.DataFrame) -> dict[str, dict[str, dict[str, str]]]:
+    """Enter group sizes, and levels with missing values within each group and over groups.
+
+    Returns the keys of its cells by term, group and level.
+    """
     columns = table.filter(pl.col("estimand") != "standardised_difference")
     sizes = {
         row["group"]: int(row["value"])
@@ -55,6 +73,7 @@ def _enter_table_one(ledger: Ledger, table: pl.DataFrame) -> None:
     cells = {term: _enter_variable(ledger, term, part, sizes, keys) for term, part in variables}
     for term, columns_of_term in cells.items():
         _enter_reasons(ledger, columns_of_term, cells.get(f"{term}{MISSING}", {}))
+    return cells
 
 
 def _enter_variable(

@@ -46,6 +46,8 @@ _HOME = {
     "count_prevalence": "prevalences",
     "split_follow_up": "lexis",
     "direct_rate": "standardise",
+    "direct_proportion": "standardise",
+    "standard_population": "standards",
     "indirect_rate": "standardise",
     "rate_ratio": "standardise",
     "RateRatio": "standardise",

@@ -61,6 +61,39 @@ def direct_rate(
     return pl.DataFrame(rows).fill_nan(None)
 
 
+def direct_proportion(
+    table: Any,
+    events: str = "n_event",
+    persons: str = "n",
+    standard: str = "standard",
+    by: str | None = None,
+    level: float = 0.95,
+) -> pl.DataFrame:
+    """Estimate directly standardised proportions, such as a prevalence: stratum shares, weighted as in the standard.
+
+    Parameters are those of ``direct_rate``, with persons for person-time.
+
+    Returns
+    -------
+    Columns ``group, n_event, n, crude, estimate, std_error, lower, upper``; limits are Wilson's for the number of
+    persons whose plain share would have the same variance, which keeps them between 0 and 1.
+
+    References
+    ----------
+    Dean N, Pagano M (2015), J Surv Stat Methodol 3:484–503, doi:10.1093/jssam/smv024.
+    """
+    rows = []
+    for group, (count, total, weight) in _strata(table, [events, persons, standard], by).items():
+        share = weight / weight.sum()
+        value, variance = _weighted_share(count, total, share)
+        size = value * (1 - value) / variance if variance > 0 else total.sum()
+        limits = proportion_limits(np.array([value * size]), np.array([size]), level)
+        counted = {"group": group, "n_event": count.sum(), "n": total.sum()}
+        summary = {"crude": _quotient(count.sum(), total.sum()), "estimate": value, "std_error": np.sqrt(variance)}
+        rows.append(counted | summary | {end: float(limits[end][0]) for end in ("lower", "upper")})
+    return pl.DataFrame(rows).fill_nan(None)
+
+
 def indirect_rate(
     table: Any,
     events: str = "n_event",
@@ -187,6 +220,15 @@ def _weighted_rate(count: Floats, time: Floats, share: Floats) -> tuple[float, f
         return float("nan"), float("nan"), float("nan")
     weight = np.divide(share, time, out=np.zeros_like(share), where=time > 0)
     return float((weight * count).sum()), float((weight**2 * count).sum()), float(weight.max(initial=0.0))
+
+
+def _weighted_share(count: Floats, total: Floats, weight: Floats) -> tuple[float, float]:
+    """Return the weighted share and its variance; NaN where a stratum that counts has nobody."""
+    if (total[weight > 0] == 0).any():
+        return float("nan"), float("nan")
+    shares = np.divide(count, total, out=np.zeros_like(count), where=total > 0)
+    variances = np.divide(shares * (1 - shares), total, out=np.zeros_like(count), where=total > 0)
+    return float((weight * shares).sum()), float((weight**2 * variances).sum())
 
 
 def _fay_feuer(rate: float, squared: float, largest: float, level: float) -> tuple[float, float]:
