@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from cohort.report.numbers import plain
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -63,7 +65,7 @@ def write(axes: Axes, x: float, y: float, text: str, *, along: str = "axes", **l
     """
     from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
-    scale = axes.figure.dpi_scale_trans
+    scale, text = axes.figure.dpi_scale_trans, plain(text)
     if along == "data":
         base = blended_transform_factory(axes.transData, axes.transAxes) + ScaledTranslation(0, y / 72, scale)
         axes.text(x, 0, text, transform=base, ha="center", **looks)
@@ -95,4 +97,4 @@ def svg(figure: Figure, text: str) -> Markup:
     for number, colour in enumerate(PALETTE):
         page = page.replace(colour, f"var(--series-{number + 1})")
     page = page.replace(INK, "currentColor").replace(FAINT, "var(--faint)")
-    return Markup(page.replace("<svg ", f'<svg role="img" aria-label="{escape(text)}" ', 1).strip())  # noqa: S704 -- ours
+    return Markup(page.replace("<svg ", f'<svg role="img" aria-label="{escape(plain(text))}" ', 1).strip())  # noqa: S704 -- ours
