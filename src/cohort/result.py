@@ -22,6 +22,7 @@ from cohort.timeline import timeline
 
 if TYPE_CHECKING:
     from cohort.checks.judge import CheckResult
+    from cohort.multiverse import Specifications
     from cohort.study import Study
     from cohort.why import Why
 
@@ -55,10 +56,13 @@ class Result:
 
         return why(self.study, self.store, person)
 
-    def report(self, folder: str | Path, check: CheckResult | None = None) -> Path:
+    def report(
+        self, folder: str | Path, check: CheckResult | None = None, specifications: Specifications | None = None
+    ) -> Path:
         """Write the report as a page, as Markdown and as data (`cohort.report.document.write_report`); return the page.
 
         With ``check``, what `cohort.check` found of the same snapshot is a section of the page, under the same rule.
+        ``specifications``, what ``study.over(...).run(store)`` gave, adds the specification curve.
 
         Raises
         ------
@@ -86,6 +90,7 @@ class Result:
             quality=released_section(self._same_data(check), self.released.rule) if check else None,
             quality_table=released_table(check, self.released.rule) if check else None,
             codes=_codes(self.study),
+            specifications=None if specifications is None else specifications.table,
         )
         return write_report(content, Path(folder))
 

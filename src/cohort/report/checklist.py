@@ -83,7 +83,7 @@ def _item(row: Mapping[str, str], there: set[str], facts: Mapping[str, str]) -> 
     told = facts.get(row["number"], "")
     answer = AUTHORS if not asked else told if found else ABSENT
     if found and row["number"] in _IN_PART:
-        answer = f"{told} The rest is to be filled by the authors.".strip()
+        answer = f"{told} In part; the rest is for the authors to add.".strip()
     return Item(row["statement"], row["number"], row["asks_for"], answer, found)
 
 

@@ -25,6 +25,7 @@ from cohort.report.numbers import WITHHELD, plain
 from cohort.report.printed import Figure, Printed
 from cohort.report.sections import curve_sections, model_sections, other_sections, rate_sections
 from cohort.report.spans import Span
+from cohort.report.specification import specification_sections
 from cohort.report.summary import summary
 from cohort.report.table_one import table_one
 from cohort.report.tables import Table
@@ -52,7 +53,8 @@ class ReportContent:
     or term to its label with unit, and ``"term=level"`` to that of a level; its order is the order of Table 1.
     ``analyses`` names the analyses of the study by position, 0 being Table 1, and the variable that groups them;
     ``quality`` is the section of data quality, made for release under the same rule, ``quality_table`` the same as a
-    table. ``codes`` are all rows of the codelists: ``codelist, system, code, term, category, source``.
+    table. ``codes`` are all rows of the codelists: ``codelist, system, code, term, category, source``;
+    ``specifications`` is the table of a multiverse that has run.
     """
 
     title: str
@@ -67,6 +69,7 @@ class ReportContent:
     quality: Markup | None = None
     quality_table: Table | None = None
     codes: pl.DataFrame | None = None
+    specifications: pl.DataFrame | None = None
 
     def __post_init__(self) -> None:
         """Refuse anything that did not come through the release gate."""
@@ -139,7 +142,7 @@ def compose(content: ReportContent) -> Printed:
         models=model_sections(released.estimates, labels),
         effects=effect_sections(released.estimates, labels),
         pathways=[],
-        specifications=[],
+        specifications=specification_sections(content.specifications, labels),
         others=other_sections(released.estimates, labels),
     )
     items = checklist(printed, released, content.codelists, content.quality is not None, len(content.warnings))

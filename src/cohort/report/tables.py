@@ -11,9 +11,10 @@ import polars as pl
 from cohort.report.labels import Labels
 from cohort.report.numbers import BLANK, HIDDEN, Cell, count, days, decimal, interval, percent, ratio, significant
 from cohort.results.estimates import COUNTS_SUPPRESSED, NOT_ESTIMABLE, SEALED, SUPPRESSED
-from cohort.time import to_years
+from cohort.time import DAYS_PER_YEAR, to_years
 
 Row = dict[str, Any]
+_YEAR = f" of {DAYS_PER_YEAR} days"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def counted(row: Row, column: str) -> Cell:
 
 def rate_table(rows: pl.DataFrame, position: int, labels: Labels) -> Table:
     """Return the table of incidence rates of one analysis and, where there are any, the age-standardised ones."""
-    unit = first(rows, "unit") or "per person-day"
+    unit = (first(rows, "unit") or "per person-day").removesuffix(_YEAR)
     heading = ("", "Persons", "Events", "Person-years", f"Rate {unit} ({confidence(rows)})")
     outcome = labels.term(first(rows, "outcome"))
     caption = labels.title(position, f"Incidence rate of {outcome}") + (f": {outcome}" if outcome else "")
@@ -213,8 +214,14 @@ def curve_groups(rows: pl.DataFrame) -> list[str]:
 
 def methods(rows: pl.DataFrame, labels: Labels, position: int) -> tuple[str, ...]:
     """Return the notes under a table: how it was estimated, and the study's own note."""
-    texts = [*rows["method"].drop_nulls().unique().sort().to_list(), labels.note(position)]
-    return tuple(text for text in texts if text and text != "reference")
+    year = [f"A year is {DAYS_PER_YEAR} days"] if (first(rows, "unit") or "").endswith(_YEAR) else []
+    texts = [*rows["method"].drop_nulls().unique().sort().to_list(), *year, labels.note(position)]
+    return tuple(_sentence(text) for text in texts if text and text != "reference")
+
+
+def _sentence(text: str) -> str:
+    """Return a note as a sentence: a capital at the beginning and a full stop at the end."""
+    return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?", ")")) else ".")
 
 
 def confidence(rows: pl.DataFrame) -> str:
