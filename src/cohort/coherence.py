@@ -33,6 +33,7 @@ def check_coherence(study: Study) -> None:
         _uses,
         _groups,
         _kinds_of_use,
+        _descriptions,
         _rows_of_persons,
         _treated_arm,
         _matched_arms,
@@ -72,6 +73,18 @@ def _kinds_of_use(study: Study) -> None:
             raise ValueError(f"analyses[{number}]: {counted!r} is no yes/no covariate, so it has no prevalence")
         if getattr(analysis, "is_standardised", False) and study.variables.get(AGE) != "integer":
             raise ValueError(f"analyses[{number}] is standardised by age; add the covariate kind = {AGE!r}")
+
+
+def _descriptions(study: Study) -> None:
+    """Refuse analyses of what came after index, pathways apart, and pathways of what has no levels."""
+    describing = {covariate.name for covariate in study.covariates if getattr(covariate, "describes", False)}
+    for number, analysis in enumerate(study.analyses, start=1):
+        if analysis.kind != "pathways" and (future := sorted(describing.intersection(analysis.uses))):
+            raise ValueError(
+                f"analyses[{number}] uses {future[0]!r}, which is known only later; use it in pathways only"
+            )
+        if analysis.kind == "pathways" and (bad := [n for n in analysis.uses if study.variables[n] == "integer"]):
+            raise ValueError(f"analyses[{number}]: {bad[0]!r} is a whole number; pathways go from level to level")
 
 
 def _rows_of_persons(study: Study) -> None:

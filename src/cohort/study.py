@@ -23,6 +23,7 @@ from cohort.coherence import check_coherence
 from cohort.engines.engine import Engine, Progress
 from cohort.engines.local import local
 from cohort.errors import StudyError
+from cohort.features.covariate import MISSING
 from cohort.features.covariates import Covariate, VariableType
 from cohort.matched import differences_before, match
 from cohort.outcomes.outcome import Outcome
@@ -227,7 +228,12 @@ class Study(Spec):
 
     def _table_one(self, table: AnalysisTable) -> Estimates:
         """Describe the persons at risk, by the study's grouping; where values are missing, by the reason too."""
-        described = table.described(self.grouping)
+        later = {covariate.name for covariate in self.covariates if getattr(covariate, "describes", False)}
+        described = {
+            name: kind
+            for name, kind in table.described(self.grouping).items()
+            if name.removesuffix(MISSING) not in later
+        }
         counts = (count_table_one(table.with_reasons(part), described, self.grouping) for part in table.parts)
         return functools.reduce(operator.add, counts).finish()
 

@@ -18,7 +18,7 @@ def exposed_in_the_future(study: Study) -> Iterator[Finding]:
     landmark = study.outcome.landmark
     for number, covariate in enumerate(study.covariates, start=1):
         window = getattr(covariate, "window", None)
-        if window is None or _ends_by(window.last, landmark):
+        if window is None or _ends_by(window.last, landmark) or getattr(covariate, "describes", False):
             continue
         grouped = [str(n) for n, analysis in enumerate(study.analyses, start=1) if covariate.name in analysis.uses]
         used = f" (used by analyses[{', '.join(grouped)}])" if grouped else ""

@@ -35,7 +35,8 @@ class Measured(Spec):
     that do not say when persons are observed.
 
     Class variables: ``absent`` is the value where nothing is found; ``unknown`` why a value that is found is null;
-    ``settled`` whether true needs no enrolment; ``whole`` the tables of which every row is read, whatever its code.
+    ``settled`` whether true needs no enrolment; ``describes`` whether it tells what came after, which pathways may
+    show and nothing else may use; ``whole`` the tables of which every row is read, whatever its code.
     """
 
     kind: str
@@ -49,6 +50,7 @@ class Measured(Spec):
     absent: ClassVar[Any] = 0
     unknown: ClassVar[str] = "not recorded"
     settled: ClassVar[bool] = False
+    describes: ClassVar[bool] = False
     whole: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="before")

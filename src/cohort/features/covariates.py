@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cohort.features.covariate import VariableType
 from cohort.features.covariates_comorbidity import Charlson, Comorbid, Elixhauser
+from cohort.features.covariates_lines import TreatmentLine
 from cohort.features.covariates_medication import ConcurrentDays, NewUse, OpioidDose, PercentCovered
 from cohort.features.covariates_pain import (
     Amplification,
@@ -66,6 +67,7 @@ Covariate = Annotated[
     | OpioidDose
     | NewUse
     | ConcurrentDays
+    | TreatmentLine
     | Score,
     Field(discriminator="kind"),
 ]

@@ -121,7 +121,7 @@ def _of_estimates(released: Released) -> dict[str, str]:
     first = rates.filter(pl.col("analysis") == pl.col("analysis").min())
     if first.height and first.select("events", "person_days").null_count().sum_horizontal().item() == 0:
         told["14c"] = f"{count(to_years(int(first['person_days'].sum())))} person-years at risk."
-        told["15"] = f"{count(first['events'].sum())} events."
+        told["15"] = f"{count(int(first['events'].sum()))} events."
     return told
 
 

@@ -22,6 +22,7 @@ from cohort.report.flow import flow
 from cohort.report.labels import AnalysisTitle, Labels
 from cohort.report.markdown import render_markdown
 from cohort.report.numbers import WITHHELD, plain
+from cohort.report.pathways import pathway_sections
 from cohort.report.printed import Figure, Printed
 from cohort.report.sections import curve_sections, model_sections, other_sections, rate_sections
 from cohort.report.spans import Span
@@ -141,7 +142,7 @@ def compose(content: ReportContent) -> Printed:
         rates=rate_sections(released.estimates, labels),
         models=model_sections(released.estimates, labels),
         effects=effect_sections(released.estimates, labels),
-        pathways=[],
+        pathways=pathway_sections(released.estimates, labels),
         specifications=specification_sections(content.specifications, labels),
         others=other_sections(released.estimates, labels),
     )

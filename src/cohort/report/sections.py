@@ -30,6 +30,7 @@ from cohort.report.tables import (
 )
 from cohort.results.disclosure import Released
 from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates
+from cohort.results.pathways import LINK
 
 RATES = ("incidence_rate", "standardised_rate")
 SHARES = ("prevalence", "standardised_prevalence")
@@ -66,7 +67,7 @@ def model_sections(estimates: Estimates, labels: Labels) -> list[Section]:
 
 def other_sections(estimates: Estimates, labels: Labels) -> list[Table]:
     """Return one table per analysis of everything that has no section of its own: nothing is left unprinted."""
-    printed = [*CURVES, *RATES, *SHARES, *RATIOS]
+    printed = [*CURVES, *RATES, *SHARES, *RATIOS, LINK]
     told = pl.col("analysis").is_in(effect_positions(estimates)) & pl.col("estimand").is_in(ESTIMANDS)
     rows = estimates.frame.filter(pl.col("analysis") > 0, ~pl.col("estimand").is_in(printed), ~told)
     return [

@@ -13,6 +13,7 @@ from pydantic import Field
 
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
+from cohort.results.pathways import Pathways
 from cohort.results.regressions import Cox, FineGray
 from cohort.results.standardised import (
     AGE,
@@ -220,7 +221,7 @@ class Prevalence(_ByAge):
 
 
 Analysis = Annotated[
-    CumulativeIncidence | KaplanMeier | IncidenceRate | Prevalence | Cox | FineGray | TreatmentEffect,
+    CumulativeIncidence | KaplanMeier | IncidenceRate | Prevalence | Pathways | Cox | FineGray | TreatmentEffect,
     Field(discriminator="kind"),
 ]
 """Any analysis of a study."""

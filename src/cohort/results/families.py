@@ -11,6 +11,7 @@ from cohort.features.covariate import KNOWN, MISSING
 from cohort.results.cells import Ledger
 from cohort.results.coarsen import CURVES
 from cohort.results.estimates import ALL, RATIOS
+from cohort.results.pathways import LINK
 
 ROW = "row"
 """Number of a row of estimates while it is at the gate."""
@@ -36,12 +37,35 @@ def family_ledger(frame: pl.DataFrame) -> Ledger:
     models = rest.filter(pl.col("estimand").is_in(RATIOS))
     for part in models.partition_by("analysis", "outcome", "term", maintain_order=True):
         _enter_model_term(ledger, part)
-    others = rest.filter(~pl.col("estimand").is_in([*CURVES, *RATIOS]))
+    for part in rest.filter(pl.col("estimand") == LINK).partition_by("analysis", maintain_order=True):
+        _enter_pathways(ledger, part)
+    others = rest.filter(~pl.col("estimand").is_in([*CURVES, *RATIOS, LINK]))
     for part in others.partition_by("analysis", "estimand", "outcome", "term", "category", "time", maintain_order=True):
         events = _enter_groups(ledger, part, "group")
         if part["estimand"][0] in PREVALENCES:
             _enter_prevalence(ledger, events, described.get(part["outcome"][0], {}))
     return ledger
+
+
+def _enter_pathways(ledger: Ledger, part: pl.DataFrame) -> None:
+    """Enter the persons between levels: what arrives at a level leaves it, and every step adds up to all of them."""
+    number = part["analysis"][0]
+    nodes: dict[str, list[str]] = {}
+    for row in part.iter_rows(named=True):
+        step = int(row["term"])
+        ends = [f"level|{number}|{step}|{row['category']}", f"level|{number}|{step + 1}|{row['group']}"]
+        link = ledger.cell("|".join(["link", *ends]), row["n"], shown=[row[ROW]])
+        nodes.setdefault(f"{ends[0]}|out", []).append(link)
+        nodes.setdefault(f"{ends[1]}|in", []).append(link)
+    levels: dict[str, list[str]] = {}
+    for side, links in nodes.items():
+        level = side.rpartition("|")[0]
+        ledger.add_up(ledger.cell(level, sum(ledger.values[link] for link in links)), links)
+        levels.setdefault(level.split("|")[2], []).append(level)
+    for of_step in levels.values():
+        unique = list(dict.fromkeys(of_step))
+        total = sum(ledger.values[level] for level in unique)
+        ledger.add_up(ledger.cell(f"persons|{total}", total), unique)
 
 
 def _enter_prevalence(ledger: Ledger, events: Mapping[str, str], cells: Mapping[str, Mapping[str, str]]) -> None:
