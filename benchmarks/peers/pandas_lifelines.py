@@ -3,7 +3,7 @@
 ``python benchmarks/peers/pandas_lifelines.py EXTRACTS`` reads spotless extracts in the Tuva layout, as ``cohort
 simulate`` writes them, uses nothing of this package but its code lists, and prints the estimates as JSON. It reads only
 the columns it needs, matches each distinct code once, and works on whole columns: what could be quicker without another
-library is in lifelines. It does what the study asks and no more: no check of any line, no claims logic, no release gate.
+library is in lifelines. It does what the study asks and no more: no check of a line, no claims logic, no release gate.
 """
 
 from __future__ import annotations
