@@ -75,6 +75,14 @@ def test_persons_of_unknown_age_are_in_no_age_group():
     assert rows(found, estimand="standardised_rate")["n"].item() == 3
 
 
+def test_persons_without_a_group_are_left_out_and_said_to_be():
+    lacking = four(sex=["f", "f", "f", None])
+    for analysis in (co.incidence_rate("sex", standard=OWN), co.prevalence("pain", "sex", standard=OWN)):
+        found = analysis.estimate(1, lacking).to_polars()
+        assert found["n"].to_list() == [3, 3]
+        assert "persons with a missing sex left out" in " ".join(found["method"])
+
+
 def test_persons_whose_covariate_is_unknown_are_in_neither_count():
     found = rows(co.prevalence("pain").estimate(1, four(pain=[True, None, True, False])), estimand="prevalence")
     assert found.select("n", "events").row(0) == (3, 2)

@@ -84,7 +84,8 @@ class CumulativeIncidence(_Counted):
             estimand=self.kind,
             level=self.level,
             unit="probability",
-            method=f"Aalen–Johansen, infinitesimal-jackknife standard error{_BY_PERSON[table.repeats]}, log limits",
+            method=f"Aalen–Johansen, infinitesimal-jackknife standard error{_BY_PERSON[table.repeats]}, log limits"
+            + _left_out(table, self.by),
         )
 
 
@@ -109,7 +110,7 @@ class KaplanMeier(_Counted):
             outcome=" or ".join(table.causes),
             level=self.level,
             unit="probability",
-            method=f"Kaplan–Meier, {error}, log limits",
+            method=f"Kaplan–Meier, {error}, log limits{_left_out(table, self.by)}",
         )
 
 
@@ -159,7 +160,7 @@ class IncidenceRate(_ByAge):
         crude = Estimates.from_rows(
             rates.with_columns(status=no_time.otherwise(pl.lit("ok"))).rename(names),
             estimand=self.kind,
-            method=f"events over person-time, {_RATE_LIMITS[table.repeats]}",
+            method=f"events over person-time, {_RATE_LIMITS[table.repeats]}{_left_out(table, self.by)}",
             **constants,
         )
         if not self.is_standardised:
@@ -207,10 +208,13 @@ class Prevalence(_ByAge):
             "level": self.level,
             "unit": "proportion of persons",
         }
-        known = (part.lazy().drop_nulls(self.covariate).with_columns(time=pl.lit(0)) for part in table.parts)
+        known = (
+            _known(part.lazy().drop_nulls(self.covariate).with_columns(time=pl.lit(0)), self.by) for part in table.parts
+        )
         counts = sum((count_days(part, "time", self.covariate, self.by, causes=[1]) for part in known), start=0)
         shares = proportion_from(counts, self.level).rename({"n_event": "events", "estimate": "value"})  # type: ignore[arg-type]  # 0 + DayCounts is DayCounts
-        crude = Estimates.from_rows(shares, estimand=self.kind, method="share of persons, Wilson limits", **constants)
+        method = f"share of persons, Wilson limits{_left_out(table, self.by)}"
+        crude = Estimates.from_rows(shares, estimand=self.kind, method=method, **constants)
         if not self.is_standardised:
             return crude
         rows = standardised_shares(table, self.covariate, self.by, self.weights, self.level)
@@ -267,7 +271,7 @@ def _count(table: AnalysisTable, by: str | None, *, outcome_only: bool = False) 
     kept = pl.when(pl.col("cause") <= len(causes)).then("cause").otherwise(0).alias("cause")
     return sum(
         (
-            count_days(part.lazy().with_columns(kept), "time", "cause", by, table.entry, causes=causes)
+            count_days(_known(part.lazy().with_columns(kept), by), "time", "cause", by, table.entry, causes=causes)
             for part in table.parts
         ),
         start=0,
@@ -276,4 +280,17 @@ def _count(table: AnalysisTable, by: str | None, *, outcome_only: bool = False) 
 
 def _persons(table: AnalysisTable, by: str | None) -> Persons | None:
     """Return the rows by person where a person may have several, which a variance must not take for independent."""
-    return repeated_rows(table.lazy(), "person_id", table.entry, "time", "cause", by) if table.repeats else None
+    if not table.repeats:
+        return None
+    return repeated_rows(_known(table.lazy(), by), "person_id", table.entry, "time", "cause", by)
+
+
+def _known(rows: pl.LazyFrame, by: str | None) -> pl.LazyFrame:
+    """Return the rows whose group is known: a value that could not be known is no group."""
+    return rows if by is None else rows.filter(pl.col(by).is_not_null())
+
+
+def _left_out(table: AnalysisTable, by: str | None) -> str:
+    """Say that persons without a group are left out; how many would be a count that no rule has judged."""
+    missing = by is not None and any(part[by].null_count() for part in table.parts)
+    return f"; persons with a missing {by} left out" if missing else ""

@@ -125,7 +125,7 @@ def _count(
     parts = (
         part.lazy()
         .with_columns(clock.alias("time"), cause.alias("cause"), band.alias(_BAND))
-        .drop_nulls([_BAND, "cause"])
+        .drop_nulls([_BAND, "cause", *([by] if by else [])])
         for part in table.parts
     )
     return sum((count_days(part, "time", "cause", by, entry, causes=[1], strata=_BAND) for part in parts), start=0)  # type: ignore[return-value]  # 0 + DayCounts is DayCounts
