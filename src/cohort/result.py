@@ -23,6 +23,7 @@ from cohort.timeline import timeline
 if TYPE_CHECKING:
     from cohort.checks.judge import CheckResult
     from cohort.multiverse import Specifications
+    from cohort.report.document import ReportContent
     from cohort.study import Study
     from cohort.why import Why
 
@@ -69,15 +70,33 @@ class Result:
         InputRefusedError
             If the check is of other data.
         """
+        from cohort.report.document import write_report
+
+        return write_report(self._content(check, specifications), Path(folder))
+
+    def publication_tables(self, folder: str | Path) -> list[Path]:
+        """Write every table and the flow for a manuscript, as LaTeX and as HTML for a word processor; return the paths.
+
+        Raises
+        ------
+        StudyError
+            If the extra ``tables`` (great-tables) is not installed.
+        """
+        from cohort.report.document import compose
+        from cohort.report.publication import write_publication
+
+        return write_publication(compose(self._content()), Path(folder))
+
+    def _content(self, check: CheckResult | None = None, specifications: Specifications | None = None) -> ReportContent:
         from cohort.checks.document import released_section, released_table
-        from cohort.report.document import Definition, ReportContent, write_report
+        from cohort.report.document import Definition, ReportContent
         from cohort.report.labels import AnalysisTitle
 
         titles = [
             AnalysisTitle(number, analysis.title, analysis.contrast, landmark=self.table.landmark)
             for number, analysis in enumerate(self.study.analyses, start=1)
         ]
-        content = ReportContent(
+        return ReportContent(
             title=self.study.title,
             protocol=protocol(self.study),
             released=self.released,
@@ -92,7 +111,6 @@ class Result:
             codes=_codes(self.study),
             specifications=None if specifications is None else specifications.table,
         )
-        return write_report(content, Path(folder))
 
     def _same_data(self, check: CheckResult) -> CheckResult:
         if check.counts.fingerprint != self.provenance.store_sha256:
