@@ -1,4 +1,4 @@
-"""Tables for a manuscript through great-tables (extra ``tables``): LaTeX, and HTML whose styles survive a word processor.
+"""Tables for a manuscript through great-tables (extra ``tables``): LaTeX, and HTML that word processors understand.
 
 What is printed is what the page prints: the same released cells, in the same words.
 """
