@@ -37,7 +37,7 @@ def verify(store: Path) -> Verification:
     readable, problems = _manifests(store)
     if not readable and not problems:
         raise InputRefusedError(f"{store} holds no store: there is no manifest in it")
-    files = {file.path: file for manifest in readable for file in _files(manifest)}
+    files = {file.path: file for manifest in readable for file in manifest.files}
     problems += [problem for _, file in sorted(files.items()) if (problem := _problem(store, file))]
     problems += _key_problem(store, readable)
     return Verification(len(readable), len(files), sum(file.bytes for file in files.values()), tuple(problems))
@@ -51,7 +51,7 @@ def sweep(store: Path, *, older_than_days: float = ORPHAN_DAYS) -> list[Path]:
     readable, problems = _manifests(store)
     if problems:
         return []
-    named = {store / parent for manifest in readable for file in _files(manifest) for parent in Path(file.path).parents}
+    named = {store / parent for manifest in readable for file in manifest.files for parent in Path(file.path).parents}
     oldest = time.time() - older_than_days * 86_400
     orphans = [
         folder
@@ -71,10 +71,6 @@ def _manifests(store: Path) -> tuple[list[Manifest], list[str]]:
         except InputRefusedError as error:
             problems.append(str(error))
     return readable, problems
-
-
-def _files(manifest: Manifest) -> list[StoredFile | KeptFile]:
-    return [*(file for table in manifest.tables.values() for file in table), *manifest.lines, *manifest.persons]
 
 
 def _problem(store: Path, file: StoredFile | KeptFile) -> str | None:
