@@ -21,7 +21,9 @@ Progress = Callable[[str, int, int], None]
 class Engine(Protocol):
     """A way to walk over the buckets of a store."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
 
     def map(
         self,
