@@ -14,7 +14,7 @@ import polars as pl
 
 from cohort.errors import StudyError
 from cohort.results.estimates import KEY, SCHEMA
-from cohort.results.provenance import CodelistUsed, InputFile, Provenance
+from cohort.results.provenance import Provenance
 from cohort.runs.folders import Run
 from cohort.runs.receipt import changed_files, recall
 
@@ -53,7 +53,7 @@ def verify_run(run: Run, progress: Progress | None = None) -> Receipt:
     """
     study, store = recall(run.released)
     result = study.run(store, progress)
-    recorded = _provenance(run.released_facts())
+    recorded = _recorded(result.provenance, run.released_facts())
     quality = _quality(recorded, store, result)
     with TemporaryDirectory(prefix="cohort-verify-") as temporary:
         again = Path(temporary)
@@ -154,20 +154,11 @@ def _first(texts: Iterator[str]) -> list[str]:
     return found[:MOST] + [f"and {len(found) - MOST:,} more differences"] * (len(found) > MOST)
 
 
-def _provenance(facts: dict[str, Any]) -> Provenance:
-    """Return the provenance that a run printed."""
+def _recorded(now: Provenance, facts: dict[str, Any]) -> Provenance:
+    """Return the provenance that comes from the store, with the software and options that a run printed."""
     try:
-        return Provenance(
-            study_sha256=facts["study_sha256"],
-            store_sha256=facts["store_sha256"],
-            inputs=tuple(InputFile(**file) for file in facts["inputs"]),
-            codelists=tuple(CodelistUsed(**used) for used in facts["codelists"]),
-            versions=facts["versions"],
-            seeds=facts["seeds"],
-            options=facts["options"],
-            code_sha256=facts["code_sha256"],
-        )
-    except (KeyError, TypeError):
+        return replace(now, **{name: facts[name] for name in ("versions", "seeds", "options", "code_sha256")})
+    except KeyError:
         raise StudyError("run.json is not as cohort run wrote it; run the study again") from None
 
 
