@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,13 @@ from cohort.protocol import codelists, definitions, protocol
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import Released
 from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, Estimates
-from cohort.results.provenance import CodelistUsed, InputFile, Provenance, installed_versions
+from cohort.results.provenance import CodelistUsed, InputFile, Provenance, installed_code, installed_versions
 from cohort.store.store import Store
 from cohort.timeline import timeline
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from cohort.checks.judge import CheckResult
     from cohort.multiverse import Specifications
     from cohort.report.document import ReportContent
@@ -60,19 +63,28 @@ class Result:
     def report(
         self, folder: str | Path, check: CheckResult | None = None, specifications: Specifications | None = None
     ) -> Path:
-        """Write the report as a page, as Markdown and as data (`cohort.report.document.write_report`); return the page.
+        """Publish the report as a page, as Markdown and as data (`cohort.report.document`); return the page's path.
 
-        With ``check``, what `cohort.check` found of the same snapshot is a section of the page, under the same rule.
-        ``specifications``, what ``study.over(...).run(store)`` gave, adds the specification curve.
+        Its files appear in one step in place of those of the run before, which stays in ``runs``. With ``check``, what
+        `cohort.check` found of the same snapshot is a section of the page, under the same rule; ``specifications``,
+        what ``study.over(...).run(store)`` gave, adds the specification curve.
 
         Raises
         ------
         InputRefusedError
             If the check is of other data.
+        LockedError
+            If another run is writing to the folder.
         """
-        from cohort.report.document import write_report
+        from cohort.runs.publication import next_run
+        from cohort.runs.receipt import publish_result
+        from cohort.store.files import locked, make_folder
 
-        return write_report(self._content(check, specifications), Path(folder))
+        section = self.quality(check)
+        make_folder(folder := Path(folder))
+        with locked(folder, ".lock"):
+            publish_result(self, next_run(folder), section, None if specifications is None else specifications.table)
+        return folder / "report.html"
 
     def publication_tables(self, folder: str | Path) -> list[Path]:
         """Write every table and the flow for a manuscript, as LaTeX and as HTML for a word processor; return the paths.
@@ -85,10 +97,26 @@ class Result:
         from cohort.report.document import compose
         from cohort.report.publication import write_publication
 
-        return write_publication(compose(self._content()), Path(folder))
+        return write_publication(compose(self.content()), Path(folder))
 
-    def _content(self, check: CheckResult | None = None, specifications: Specifications | None = None) -> ReportContent:
-        from cohort.checks.document import released_section, released_table
+    def quality(self, check: CheckResult | None) -> Markup | None:
+        """Return the section of data quality as it may leave, of a check of the same data; none without a check.
+
+        Raises
+        ------
+        InputRefusedError
+            If the check is of other data.
+        """
+        from cohort.checks.document import released_section
+
+        if check is None:
+            return None
+        if check.counts.fingerprint != self.provenance.store_sha256:
+            raise InputRefusedError("the check is of another snapshot than the study; check the one that it reads")
+        return released_section(check, self.released.rule)
+
+    def content(self, quality: Markup | None = None, specifications: pl.DataFrame | None = None) -> ReportContent:
+        """Return all that a report of this run prints; ``specifications`` is the table of a multiverse."""
         from cohort.report.document import Definition, ReportContent
         from cohort.report.labels import AnalysisTitle
 
@@ -100,22 +128,16 @@ class Result:
             title=self.study.title,
             protocol=protocol(self.study),
             released=self.released,
-            provenance=self.provenance,
+            provenance=replace(self.provenance, options=quality_option(quality) | _specified(specifications)),
             definitions=tuple(Definition(*row) for row in definitions(self.study)),
             warnings=tuple(finding.message for finding in self.study.audit()),
             labels=_labels(self.study),
             analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
             timeline=timeline(self.study),
-            quality=released_section(self._same_data(check), self.released.rule) if check else None,
-            quality_table=released_table(check, self.released.rule) if check else None,
+            quality=quality,
             codes=_codes(self.study),
-            specifications=None if specifications is None else specifications.table,
+            specifications=specifications,
         )
-
-    def _same_data(self, check: CheckResult) -> CheckResult:
-        if check.counts.fingerprint != self.provenance.store_sha256:
-            raise InputRefusedError("the check is of another snapshot than the study; check the one that it reads")
-        return check
 
     def raise_if_not_estimable(self) -> None:
         """Raise if a model had no answer; the report stands and says so.
@@ -125,10 +147,31 @@ class Result:
         NotEstimableError
             Naming the analysis and the reason.
         """
-        rows = self.estimates.frame.filter(pl.col("estimand").is_in(RATIOS))
-        for number, status in rows.select("analysis", "status").unique().sort("analysis", "status").iter_rows():
-            if status.startswith(NOT_ESTIMABLE):
-                raise NotEstimableError(f"analysis {number}: {status.removeprefix(NOT_ESTIMABLE).lstrip(': ')}")
+        raise_if_not_estimable(self.estimates)
+
+
+def raise_if_not_estimable(estimates: Estimates) -> None:
+    """Raise if a model among released estimates had no answer.
+
+    Raises
+    ------
+    NotEstimableError
+        Naming the analysis and the reason.
+    """
+    rows = estimates.frame.filter(pl.col("estimand").is_in(RATIOS))
+    for number, status in rows.select("analysis", "status").unique().sort("analysis", "status").iter_rows():
+        if status.startswith(NOT_ESTIMABLE):
+            raise NotEstimableError(f"analysis {number}: {status.removeprefix(NOT_ESTIMABLE).lstrip(': ')}")
+
+
+def quality_option(section: Markup | None) -> dict[str, str]:
+    """Return the section of data quality as an option of the run: it decides bytes of the page."""
+    return {} if section is None else {"quality_sha256": hashlib.sha256(section.encode()).hexdigest()}
+
+
+def _specified(table: pl.DataFrame | None) -> dict[str, str]:
+    """Return the specification curve as an option of the run, as it decides bytes of the page too."""
+    return {} if table is None else {"specifications_sha256": hashlib.sha256(table.write_csv().encode()).hexdigest()}
 
 
 def _labels(study: Study) -> dict[str, str]:
@@ -153,8 +196,9 @@ def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
         inputs=tuple(InputFile(file.name, file.sha256, file.bytes) for file in manifest.inputs),
         codelists=codelists_used(study),
         versions=installed_versions(),
+        code_sha256=installed_code(),
         started=started,
-        finished=dt.datetime.now(dt.UTC),
+        finished=max(started, dt.datetime.now(dt.UTC)),  # a clock may be set back meanwhile
     )
 
 

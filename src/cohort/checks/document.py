@@ -20,9 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cohort.checks.judge import CheckResult, Judgement, Status
-from cohort.report.numbers import WITHHELD, Cell, count, decimal, percent, plain, ratio
-from cohort.report.tables import Line
-from cohort.report.tables import Table as Printed
+from cohort.report.numbers import WITHHELD, count, decimal, percent, plain, ratio
 from cohort.results.disclosure import DisclosureRule
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -48,18 +46,6 @@ def released_section(result: CheckResult, rule: DisclosureRule) -> Markup:
     """Return the section of a released report: bands instead of counts, small counts and their places withheld."""
     seen = partial(found_in_bands, rule=rule)
     return Markup(_render("released.html", result, rule=rule, found=seen, withheld=WITHHELD))  # noqa: S704 -- autoescaped
-
-
-def released_table(result: CheckResult, rule: DisclosureRule) -> Printed:
-    """Return what `released_section` says as a table: the rules in trouble, in bands."""
-    lines = []
-    for judged in result.having(*_TROUBLE):
-        seen = found_in_bands(judged, rule)
-        where = "" if seen == WITHHELD else judged.part or ""
-        texts = (judged.status.value, judged.rule.what, where, seen, judged.rule.threshold)
-        lines.append(Line(judged.rule.id, tuple(Cell(text, "reference") for text in texts)))
-    heading = ("Rule", "Status", "What offends", "Where", "Found", "Allowed")
-    return Printed("Data quality", heading, tuple(lines), (f"{result}.",))
 
 
 def page(result: CheckResult) -> str:

@@ -29,9 +29,8 @@ from cohort.report.spans import Span
 from cohort.report.specification import specification_sections
 from cohort.report.summary import summary
 from cohort.report.table_one import table_one
-from cohort.report.tables import Table
 from cohort.results.disclosure import Released
-from cohort.results.estimates import write_csv
+from cohort.results.estimates import write_csv, write_parquet
 from cohort.results.provenance import CodelistUsed, Provenance
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -53,9 +52,8 @@ class ReportContent:
     ``protocol`` rows are (section, item, text), ``timeline`` the rows of the design diagram. ``labels`` maps a column
     or term to its label with unit, and ``"term=level"`` to that of a level; its order is the order of Table 1.
     ``analyses`` names the analyses of the study by position, 0 being Table 1, and the variable that groups them;
-    ``quality`` is the section of data quality, made for release under the same rule, ``quality_table`` the same as a
-    table. ``codes`` are all rows of the codelists: ``codelist, system, code, term, category, source``;
-    ``specifications`` is the table of a multiverse that has run.
+    ``quality`` is the section of data quality, made for release under the same rule. ``codes`` are all rows of the
+    codelists: ``codelist, system, code, term, category, source``; ``specifications`` is the table of a multiverse.
     """
 
     title: str
@@ -68,7 +66,6 @@ class ReportContent:
     analyses: tuple[AnalysisTitle, ...] = ()
     timeline: tuple[Span, ...] = ()
     quality: Markup | None = None
-    quality_table: Table | None = None
     codes: pl.DataFrame | None = None
     specifications: pl.DataFrame | None = None
 
@@ -112,6 +109,8 @@ def write_files(content: ReportContent, folder: Path) -> None:
     write_csv(content.released.attrition.to_polars(), folder / "attrition.csv")
     if content.codes is not None:
         write_csv(content.codes, folder / "codelists.csv")
+    if content.specifications is not None:
+        write_parquet(content.specifications, folder / "specifications.parquet")
     write_tables(printed, folder / "tables")
     write_figures(printed, folder / "figures")
     texts = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
 from cohort.report.checklist import SOURCES
@@ -159,7 +160,7 @@ def _chapters(content: ReportContent, printed: Printed) -> Iterator[tuple[str, I
         ("Pathways", printed.pathways, section_lines("pathway", printed.pathways)),
         ("Specification curve", printed.specifications, section_lines("specifications", printed.specifications)),
         ("Other estimates", printed.others, captioned(printed.others)),
-        ("Data quality", content.quality_table, table_lines(content.quality_table or Table("", (), ()))),
+        ("Data quality", content.quality, _Section(content.quality or "").lines()),
     ]
     yield from ((title, lines) for title, there, lines in optional if there)
     yield "Definitions", _definition_lines(content)
@@ -167,6 +168,40 @@ def _chapters(content: ReportContent, printed: Printed) -> Iterator[tuple[str, I
     yield "Reporting checklist", checklist_lines(printed)
     yield "Release rule", _release_lines(content)
     yield "Provenance", _provenance_lines(content)
+
+
+class _Section(HTMLParser):
+    """A section of the page that another room made, read back into paragraphs and tables."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.paragraphs: list[str] = []
+        self.rows: list[list[str]] = []
+        self._text: list[str] | None = None
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in {"p", "th", "td"}:
+            self._text = []
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in {"p", "th", "td"} and self._text is not None:
+            text = escaped(" ".join("".join(self._text).split()))
+            (self.paragraphs if tag == "p" else self.rows[-1]).append(text)
+            self._text = None
+
+    def handle_data(self, data: str) -> None:
+        if self._text is not None:
+            self._text.append(data)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the paragraphs, then the table."""
+        for text in self.paragraphs:
+            yield from (text, "")
+        if self.rows:
+            yield from grid(self.rows[0], self.rows[1:])
 
 
 def _protocol_lines(content: ReportContent, printed: Printed) -> Iterator[str]:
