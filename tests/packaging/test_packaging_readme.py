@@ -39,7 +39,7 @@ def test_the_study_runs_as_printed(after_the_study):
     assert printed.strip() == "out/report.html"
     assert {path.name for path in (folder / "out").iterdir()} == {
         "report.html", "report.md", "estimates.csv", "estimates.parquet", "attrition.csv", "codelists.csv", "run.json",
-        "tables", "figures",
+        "tables", "figures", ".lock", "latest", "private", "runs",
     }  # fmt: skip
 
 

@@ -50,7 +50,8 @@ class Stopping:
 
 
 def bytes_of(run):
-    return {path.name: path.read_bytes() for path in run.released.iterdir() if path.name != "run.json"}
+    files = [path for path in run.released.rglob("*") if path.is_file() and path.name != "run.json"]
+    return {path.relative_to(run.released): path.read_bytes() for path in files}
 
 
 def test_what_stands_is_not_computed_again_and_force_computes_the_same_bytes(job, monkeypatch):
