@@ -22,7 +22,7 @@ from cohort.errors import CohortError, ResourceError, StoppedError, StudyError
 from cohort.progress import LogFormat, Reporter
 from cohort.runs import command as runs
 from cohort.shipped import shipped
-from cohort.stopping import Stop, end_now, stop_on_signals
+from cohort.stopping import Stop, end_now, stop_on_signals, stopped
 
 app = typer.Typer(
     name="cohort",
@@ -209,6 +209,7 @@ def main() -> None:
     try:
         app()
     except Stop as stop:
+        stopped()
         _fail(StoppedError(f"{stop}; nothing half-done counts, and the same command begins again"))
     except CohortError as error:
         _fail(error)
