@@ -1,4 +1,4 @@
-"""The command line: demo, simulate, ingest, check, verify, run, why, circe, schema.
+"""The command line: demo, simulate, ingest, check, codelist, verify, run, why, circe, schema.
 
 Every command shows a bar per step on a terminal and one log line per step elsewhere, and ends with the exit code of
 `cohort.errors`. Imports are inside the commands, so that ``--help`` answers at once.
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 import typer
 
 from cohort.checks import command as checks
+from cohort.codes import command as codes
 from cohort.errors import CohortError, InputRefusedError, ResourceError, StudyError
 from cohort.progress import LogFormat, Reporter
 from cohort.shipped import shipped
@@ -144,6 +145,7 @@ def ingest(
 
 
 app.command()(checks.check)
+app.add_typer(codes.app)
 
 
 @app.command()
