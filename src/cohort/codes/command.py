@@ -1,4 +1,4 @@
-"""``cohort codelist``: what a new version of a list changes, and what a list does on a store; `cohort.cli` registers it.
+"""``cohort codelist``: what a new version of a list changes, what a list does on a store. `cohort.cli` registers it.
 
 Both print CSV. Codes that few persons have are left out of the second, so that its output may be passed on.
 """

@@ -198,7 +198,10 @@ def _in_table(rows: pl.DataFrame, axes: list[_Axis], cells: int) -> pl.DataFrame
     with ThreadPoolExecutor(cores) as pool:
         spans = rows.iter_slices(-(-len(rows) // cores))
         parts = list(pool.map(lambda span: _tabulated(span, axes, cells, fast=cores > 1), spans))
-    sums = {name: sum(part.get(name, 0) for part in parts) for part in parts for name in part}
+    sums: dict[str, Ints] = {}
+    for part in parts:  # of limbs, which one span may have and another not
+        for name, total in part.items():
+            sums[name] = sums[name] + total if name in sums else total
     found = np.flatnonzero(sums["n"])
     return pl.DataFrame({"cell": found} | {name: total[found] for name, total in sums.items()})
 
