@@ -188,7 +188,7 @@ def _maximum(
 
     if firth_level is None:
         return maximise(likelihood, penalty, identified, bounded), None
-    return maximise_firth(FirthLikelihood(likelihood, sums), rows.scale, identified, firth_level)
+    return maximise_firth(FirthLikelihood(likelihood, sums, names), rows.scale, identified, firth_level)
 
 
 def in_units(theta: Floats, variance: Floats, scale: Floats) -> tuple[Floats, Floats, Floats]:
