@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from cohort.errors import NotEstimableError, StudyError
 from cohort.survival.cox import CoxFit, summarise
-from cohort.survival.cox_checks import Extremes, extremes, require_bounded, require_identified
+from cohort.survival.cox_checks import Extremes, extremes, require_bounded, require_identified, require_reach
 from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_lanes import Nodes, gather, nodes_of
 from cohort.survival.cox_model import in_units, sandwich
@@ -222,10 +222,12 @@ def _total(parts: Iterable[R]) -> R:
 def _start(map_buckets: MapBuckets, plan: Plan, survey: Survey) -> Start:
     model = Model(plan, survey, _cells(survey), _NONE, _NONE)
     found = list(map_buckets(partial(_ranges, model=model)))
-    total, mass = gather(nodes for _, nodes, _, _ in found)
     low = np.min([lowest for _, _, lowest, _ in found], axis=0)
     high = np.max([highest for _, _, _, highest in found], axis=0)
-    centre, scale = centre_of(low, high, total / mass)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused
+        total, mass = gather(nodes for _, nodes, _, _ in found)
+        centre, scale = centre_of(low, high, total / mass)
+    require_reach(found[0][0], scale)
     model = replace(model, centre=centre, scale=scale)
     event_sum, first, second, risk = gather(map_buckets(partial(_first_sums, model=model)))
     with np.errstate(invalid="ignore", divide="ignore"):  # a single row has no spread
@@ -261,11 +263,12 @@ def _ranges(frame: Any, *, model: Model) -> tuple[tuple[str, ...], Nodes, Floats
         return rows.names, {}, nothing, -nothing
     lanes, ends = rows.lanes()
     spans = list(pairwise(ends))
-    if rows.weight.size:
-        parts = [(rows.weight[a:b] @ rows.x[a:b], rows.weight[a:b].sum(keepdims=True)) for a, b in spans]
-    else:
-        parts = [(rows.x[a:b].sum(axis=0), np.array([float(b - a)])) for a, b in spans]
-    return rows.names, nodes_of(lanes, parts), rows.x.min(axis=0), rows.x.max(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # the centre then shows it
+        if rows.weight.size:
+            parts = [(rows.weight[a:b] @ rows.x[a:b], rows.weight[a:b].sum(keepdims=True)) for a, b in spans]
+        else:
+            parts = [(rows.x[a:b].sum(axis=0), np.array([float(b - a)])) for a, b in spans]
+        return rows.names, nodes_of(lanes, parts), rows.x.min(axis=0), rows.x.max(axis=0)
 
 
 def _first_sums(frame: Any, *, model: Model) -> Nodes:
