@@ -9,14 +9,21 @@ import numpy as np
 import polars as pl
 from scipy.special import ndtr
 
+from cohort.effects.clone_bootstrap import SortedArm, bootstrap
 from cohort.effects.clones import STRATEGIES, Arm, DaySums, Persons, Staying, clone, model_staying, sum_by_day
+from cohort.effects.day_estimates import (
+    Ties,
+    closed_ties,
+    incidence_steps,
+    log_hazard_ratio,
+    risk_and_time_lost,
+    summed_ties,
+)
 from cohort.effects.weights import SMALLEST_SHARE, kish
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.frames import as_lazy, require_columns
 from cohort.survival.cox_order import canonical_order
-from cohort.survival.cox_sums import kernels
 from cohort.survival.design import design_matrix
-from cohort.survival.influence import ratio
 from cohort.survival.intervals import normal_quantile
 from cohort.survival.observations import observe
 from cohort.survival.types import Floats, Numbers
@@ -49,6 +56,8 @@ class _Trial(NamedTuple):
     values: Floats
     sums: tuple[DaySums, DaySums]
     arms: tuple[Arm, Arm]
+    staying: tuple[Staying, Staying]
+    caps: tuple[float, float]
 
 
 class _Question(NamedTuple):
@@ -106,7 +115,7 @@ def clone_censor_weight(
     trial = _emulate(persons, question)
     _require_horizon(trial, horizon)
     _require_effective(trial)
-    samples = _bootstrap(persons, question, replicates, seed)
+    samples = _bootstrap(trial, persons, question, replicates, seed)
     cut = "" if truncate is None else f", truncated at the {truncate:.1%} quantile"
     limits = f"{len(samples)} bootstrap samples of persons" if replicates else "no limits: no bootstrap"
     method = f"clone–censor–weight, grace {grace_days:g} days, Cox models of departing on {terms}{cut}; {limits}"
@@ -141,64 +150,27 @@ def _read(frame: Any, time: str, cause: str, started: str, terms: str) -> tuple[
 def _emulate(persons: Persons, question: _Question) -> _Trial:
     arms = clone(persons, question.grace)
     day = np.unique(np.concatenate([arm.time for arm in arms]))
-    sums = [_weighted(arm, persons, model_staying(arm, persons, question.columns), day, question) for arm in arms]
-    numbers = [_numbers(one, question) for one in sums]
-    values = np.concatenate([*numbers, [_log_hazard_ratio(sums[1], sums[0], question)]])
-    return _Trial(values, (sums[0], sums[1]), arms)
+    staying = [model_staying(arm, persons, question.columns) for arm in arms]
+    weighted = [_weighted(arm, persons, model, day, question) for arm, model in zip(arms, staying, strict=True)]
+    (start, cap_start), (abstain, cap_abstain) = weighted
+    values = _numbers(start, abstain, question)
+    return _Trial(values, (start, abstain), arms, (staying[0], staying[1]), (cap_start, cap_abstain))
 
 
-def _weighted(arm: Arm, persons: Persons, staying: Staying, day: Numbers, question: _Question) -> DaySums:
+def _weighted(arm: Arm, persons: Persons, staying: Staying, day: Numbers, question: _Question) -> tuple[DaySums, float]:
+    """Return the sums by day and where their weights are cut."""
     sums = sum_by_day(arm, persons, staying, day, question.causes)
     if question.truncate is None:
-        return sums
+        return sums, np.inf
     cap = float(np.quantile(sums.last / persons.times, question.truncate))
-    return sum_by_day(arm, persons, staying, day, question.causes, cap)
+    return sum_by_day(arm, persons, staying, day, question.causes, cap), cap
 
 
-def _numbers(sums: DaySums, question: _Question) -> Floats:
-    """Return the risk at, and the time lost by, the horizon; a curve stays level after its last exit."""
-    steps = _incidence_steps(sums, question.causes.index(question.code))
-    before = sums.day <= question.horizon
-    left = np.maximum(question.horizon - sums.day, 0)
-    return np.array([steps[before].sum(), (steps * left).sum()])
-
-
-def _incidence_steps(sums: DaySums, position: int) -> Floats:
-    """Return the increments of the Aalen–Johansen incidence of a cause, (T,)."""
-    survival = np.cumprod(1 - ratio(sums.events.sum(axis=0), sums.at_risk))
-    before = np.concatenate([[1.0], survival])[:-1]
-    return before * ratio(sums.events[position], sums.at_risk)
-
-
-def _log_hazard_ratio(zero: DaySums, one: DaySums, question: _Question) -> float:
-    """Return the coefficient of a weighted Cox model of the strategy alone (Efron ties), from sums by day.
-
-    One covariate of 0 and 1 leaves one number per day and arm of everything that a Newton step needs.
-    """
+def _numbers(start: DaySums, abstain: DaySums, question: _Question, ties: Ties = summed_ties) -> Floats:
+    """Return risk and time lost of either strategy, and the logarithm of the hazard ratio, (5,)."""
     position = question.causes.index(question.code)
-    both = zero.events[position] + one.events[position] > 0
-    risk, dying, deaths = (
-        np.stack([getattr(arm, name)[..., both] for arm in (zero, one)]) for name in ("at_risk", "events", "n_events")
-    )
-    dying, tied = dying[:, position], deaths[:, position].sum(axis=0).round().astype(np.int64)
-    if not tied.size:
-        raise NotEstimableError("no_events")
-    if not dying.sum(axis=1).all():
-        raise NotEstimableError("monotone_likelihood", ("strategy",))
-    slope = 0.0
-    for _ in range(50):
-        r = np.exp(slope)
-        terms = np.zeros((5, tied.size))
-        kernels().tie_terms(risk[0] + r * risk[1], dying[0] + r * dying[1], tied, dying.sum(axis=0), True, terms)
-        a, b, a2, b2, c2 = terms
-        at, out = r * risk[1], r * dying[1]
-        expected = a * at - b * out
-        information = (expected - (a2 * at**2 - 2 * b2 * at * out + c2 * out**2)).sum()
-        step = float((dying[1] - expected).sum() / information)
-        slope += step
-        if abs(step) < 1e-12:
-            return slope
-    raise NotEstimableError("not_converged", ("strategy",))
+    curves = [risk_and_time_lost(arm, position, question.horizon) for arm in (start, abstain)]
+    return np.concatenate([*curves, [log_hazard_ratio(abstain, start, position, ties)]])
 
 
 def _require_horizon(trial: _Trial, horizon: float) -> None:
@@ -216,22 +188,18 @@ def _require_effective(trial: _Trial) -> None:
             )
 
 
-def _bootstrap(persons: Persons, question: _Question, replicates: int, seed: int) -> Floats:
-    """Return the estimates of samples of persons, (samples, q); a person drawn k times counts k times."""
-    found, n = [], len(persons.time)
-    for draw in range(replicates):
-        chosen = np.random.default_rng([seed, draw]).integers(0, n, n)
-        times = np.bincount(chosen, minlength=n).astype(np.float64)
-        drawn = times > 0
-        x = np.asfortranarray(persons.x[drawn])
-        sample = Persons(persons.time[drawn], persons.cause[drawn], persons.started[drawn], x, times[drawn])
-        try:
-            found.append(_emulate(sample, question).values)
-        except NotEstimableError:
-            continue
-    if replicates and len(found) < 0.9 * replicates:
-        raise NotEstimableError(f"bootstrap_not_estimable: in {replicates - len(found)} of {replicates} samples")
-    return np.asarray(found)
+def _bootstrap(trial: _Trial, persons: Persons, question: _Question, replicates: int, seed: int) -> Floats:
+    """Return the numbers of samples of persons, (samples, 5)."""
+    if not replicates:
+        return np.empty((0, len(trial.values)))
+    day = trial.sums[0].day
+    start, abstain = (
+        SortedArm.of(arm, persons, staying, day, question.causes, cap)
+        for arm, staying, cap in zip(trial.arms, trial.staying, trial.caps, strict=True)
+    )
+    return bootstrap(
+        (start, abstain), day, lambda one, zero: _numbers(one, zero, question, closed_ties), replicates, seed
+    )
 
 
 def _named(values: Floats) -> dict[tuple[str, str], Floats]:
@@ -287,7 +255,7 @@ def _curves(trial: _Trial, question: _Question) -> pl.DataFrame:
                 "time": sums.day,
                 "n_risk": sums.at_risk,
                 "n_event": sums.events[position],
-                "estimate": np.cumsum(_incidence_steps(sums, position)),
+                "estimate": np.cumsum(incidence_steps(sums, position)),
             }
         )
         for name, sums in zip(STRATEGIES, trial.sums, strict=True)
