@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.special import digamma, polygamma
+import polars as pl
+from scipy.special import digamma, ndtr, polygamma
 
 from cohort.effects.clones import DaySums
 from cohort.errors import NotEstimableError
 from cohort.survival.cox_sums import kernels
 from cohort.survival.influence import ratio
+from cohort.survival.intervals import normal_quantile
 from cohort.survival.types import Floats
 
+MEASURES = ("risk", "time_lost")
+RATIOS = ("risk_ratio", "hazard_ratio")
 Ties = Callable[[Floats, Floats, Floats, Floats], Floats]
 """From weight at risk, weight with an event, number and weight of events (T,) to a, b, a2, b2, c2 of Efron, (5, T)."""
 
@@ -88,3 +92,55 @@ def log_hazard_ratio(zero: DaySums, one: DaySums, position: int, ties: Ties = su
         if abs(step) < (1e-12 if ties is summed_ties else 1e-7):
             return slope
     raise NotEstimableError("not_converged", ("strategy",))
+
+
+def estimates_table(values: Floats, samples: Floats, level: float, groups: tuple[str, str]) -> pl.DataFrame:
+    """Return one row per estimate with the limits that bootstrap samples give: normal, of ratios on the log scale.
+
+    ``values`` (5,) are risk and time lost of either group and the logarithm of the hazard ratio, ``samples``
+    (samples, 5) the same; without two of them there are no limits.
+    """
+    points = _named(values, groups)
+    spread = _named(samples.T, groups) if len(samples) > 1 else {}
+    rows = []
+    for (measure, group), point in points.items():
+        shown = np.exp if measure in RATIOS else float
+        error = float(np.std(spread[measure, group], ddof=1)) if spread else np.nan
+        half = normal_quantile(level) * error
+        contrast = measure in RATIOS or measure.endswith("difference")
+        p = float(2 * ndtr(-abs(point) / error)) if contrast and error > 0 else np.nan
+        rows.append((measure, group, *map(float, (shown(point), error, shown(point - half), shown(point + half), p))))
+    names = ["measure", "group", "estimate", "std_error", "lower", "upper", "p_value"]
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _named(values: Floats, groups: tuple[str, str]) -> dict[tuple[str, str], Floats]:
+    """Return estimates by measure and group, ratios as logarithms; ``values`` are (5,) or (5, samples)."""
+    one, zero = dict(zip(MEASURES, values[:2], strict=True)), dict(zip(MEASURES, values[2:4], strict=True))
+    found: dict[tuple[str, str], Floats] = {}
+    for measure in MEASURES:
+        found |= {(measure, groups[0]): one[measure], (measure, groups[1]): zero[measure]}
+        found[f"{measure}_difference", groups[0]] = one[measure] - zero[measure]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found["risk_ratio", groups[0]] = np.log(one["risk"] / zero["risk"])
+    found["hazard_ratio", groups[0]] = values[4]
+    return found
+
+
+def curves_table(sums: tuple[DaySums, DaySums], causes: tuple[int, ...], groups: tuple[str, str]) -> pl.DataFrame:
+    """Return the incidence of each cause in either group: ``group, cause, time, n_risk, n_event, estimate``."""
+    parts = [
+        pl.DataFrame(
+            {
+                "group": name,
+                "cause": code,
+                "time": arm.day,
+                "n_risk": arm.at_risk,
+                "n_event": arm.events[position],
+                "estimate": np.cumsum(incidence_steps(arm, position)),
+            }
+        )
+        for name, arm in zip(groups, sums, strict=True)
+        for position, code in enumerate(causes)
+    ]
+    return pl.concat(parts)

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtr
 
 from cohort.effects.clone_bootstrap import SortedArm, bootstrap
 from cohort.effects.clones import STRATEGIES, Arm, DaySums, Persons, Staying, clone, model_staying, sum_by_day
 from cohort.effects.day_estimates import (
     Ties,
     closed_ties,
-    incidence_steps,
+    curves_table,
+    estimates_table,
     log_hazard_ratio,
     risk_and_time_lost,
     summed_ties,
@@ -24,12 +24,8 @@ from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.frames import as_lazy, require_columns
 from cohort.survival.cox_order import canonical_order
 from cohort.survival.design import design_matrix
-from cohort.survival.intervals import normal_quantile
 from cohort.survival.observations import observe
 from cohort.survival.types import Floats, Numbers
-
-MEASURES = ("risk", "time_lost")
-_RATIOS = ("risk_ratio", "hazard_ratio")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +116,12 @@ def clone_censor_weight(
     limits = f"{len(samples)} bootstrap samples of persons" if replicates else "no limits: no bootstrap"
     method = f"clone–censor–weight, grace {grace_days:g} days, Cox models of departing on {terms}{cut}; {limits}"
     return Emulation(
-        _table(trial.values, samples, level), _arms(trial), _curves(trial, question), horizon, level, method
+        estimates_table(trial.values, samples, level, STRATEGIES),
+        _arms(trial),
+        curves_table(trial.sums, question.causes, STRATEGIES),
+        horizon,
+        level,
+        method,
     )
 
 
@@ -202,34 +203,6 @@ def _bootstrap(trial: _Trial, persons: Persons, question: _Question, replicates:
     )
 
 
-def _named(values: Floats) -> dict[tuple[str, str], Floats]:
-    """Return estimates by measure and group, ratios as logarithms; ``values`` are (q,) or (q, samples)."""
-    one, zero = dict(zip(MEASURES, values[:2], strict=True)), dict(zip(MEASURES, values[2:4], strict=True))
-    found: dict[tuple[str, str], Floats] = {}
-    for measure in MEASURES:
-        found |= {(measure, STRATEGIES[0]): one[measure], (measure, STRATEGIES[1]): zero[measure]}
-        found[f"{measure}_difference", STRATEGIES[0]] = one[measure] - zero[measure]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found["risk_ratio", STRATEGIES[0]] = np.log(one["risk"] / zero["risk"])
-    found["hazard_ratio", STRATEGIES[0]] = values[4]
-    return found
-
-
-def _table(values: Floats, samples: Floats, level: float) -> pl.DataFrame:
-    points = _named(values)
-    spread = _named(samples.T) if len(samples) > 1 else {}
-    rows = []
-    for (measure, group), point in points.items():
-        shown = np.exp if measure in _RATIOS else float
-        error = float(np.std(spread[measure, group], ddof=1)) if spread else np.nan
-        half = normal_quantile(level) * error
-        contrast = measure in _RATIOS or measure.endswith("difference")
-        p = float(2 * ndtr(-abs(point) / error)) if contrast and error > 0 else np.nan
-        rows.append((measure, group, *map(float, (shown(point), error, shown(point - half), shown(point + half), p))))
-    names = ["measure", "group", "estimate", "std_error", "lower", "upper", "p_value"]
-    return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.selectors.float().fill_nan(None))
-
-
 def _arms(trial: _Trial) -> pl.DataFrame:
     rows = [
         {
@@ -244,21 +217,3 @@ def _arms(trial: _Trial) -> pl.DataFrame:
         for name, arm, sums in zip(STRATEGIES, trial.arms, trial.sums, strict=True)
     ]
     return pl.DataFrame(rows)
-
-
-def _curves(trial: _Trial, question: _Question) -> pl.DataFrame:
-    parts = [
-        pl.DataFrame(
-            {
-                "group": name,
-                "cause": code,
-                "time": sums.day,
-                "n_risk": sums.at_risk,
-                "n_event": sums.events[position],
-                "estimate": np.cumsum(incidence_steps(sums, position)),
-            }
-        )
-        for name, sums in zip(STRATEGIES, trial.sums, strict=True)
-        for position, code in enumerate(question.causes)
-    ]
-    return pl.concat(parts)
