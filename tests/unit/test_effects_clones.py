@@ -127,7 +127,7 @@ def test_a_sample_is_the_analysis_of_its_persons_repeated(truncate: float | None
     )  # fmt: skip
     question = emulation._Question(GRACE, 120, 1, (1, 2), ("x", "s"), truncate)
     trial = emulation._emulate(people, question)
-    samples = emulation._bootstrap(trial, people, question, draws, 5)
+    samples = emulation._bootstrap(trial, people, question, None, draws, 5)
     for draw in range(draws):
         times = np.empty(400, np.uint8)
         key = np.random.SeedSequence([5, draw]).generate_state(1, np.uint64)[0]

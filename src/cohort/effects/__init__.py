@@ -17,6 +17,8 @@ _HOME = {
     "standardised_effects": "standardisation",
     "clone_censor_weight": "emulation",
     "Emulation": "emulation",
+    "Histories": "varying",
+    "Leaving": "varying",
     "nested_trials": "sequential",
     "NestedTrials": "sequential",
     "marginal_structural_cox": "structural",

@@ -12,7 +12,7 @@ Efron B, Tibshirani R (1993), An Introduction to the Bootstrap, doi:10.1201/9780
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import lgamma, log
 from typing import Any
@@ -102,8 +102,31 @@ def bootstrap(
             return None
 
     with workers() as pool:
-        found = [values for values in pool.map(one, range(replicates)) if values is not None]
-    if replicates and len(found) < 0.9 * replicates:
+        return _enough(pool.map(one, range(replicates)), replicates)
+
+
+def refit(numbers: Callable[[Floats], Floats], persons: int, replicates: int, seed: int) -> Floats:
+    """Return the numbers of samples of persons, (samples, q), each estimated anew from how often they are drawn, (n,).
+
+    Raises
+    ------
+    NotEstimableError
+        ``bootstrap_not_estimable`` where fewer than nine in ten samples have an answer.
+    """
+
+    def one(draw: int) -> Floats | None:
+        times = np.random.default_rng([seed, draw]).poisson(1.0, persons).astype(np.float64)
+        try:
+            return numbers(times)
+        except NotEstimableError:
+            return None
+
+    return _enough(map(one, range(replicates)), replicates)
+
+
+def _enough(samples: Iterable[Floats | None], replicates: int) -> Floats:
+    found = [values for values in samples if values is not None]
+    if len(found) < 0.9 * replicates:
         raise NotEstimableError(f"bootstrap_not_estimable: in {replicates - len(found)} of {replicates} samples")
     return np.asarray(found)
 
@@ -141,8 +164,8 @@ def _staying(arm: SortedArm, times: Numbers, departed: Numbers) -> tuple[Floats,
         slope, size = slope + step, float(np.sqrt(max(step @ score, 0.0)))
         # the length of the next step is foretold by how much this one is shorter than the last
         if size < _CLOSE or size**2 < _CLOSE * before:
-            moved = [part[:, 0] + part[:, 1:] @ step for part in (risk, dying)]
-            return slope, closed_ties(*moved, gone[:, 0], gone[:, 0])[0]
+            at_risk, leaving = (part[:, 0] + part[:, 1:] @ step for part in (risk, dying))
+            return slope, closed_ties(at_risk, leaving, gone[:, 0], gone[:, 0])[0]
         before = size
     raise NotEstimableError("not_converged")
 

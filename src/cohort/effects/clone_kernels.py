@@ -51,6 +51,43 @@ def clone_sums(
 
 
 @compiled
+def varying_sums(
+    first: Whole,
+    stop: Floats,
+    ratio: Floats,
+    day: Floats,
+    jump: Floats,
+    phase: Whole,
+    place: Whole,
+    kind: Whole,
+    times: Floats,
+    cap: float,
+    total: Floats,
+    table: Floats,
+    count: Floats,
+    last: Floats,
+) -> None:
+    """Add clones as `clone_sums` does, where ratios (2, R) of two hazards change from row to row of a person.
+
+    ``jump`` (2, K) are the increments of the hazards on ``day`` (K,), in rows that end on ``stop``. ``last`` is the
+    weight at exit of one clone, however often it counts.
+    """
+    for i in range(phase.size):
+        row, end = first[i], first[i + 1] - 1
+        grown = 0.0
+        for k in range(phase[i] + 1):
+            if k > 0:
+                while row < end and stop[row] < day[k - 1]:
+                    row += 1
+                grown += jump[0, k - 1] * ratio[0, row] + jump[1, k - 1] * ratio[1, row]
+            weight = min(exp(grown), cap)
+            total[k] += weight * times[i]
+        last[i] = weight
+        table[place[i], kind[i]] += weight * times[i]
+        count[place[i], kind[i]] += times[i]
+
+
+@compiled
 def draw_counts(index: Whole, key: np.uint64, below: Floats, out: Whole) -> None:
     """Write how often each person is drawn: Poisson of mean 1, from a hash of ``key`` and the person's ``index``.
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 
-from cohort.effects.clone_bootstrap import SortedArm, bootstrap
+from cohort.effects.clone_bootstrap import SortedArm, bootstrap, refit
 from cohort.effects.clones import STRATEGIES, Arm, DaySums, Persons, Staying, clone, model_staying, sum_by_day
 from cohort.effects.day_estimates import (
     Ties,
@@ -19,13 +19,14 @@ from cohort.effects.day_estimates import (
     risk_and_time_lost,
     summed_ties,
 )
+from cohort.effects.varying import Histories, Leaving, Rows, read_rows, require_terms, sum_varying
 from cohort.effects.weights import SMALLEST_SHARE, kish
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.frames import as_lazy, require_columns
 from cohort.survival.cox_order import canonical_order
 from cohort.survival.design import design_matrix
 from cohort.survival.observations import observe
-from cohort.survival.types import Floats, Numbers
+from cohort.survival.types import Floats, Ints, Numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +53,7 @@ class _Trial(NamedTuple):
     values: Floats
     sums: tuple[DaySums, DaySums]
     arms: tuple[Arm, Arm]
-    staying: tuple[Staying, Staying]
+    staying: tuple[Staying, Staying] | None
     caps: tuple[float, float]
 
 
@@ -76,6 +77,8 @@ def clone_censor_weight(
     horizon: float,
     cause_of_interest: int = 1,
     truncate: float | None = None,
+    histories: Histories | None = None,
+    leaving: Leaving | None = None,
     replicates: int = 0,
     seed: int = 0,
     level: float = 0.95,
@@ -85,13 +88,15 @@ def clone_censor_weight(
     Parameters
     ----------
     frame
-        One row per person, eligible at day 0; its order decides which bootstrap sample a person is in.
+        One row per person, eligible at day 0.
     treatment_time
         Day on which treatment started, null for never.
     terms
         Covariates at day 0 of the Cox models of departing from either strategy.
     truncate
         Set weights above this quantile of an arm's weights at exit, such as 0.99, to it.
+    histories, leaving
+        Covariates that change, further terms of the models of departing; and a model of natural censoring.
     replicates
         Bootstrap samples of persons (with both of their clones) behind limits: normal, on the log scale for ratios.
 
@@ -105,16 +110,23 @@ def clone_censor_weight(
     Maringe C et al. (2020), Int J Epidemiol 49:1719–1729, doi:10.1093/ije/dyaa057.
     """
     _check(grace_days, horizon, truncate)
-    persons, columns = _read(frame, time, cause, treatment_time, terms)
+    require_terms(terms, histories, leaving)
+    frame = frame if histories is None else as_lazy(frame).sort(histories.person)
+    persons, columns, order = _read(frame, time, cause, treatment_time, terms)
     causes = tuple(sorted({cause_of_interest, *np.unique(persons.cause[persons.cause > 0]).tolist()}))
     question = _Question(grace_days, horizon, cause_of_interest, causes, columns, truncate)
-    trial = _emulate(persons, question)
+    rows = None
+    if histories is not None or leaving is not None:
+        persons = _in_frame_order(persons, order)
+        rows = read_rows(frame, persons, terms, histories, leaving)
+    trial = _emulate(persons, question, rows)
     _require_horizon(trial, horizon)
     _require_effective(trial)
-    samples = _bootstrap(trial, persons, question, replicates, seed)
+    samples = _bootstrap(trial, persons, question, rows, replicates, seed)
     cut = "" if truncate is None else f", truncated at the {truncate:.1%} quantile"
     limits = f"{len(samples)} bootstrap samples of persons" if replicates else "no limits: no bootstrap"
-    method = f"clone–censor–weight, grace {grace_days:g} days, Cox models of departing on {terms}{cut}; {limits}"
+    models = f"Cox models of departing on {terms}{_further(histories, leaving)}"
+    method = f"clone–censor–weight, grace {grace_days:g} days, {models}{cut}; {limits}"
     return Emulation(
         estimates_table(trial.values, samples, level, STRATEGIES),
         _arms(trial),
@@ -132,11 +144,21 @@ def _check(grace: float, horizon: float, truncate: float | None) -> None:
         raise StudyError(f"truncate = {truncate}; a quantile between 0.5 and 1, such as 0.99")
 
 
-def _read(frame: Any, time: str, cause: str, started: str, terms: str) -> tuple[Persons, tuple[str, ...]]:
-    """Return the persons in an order that their values decide, and the names of the covariates' columns."""
+def _further(histories: Histories | None, leaving: Leaving | None) -> str:
+    changing = "" if histories is None else f", {histories.terms} as they change"
+    return changing + ("" if leaving is None else f", and of natural censoring on {leaving.terms}")
+
+
+def _in_frame_order(persons: Persons, order: Ints) -> Persons:
+    back = np.argsort(order)
+    return Persons(*(part[back] for part in persons))
+
+
+def _read(frame: Any, time: str, cause: str, started: str, terms: str) -> tuple[Persons, tuple[str, ...], Ints]:
+    """Return the persons in an order that their values decide, the names of covariates, and that order."""
     lazy = as_lazy(frame)
     require_columns(lazy, {"treatment_time": started})
-    rows, design = observe(lazy, time, cause).rows, design_matrix(lazy, terms)
+    rows, design = observe(lazy, time, cause).rows, design_matrix(lazy, terms or ())
     column = lazy.select(pl.col(started).cast(pl.Float64)).collect().to_series()
     if wrong := int((column.is_nan() | (column < 0)).sum()):
         raise InputRefusedError(f"column {started!r} is negative or not a number in {wrong} rows; null means never")
@@ -145,12 +167,15 @@ def _read(frame: Any, time: str, cause: str, started: str, terms: str) -> tuple[
     never = np.where(np.isfinite(start), start, -1.0)
     order = canonical_order([exit_, code, never, *design.matrix.T])
     x = np.asfortranarray(design.matrix[order])
-    return Persons(exit_[order], code[order], start[order], x, np.ones(len(order))), design.names
+    return Persons(exit_[order], code[order], start[order], x, np.ones(len(order))), design.names, order
 
 
-def _emulate(persons: Persons, question: _Question) -> _Trial:
+def _emulate(persons: Persons, question: _Question, rows: Rows | None = None) -> _Trial:
     arms = clone(persons, question.grace)
     day = np.unique(np.concatenate([arm.time for arm in arms]))
+    if rows is not None:
+        start, abstain = (sum_varying(arm, persons, rows, day, question.causes, question.truncate) for arm in arms)
+        return _Trial(_numbers(start, abstain, question), (start, abstain), arms, None, (np.inf, np.inf))
     staying = [model_staying(arm, persons, question.columns) for arm in arms]
     weighted = [_weighted(arm, persons, model, day, question) for arm, model in zip(arms, staying, strict=True)]
     (start, cap_start), (abstain, cap_abstain) = weighted
@@ -189,10 +214,18 @@ def _require_effective(trial: _Trial) -> None:
             )
 
 
-def _bootstrap(trial: _Trial, persons: Persons, question: _Question, replicates: int, seed: int) -> Floats:
+def _bootstrap(
+    trial: _Trial, persons: Persons, question: _Question, rows: Rows | None, replicates: int, seed: int
+) -> Floats:
     """Return the numbers of samples of persons, (samples, 5)."""
     if not replicates:
         return np.empty((0, len(trial.values)))
+
+    def refitted(times: Floats) -> Floats:
+        return _emulate(persons._replace(times=times), question, rows).values
+
+    if trial.staying is None:
+        return refit(refitted, len(persons.time), replicates, seed)
     day = trial.sums[0].day
     start, abstain = (
         SortedArm.of(arm, persons, staying, day, question.causes, cap)

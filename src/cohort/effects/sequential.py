@@ -19,6 +19,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import polars as pl
 
+from cohort.effects.clone_bootstrap import refit
 from cohort.effects.clones import DaySums
 from cohort.effects.day_estimates import (
     Ties,
@@ -129,7 +130,12 @@ def nested_trials(
     arms = _arms(question, last)
     _require(question, arms, sums)
     values = _numbers(question, sums)
-    samples = _bootstrap(question, replicates, seed)
+    samples = refit(
+        lambda times: _numbers(question, _sums(question, times)[0], closed_ties),
+        len(time.first) - 1,
+        replicates,
+        seed,
+    )
     limits = f"{len(samples)} bootstrap samples of persons" if replicates else "no limits: no bootstrap"
     method = f"nested trials, {protocol.replace('_', ' ')}, pooled logistic models of {terms}; {limits}"
     table = estimates_table(values, samples, level, ARMS)
@@ -194,20 +200,6 @@ def _sums(question: _Question, times: Floats | None = None) -> tuple[tuple[DaySu
 def _numbers(question: _Question, sums: tuple[DaySums, DaySums], ties: Ties = summed_ties) -> Floats:
     curves = [risk_and_time_lost(arm, question.position, question.horizon) for arm in sums]
     return np.concatenate([*curves, [log_hazard_ratio(sums[1], sums[0], question.position, ties)]])
-
-
-def _bootstrap(question: _Question, replicates: int, seed: int) -> Floats:
-    """Return the numbers of samples of persons in which they can be estimated, (samples, 5)."""
-    found, persons = [], len(question.time.first) - 1
-    for draw in range(replicates):
-        times = np.random.default_rng([seed, draw]).poisson(1.0, persons).astype(np.float64)
-        try:
-            found.append(_numbers(question, _sums(question, times)[0], closed_ties))
-        except NotEstimableError:
-            continue
-    if replicates and len(found) < 0.9 * replicates:
-        raise NotEstimableError(f"bootstrap_not_estimable: in {replicates - len(found)} of {replicates} samples")
-    return np.asarray(found).reshape(-1, 5)
 
 
 def _arms(question: _Question, last: Floats) -> pl.DataFrame:
