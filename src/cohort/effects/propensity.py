@@ -1,8 +1,9 @@
 """Propensity scores: the probability of treatment given what was known at time 0.
 
-The models are scikit-learn's, but for the unpenalised one of a dense matrix (`cohort.effects.logistic`). Ours is what
-surrounds them: rows in an order that depends on the rows alone, columns standardised inside, cross-fitting, and
-separation told apart from a fit.
+Ridge and trees are scikit-learn's; the unpenalised model of a dense matrix (`cohort.effects.logistic`) and the lasso
+(`cohort.effects.lasso`) are ours, for many rows and for thousands of sparse columns. What surrounds them is the same:
+rows in an order that depends on the rows alone, columns standardised inside, cross-fitting, and separation told apart
+from a fit.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import optimize, sparse
 from scipy.special import expit
 
+from cohort.effects.lasso import fit_lasso
 from cohort.effects.logistic import maximise_logistic
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.frames import as_lazy, require_columns
@@ -322,27 +324,32 @@ def _sparse_logistic(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
     return lambda rows: fitted.predict_proba(rows)[:, 1]
 
 
-def _penalised(l1_ratio: float) -> Callable[[int, tuple[str, ...]], Fitter]:
-    def of_seed(seed: int, columns: tuple[str, ...]) -> Fitter:
-        from sklearn.linear_model import LogisticRegressionCV
+def _lasso(seed: int, columns: tuple[str, ...]) -> Fitter:
+    def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
+        folds = min(_INNER_FOLDS, int(treated.sum()), int((~treated).sum()))
+        return fit_lasso(x, treated.astype(np.float64), assign_folds(len(treated), folds, seed)).predict
 
-        def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
-            fitted = LogisticRegressionCV(
-                Cs=10,
-                l1_ratios=(l1_ratio,),
-                cv=min(_INNER_FOLDS, int(treated.sum()), int((~treated).sum())),
-                solver="saga" if l1_ratio else "lbfgs",
-                scoring="neg_log_loss",
-                random_state=seed,
-                max_iter=5000,
-                tol=1e-5,
-                use_legacy_attributes=False,
-            ).fit(x, treated)
-            return lambda rows: fitted.predict_proba(rows)[:, 1]
+    return fit
 
-        return fit
 
-    return of_seed
+def _ridge(seed: int, columns: tuple[str, ...]) -> Fitter:
+    from sklearn.linear_model import LogisticRegressionCV
+
+    def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
+        fitted = LogisticRegressionCV(
+            Cs=10,
+            l1_ratios=(0.0,),
+            cv=min(_INNER_FOLDS, int(treated.sum()), int((~treated).sum())),
+            solver="lbfgs",
+            scoring="neg_log_loss",
+            random_state=seed,
+            max_iter=5000,
+            tol=1e-5,
+            use_legacy_attributes=False,
+        ).fit(x, treated)
+        return lambda rows: fitted.predict_proba(rows)[:, 1]
+
+    return fit
 
 
 def _boosting(seed: int, columns: tuple[str, ...]) -> Fitter:
@@ -357,8 +364,8 @@ def _boosting(seed: int, columns: tuple[str, ...]) -> Fitter:
 
 _FITTERS: dict[str, Callable[[int, tuple[str, ...]], Fitter]] = {
     "logistic": _logistic,
-    "lasso": _penalised(1.0),
-    "ridge": _penalised(0.0),
+    "lasso": _lasso,
+    "ridge": _ridge,
     "boosting": _boosting,
 }
 
