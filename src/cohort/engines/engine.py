@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from cohort.codes.records import Tables
 from cohort.errors import CohortError
+from cohort.store.places import absolute
 from cohort.store.store import Store
 
 Result = TypeVar("Result")
@@ -67,7 +68,7 @@ class Task:
 
 def on_workers(store: Store, function: Callable[[Tables], Any]) -> Task:
     """Return the task of a function; the store's folder is made absolute, since workers start elsewhere."""
-    return Task(Store(store.path.resolve(), store.manifest), function)
+    return Task(Store(absolute(store.path), store.manifest), function)
 
 
 def opened(number: int, part: bytes | None, failure: str | None) -> Any:

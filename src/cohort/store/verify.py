@@ -11,6 +11,7 @@ from cohort.errors import InputRefusedError
 from cohort.store import manifest as manifests
 from cohort.store.files import sha256_of
 from cohort.store.manifest import KeptFile, Manifest, StoredFile
+from cohort.store.places import is_remote
 
 ORPHAN_DAYS = 7
 """Age below which a folder that no snapshot names is left alone: its run may still be looked into."""
@@ -37,7 +38,8 @@ def verify(store: Path) -> Verification:
     readable, problems = _manifests(store)
     if not readable and not problems:
         raise InputRefusedError(f"{store} holds no store: there is no manifest in it")
-    files = {file.path: file for manifest in readable for file in _files(manifest)}
+    here = not is_remote(store)  # what is private stays where the store was made
+    files = {file.path: file for manifest in readable for file in _files(manifest, private=here)}
     problems += [problem for _, file in sorted(files.items()) if (problem := _problem(store, file))]
     problems += _key_problem(store, readable)
     return Verification(len(readable), len(files), sum(file.bytes for file in files.values()), tuple(problems))
@@ -73,8 +75,9 @@ def _manifests(store: Path) -> tuple[list[Manifest], list[str]]:
     return readable, problems
 
 
-def _files(manifest: Manifest) -> list[StoredFile | KeptFile]:
-    return [*(file for table in manifest.tables.values() for file in table), *manifest.lines, *manifest.persons]
+def _files(manifest: Manifest, *, private: bool = True) -> list[StoredFile | KeptFile]:
+    kept = [*manifest.lines, *manifest.persons] if private else []
+    return [*(file for table in manifest.tables.values() for file in table), *kept]
 
 
 def _problem(store: Path, file: StoredFile | KeptFile) -> str | None:
