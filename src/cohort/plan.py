@@ -121,6 +121,7 @@ class BucketRows:
     _possible: dict[tuple[int, ...], Possible] = field(default_factory=dict)
     _flows: dict[tuple[int, ...], _Flow] = field(default_factory=dict)
     _cut: dict[int, tuple[Flags, BucketTables]] = field(default_factory=dict, repr=False)
+    _asked: dict[int, tuple[Rows, BucketTables]] = field(default_factory=dict, repr=False)
     _prevalent: dict[int, bool] = field(default_factory=dict)
 
     def entered(self, cohort: Cohort) -> _Flow:
@@ -195,7 +196,7 @@ class BucketRows:
             rows = days[ROW].to_numpy()
             flow.possible.ask(key[1:], (start, end), rows, ends)
             known = flow.possible.answers(key[1:], rows).lazy()
-            return _followed(self._tables_of(flow.possible, days), known, outcome, start)
+            return _followed(self._entries_of(flow.possible, days), known, outcome, start)
 
         flow.possible.ask(key, (outcome, start, end), flow.rows, exits)
         return key
@@ -219,6 +220,16 @@ class BucketRows:
             inside = possible.persons_of(rows)
             tables = self.tables.of_persons(possible.days.filter(inside).select("person_id").unique())
             self._cut[id(possible)] = inside, tables
+        return tables
+
+
+    def _entries_of(self, possible: Possible, days: pl.DataFrame) -> BucketTables:
+        """Return the rows of some entries' persons for asking about these entries, as many outcomes do in turn."""
+        rows = days[ROW].to_numpy()
+        asked, tables = self._asked.get(id(possible), (None, self.tables))
+        if asked is None or not np.array_equal(asked, rows):
+            tables = self._tables_of(possible, days).of_entries()
+            self._asked[id(possible)] = rows, tables
         return tables
 
 
