@@ -222,7 +222,6 @@ class BucketRows:
             self._cut[id(possible)] = inside, tables
         return tables
 
-
     def _entries_of(self, possible: Possible, days: pl.DataFrame) -> BucketTables:
         """Return the rows of some entries' persons for asking about these entries, as many outcomes do in turn."""
         rows = days[ROW].to_numpy()
