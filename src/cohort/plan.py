@@ -284,9 +284,9 @@ def select_each(rows: BucketRows, studies: Iterable[tuple[Cohort, Event, tuple[C
     """Return every study's choice among the entries of one bucket: what they share is asked once, for all at a time."""
     studies = list(studies)
     for stage in (rows.entered, rows.qualified):
-        flows = [stage(cohort) for cohort, _, _ in studies]
+        flows = {id(flow.rows): flow for flow in [stage(cohort) for cohort, _, _ in studies]}.values()
         for possible in {id(flow.possible): flow.possible for flow in flows}.values():
-            possible.expect(np.concatenate([flow.rows for flow in flows if flow.possible is possible]))
+            possible.expect([flow.rows for flow in flows if flow.possible is possible])
     return [select(rows, *study) for study in studies]
 
 
