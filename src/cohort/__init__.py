@@ -94,6 +94,9 @@ _HOME = {
     "cox": "results.analyses",
     "fine_gray": "results.analyses",
     "treatment_effect": "results.treatment",
+    "mean_cumulative_count": "results.courses",
+    "mean_care_free_days": "results.courses",
+    "response_shares": "results.courses",
     "CohortError": "errors",
 }
 """Public name → module that defines it."""

@@ -117,7 +117,7 @@ class Multiverse:
 
         def every_study(tables: BucketTables) -> list[Selection]:
             rows = BucketRows(tables, store.data_end)
-            return select_each(rows, ((s.cohort, s.outcome, s.covariates) for s in self.studies))
+            return select_each(rows, ((s.cohort, s.outcome, s.measured) for s in self.studies))
 
         read = local().map(store, lambda tables: needed_rows(tables, codes), "cohort", progress)
         chosen = join_buckets(list(in_order(every_study, batches(read, ROWS_AT_A_TIME))))
@@ -191,7 +191,7 @@ def _variant(study: Study, analysis: int, keys: list[Key], values: tuple[Any, ..
 
 
 def _parts(study: Study) -> tuple[Any, ...]:
-    return (*study.cohort.parts, study.outcome, *study.covariates)
+    return (*study.cohort.parts, study.outcome, *study.measured)
 
 
 def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.DataFrame:

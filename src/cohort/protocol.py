@@ -56,7 +56,7 @@ def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
 
 def codelists(study: Study) -> tuple[Codelist, ...]:
     """Return every codelist that the study reads, each once, by name."""
-    parts = (*study.cohort.parts, study.outcome, *study.covariates)
+    parts = (*study.cohort.parts, study.outcome, *study.measured)
     lists = {record.codes.codelist for part in parts for record in part.records}
     return tuple(sorted(lists, key=lambda codelist: (codelist.name, codelist.sha256)))
 
