@@ -95,22 +95,23 @@ SCORES = """
     3 d0  nrs 8
     4 d0  nrs 2
     5 d0  nrs 6
+    6 d0  nrs 6
 """
 RESPONSE = make.registry_response("observed", instrument="nrs")
 
 
 def test_the_share_who_respond_has_three_versions():
-    """Persons 1 and 2 are seen and one responds; 3 dies before the visit and has not; 5 is not seen, 4 has no baseline.
+    """Persons 1 and 2 are seen and one responds; 3 dies before the visit and has not; 5 and 6 are not seen.
 
-    Observed 1 of 3, non-responder 1 of 4. Weighted by the sex of which 1 of 2 men and 2 of 2 women are known, the man
-    stands for two: he responded, neither woman did, so 2 of 4.
+    Person 4 has no high baseline. Observed 1 of 3, non-responder 1 of 5. Of the men 1 of 2 is known and responded, of
+    the women 2 of 3 and none did: weighted 2 of 5.
     """
-    persons = people(1, 2, 3, 4, 5, died="3:d60")
+    persons = people(1, 2, 3, 4, 5, 6, died="3:d60")
     for man in (1, 5):
         persons["person"] = persons["person"].replace(f"\n{man} 1970-01-01 female", f"\n{man} 1970-01-01 male")
     tables = world(
         **persons,
-        diagnosis="person_id date code\n" + "\n".join(f"{n} d0 M545" for n in range(1, 6)),
+        diagnosis="person_id date code\n" + "\n".join(f"{n} d0 M545" for n in range(1, 7)),
         measurement=SCORES,
     )
     plan = study(
@@ -119,12 +120,12 @@ def test_the_share_who_respond_has_three_versions():
     found = {row["estimand"]: row for row in rows(plan, tables).to_dicts()}
     assert {name: row["n"] for name, row in found.items()} == {
         "response_observed": 3,
-        "response_non_responder": 4,
-        "response_weighted": 4,
+        "response_non_responder": 5,
+        "response_weighted": 5,
     }
     assert found["response_observed"]["value"] == pytest.approx(1 / 3)
-    assert found["response_non_responder"]["value"] == pytest.approx(1 / 4)
-    assert found["response_weighted"]["value"] == pytest.approx(1 / 2, abs=1e-3)  # all women known: 1 is no logit
+    assert found["response_non_responder"]["value"] == pytest.approx(1 / 5)
+    assert found["response_weighted"]["value"] == pytest.approx(2 / 5, rel=1e-6)  # the logistic model stops at 1e-8
 
 
 def test_an_empty_cohort_has_no_rows_and_no_fault():

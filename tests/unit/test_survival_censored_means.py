@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import polars as pl
 import pytest
@@ -41,7 +43,8 @@ def test_without_censoring_it_is_the_mean_and_its_error():
 
 def some(rng, n):
     last = rng.integers(0, 40, n)
-    return [(int(t), bool(rng.random() < 0.3), sorted({int(d) for d in rng.integers(1, 40, 4) if d <= t})) for t in last]
+    days = [sorted({int(day) for day in rng.integers(1, 40, 4) if day <= end}) for end in last]
+    return [(int(end), bool(rng.random() < 0.3), own) for end, own in zip(last, days, strict=True)]
 
 
 def test_without_death_it_is_the_mean_cumulative_function():
@@ -51,7 +54,7 @@ def test_without_death_it_is_the_mean_cumulative_function():
     spells = []
     for number, (last, _, days) in enumerate(persons):
         cuts = [0, *days, *([last] if last not in days else [])]
-        spells += [(number, a, b, b in days) for a, b in zip(cuts, cuts[1:], strict=False)]
+        spells += [(number, a, b, b in days) for a, b in itertools.pairwise(cuts)]
     frame = pl.DataFrame(spells, schema=["id", "start", "stop", "event"], orient="row")
     curve = sv.mean_cumulative_function(frame, "id", "start", "stop", "event").to_polars()
     row = curve.filter(pl.col("time") <= 25).row(-1, named=True)
