@@ -28,6 +28,7 @@ _HOME = {
     "measurement": "population.occurrence",
     "episode_of": "population.occurrence",
     "on_dates": "population.occurrence",
+    "drawn_day": "population.occurrence",
     "chronification": "outcomes.outcome",
     "first_record": "outcomes.outcome",
     "first_of": "outcomes.outcome",

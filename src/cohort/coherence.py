@@ -35,6 +35,7 @@ def check_coherence(study: Study) -> None:
         _rows_of_persons,
         _treated_arm,
         _matched_arms,
+        _other_arm,
         _risk_sets,
         _courses,
     )
@@ -87,6 +88,11 @@ def _matched_arms(study: Study) -> None:
     arms = study.entry.arms
     if isinstance(study.cohort.matching, MatchedArms) and len(arms) != 2:
         raise ValueError(f"cohort.matching: matching needs an entry with two arms; this one has {len(arms) or 'none'}")
+
+
+def _other_arm(study: Study) -> None:
+    if "other_arm" in study.cohort.end.censor_at and not study.entry.arms:
+        raise ValueError("cohort.end.censor_at: 'other_arm' needs an entry with arms (cohort.entry.arms)")
 
 
 def _risk_sets(study: Study) -> None:
