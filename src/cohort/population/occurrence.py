@@ -188,7 +188,7 @@ class DrawnDay(Spec):
         persons = tables["person"].select("person_id").collect()
         length = (self.end - self.start).days + 1
         drawn = of_persons(persons["person_id"].to_numpy(), self.seed ^ _DRAW) % np.uint64(length)
-        date = pl.lit(self.start) + pl.duration(days=pl.Series(drawn.astype(np.int64)))
+        date = pl.lit(self.start) + pl.duration(days=pl.lit(pl.Series(drawn.astype(np.int64))))
         return persons.with_columns(date=date).lazy()
 
     def __str__(self) -> str:
