@@ -117,27 +117,8 @@ class Result:
 
     def content(self, quality: Markup | None = None, specifications: pl.DataFrame | None = None) -> ReportContent:
         """Return all that a report of this run prints; ``specifications`` is the table of a multiverse."""
-        from cohort.report.document import Definition, ReportContent
-        from cohort.report.labels import AnalysisTitle
-
-        titles = [
-            AnalysisTitle(number, analysis.title, analysis.contrast, landmark=self.table.landmark)
-            for number, analysis in enumerate(self.study.analyses, start=1)
-        ]
-        return ReportContent(
-            title=self.study.title,
-            protocol=protocol(self.study),
-            released=self.released,
-            provenance=replace(self.provenance, options=quality_option(quality) | _specified(specifications)),
-            definitions=tuple(Definition(*row) for row in definitions(self.study)),
-            warnings=tuple(finding.message for finding in self.study.audit()),
-            labels=_labels(self.study),
-            analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
-            timeline=timeline(self.study),
-            quality=quality,
-            codes=_codes(self.study),
-            specifications=specifications,
-        )
+        provenance = replace(self.provenance, options=quality_option(quality) | _specified(specifications))
+        return content_of(self.study, self.released, provenance, quality, specifications)
 
     def raise_if_not_estimable(self) -> None:
         """Raise if a model had no answer; the report stands and says so.
@@ -162,6 +143,37 @@ def raise_if_not_estimable(estimates: Estimates) -> None:
     for number, status in rows.select("analysis", "status").unique().sort("analysis", "status").iter_rows():
         if status.startswith(NOT_ESTIMABLE):
             raise NotEstimableError(f"analysis {number}: {status.removeprefix(NOT_ESTIMABLE).lstrip(': ')}")
+
+
+def content_of(
+    study: Study,
+    released: Released,
+    provenance: Provenance,
+    quality: Markup | None = None,
+    specifications: pl.DataFrame | None = None,
+) -> ReportContent:
+    """Return all that a report of released results prints."""
+    from cohort.report.document import Definition, ReportContent
+    from cohort.report.labels import AnalysisTitle
+
+    titles = [
+        AnalysisTitle(number, analysis.title, analysis.contrast, landmark=study.outcome.landmark)
+        for number, analysis in enumerate(study.analyses, start=1)
+    ]
+    return ReportContent(
+        title=study.title,
+        protocol=protocol(study),
+        released=released,
+        provenance=provenance,
+        definitions=tuple(Definition(*row) for row in definitions(study)),
+        warnings=tuple(finding.message for finding in study.audit()),
+        labels=_labels(study),
+        analyses=(AnalysisTitle(0, "Who is in the cohort", study.grouping), *titles),
+        timeline=timeline(study),
+        quality=quality,
+        codes=_codes(study),
+        specifications=specifications,
+    )
 
 
 def quality_option(section: Markup | None) -> dict[str, str]:

@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import Field
 
 from cohort.results.analysis_table import AnalysisTable
+from cohort.results.courses import CareFreeDays, MeanCumulativeCount, ResponseShares
 from cohort.results.estimates import Estimates
 from cohort.results.pathways import Pathways
 from cohort.results.regressions import Cox, FineGray
@@ -225,7 +226,17 @@ class Prevalence(_ByAge):
 
 
 Analysis = Annotated[
-    CumulativeIncidence | KaplanMeier | IncidenceRate | Prevalence | Pathways | Cox | FineGray | TreatmentEffect,
+    CumulativeIncidence
+    | KaplanMeier
+    | IncidenceRate
+    | Prevalence
+    | Pathways
+    | Cox
+    | FineGray
+    | TreatmentEffect
+    | MeanCumulativeCount
+    | CareFreeDays
+    | ResponseShares,
     Field(discriminator="kind"),
 ]
 """Any analysis of a study."""

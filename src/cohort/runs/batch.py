@@ -20,7 +20,7 @@ from cohort.runs.ledger import RunLedger, only_run, open_ledger
 from cohort.runs.preflight import check_disk, estimate, rows_of
 from cohort.runs.publication import next_run, sweep
 from cohort.runs.receipt import changed_files, publish_result
-from cohort.stopping import Stop
+from cohort.stopping import Stop, stopped
 from cohort.store.files import locked, make_folder
 from cohort.store.store import Store
 
@@ -104,6 +104,7 @@ class Job:
         try:
             published = publish_result(self._result(reporter, kept), run, quality)
         except Stop as stop:
+            stopped()
             raise StoppedError(f"{stop}; {self._how_to_go_on(kept)}") from None
         if ledger is not None:
             ledger.clear()

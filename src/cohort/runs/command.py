@@ -20,7 +20,7 @@ RunArgument = Annotated[Path, typer.Argument(help="Folder of results (its newest
 
 def run(
     study: Annotated[Path, typer.Argument(help="Study file (TOML).")],
-    store: Annotated[Path | None, typer.Option("--store", help="Folder of the store.")] = None,
+    store: Annotated[str | None, typer.Option("--store", help="Folder or URL (s3://…) of the store.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for what is written; made if absent.")] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Print protocol and audit, draw design.svg; read no data.")
@@ -76,23 +76,25 @@ def run(
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="Folder of a store; or report.html or the folder of a run.")],
+    path: Annotated[str, typer.Argument(help="Folder or URL of a store; or report.html or the folder of a run.")],
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Hold a store against its manifests, or work out every number of a report again; name all that differs."""
     from cohort.runs.folders import find, is_run
     from cohort.runs.verification import verify_run
+    from cohort.store.places import is_remote, place
     from cohort.store.verify import verify as hold_against_manifests
 
-    if not is_run(path):
-        seen = hold_against_manifests(path)
+    where = place(path)
+    if is_remote(where) or not is_run(where):
+        seen = hold_against_manifests(where)
         counted = f"{seen.snapshots} snapshots, {seen.files:,} files, {seen.bytes:,} bytes"
         if seen.problems:
             raise InputRefusedError(f"{counted}: {len(seen.problems)} damaged\n" + "\n".join(seen.problems))
         typer.echo(f"{counted}: all as committed")
         return
     with Reporter(as_json=log_format is LogFormat.JSON) as reporter:
-        receipt = verify_run(find(path), reporter)
+        receipt = verify_run(find(where), reporter)
     for note in receipt.notes:
         typer.echo(f"note: {note}")
     if receipt.differences:

@@ -13,6 +13,7 @@ from cohort.runs.folders import Run, find
 from cohort.runs.ledger import open_ledger
 from cohort.runs.publication import publish
 from cohort.store.files import sha256_of
+from cohort.store.places import absolute
 from cohort.store.store import Store
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def _remember(study: Study, store: Store, run_id: str, private: Path, released: 
     study.to_toml(private / "study.toml", whole=True)
     files = {path.relative_to(released).as_posix(): sha256_of(path) for path in _files(released)}
     where = {
-        "store": str(store.path.resolve()),
+        "store": str(absolute(store.path)),
         "snapshot": store.manifest.number,
         "run_id": run_id,
         "files": files,
