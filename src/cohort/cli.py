@@ -176,16 +176,23 @@ def run(
     master: Annotated[
         str | None, typer.Option(help="Spark master, such as local[2]; default: that of its settings.")
     ] = None,
+    disclosure: Annotated[
+        Literal["cms", "nhs", "opensafely", "none"] | None,
+        typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's."),
+    ] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and write the report, or explain what it would do."""
     from cohort.checks.check import recheck
+    from cohort.results.disclosure_rule import DisclosureRule
     from cohort.store.files import locked, make_folder
     from cohort.store.store import Store
     from cohort.study import Study
     from cohort.why import remember
 
     plan = Study.from_toml(study)
+    if disclosure is not None:
+        plan = plan.model_copy(update={"disclosure": DisclosureRule(preset=disclosure)})
     if explain:
         _explain(plan, out or Path())
         return

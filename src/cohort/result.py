@@ -125,6 +125,7 @@ def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
         inputs=tuple(InputFile(file.name, file.sha256, file.bytes) for file in manifest.inputs),
         codelists=tuple(used),
         versions=installed_versions(),
+        disclosure=study.disclosure.model_dump(),
         started=started,
         finished=dt.datetime.now(dt.UTC),
     )

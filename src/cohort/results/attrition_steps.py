@@ -34,6 +34,22 @@ def merge_steps(attrition: Attrition, minimum: int, withheld: Collection[int] = 
     return Attrition(tuple(_merged(part, first=number == 0) for number, part in enumerate(steps)))
 
 
+def round_steps(attrition: Attrition, base: int) -> Attrition:
+    """Return the flow with what is kept to the nearest multiple of a base, and what is removed as the difference."""
+
+    def rounded(count: int | None) -> int | None:
+        return None if count is None else (count + base // 2) // base * base
+
+    steps: list[Step] = []
+    for step in attrition.steps:
+        persons, entries = rounded(step.persons_kept) or 0, rounded(step.entries_kept)
+        before = steps[-1] if steps else Step("", persons, 0, entries, 0)
+        known = None not in (step.entries_removed, before.entries_kept, entries)
+        lost = (before.entries_kept or 0) - (entries or 0) if known else step.entries_removed
+        steps.append(Step(step.reason, persons, before.persons_kept - persons, entries, lost))
+    return Attrition(tuple(steps))
+
+
 def _merged(steps: list[Step], *, first: bool) -> Step:
     """Return several steps as one: what all removed and the last kept. The first step of a flow removes nobody."""
     last = steps[-1]

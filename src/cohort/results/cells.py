@@ -91,7 +91,8 @@ def cells_to_hide(ledger: Ledger, minimum: int, show_zero: bool) -> set[str]:
 
     One pass is enough: hiding more cells never makes a hidden one easier to find.
     """
-    small = {key for key, value in ledger.values.items() if int(show_zero) <= value < minimum}
+    zeros = set() if show_zero else {key for key in ledger.shown_in if ledger.values[key] == 0}
+    small = zeros | {key for key, value in ledger.values.items() if 0 < value < minimum}
     hidden = set(small)
     for target in sorted(small, key=lambda key: (ledger.values[key], key)):
         hidden |= neighbours_to_hide(ledger, hidden, target, minimum, show_zero=show_zero)

@@ -7,33 +7,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Annotated
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field
 
 from cohort.population.attrition import Attrition
 from cohort.results import withhold
-from cohort.results.attrition_steps import merge_steps
+from cohort.results.attrition_steps import merge_steps, round_steps
 from cohort.results.cells import cells_to_hide
+from cohort.results.disclosure_rule import DisclosureRule
 from cohort.results.estimates import ALL, COUNTS_SUPPRESSED, SUPPRESSED, Estimates
 from cohort.results.families import ROW, family_ledger
+from cohort.results.rounding import round_counts, round_statistics
 
-
-class DisclosureRule(BaseModel):
-    """What may leave; see `release` for what follows from it. ``minimum=0`` switches the rule off."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    minimum: Annotated[int, Field(ge=0, description="smallest count of persons that may be shown; 0 = rule off")] = 11
-    show_zero: Annotated[bool, Field(description="whether a true 0 may be shown")] = True
-    curve_days: Annotated[int, Field(ge=1, description="released curve points fall on multiples of so many days")] = 5
-    significant_digits: Annotated[int, Field(ge=2, le=15, description="digits of model estimates")] = 4
-
-    @property
-    def off(self) -> bool:
-        """Whether everything is let through."""
-        return self.minimum == 0
+__all__ = ["DisclosureRule", "Released", "release"]
 
 
 _SEVERAL_ROWS = (
@@ -65,7 +51,9 @@ def release(estimates: Estimates, attrition: Attrition, rule: DisclosureRule, mo
     4. Attrition steps are merged until every count removed and kept is 0 or at least ``minimum``.
     5. Curves keep few points, with 0 or at least ``minimum`` of everything between them (`coarsen`).
     6. Means, curves and model estimates leave with digits that do not narrow a count further (`round_statistics`).
-    7. Where a person may have up to ``most_rows`` rows, everything above asks for so many times ``minimum`` rows: they
+    7. Counts become multiples of ``round_to``, on curves the middle of ``curve_midpoint``, and what follows from counts
+       is made again from those (`round_counts`).
+    8. Where a person may have up to ``most_rows`` rows, everything above asks for so many times ``minimum`` rows: they
        are then at least ``minimum`` persons.
     """
     if rule.off:
@@ -75,7 +63,7 @@ def release(estimates: Estimates, attrition: Attrition, rule: DisclosureRule, mo
         released = release(estimates, attrition, stricter)
         return replace(released, rule=rule, notes=(*released.notes, _SEVERAL_ROWS))
     frame = estimates.frame.with_row_index(ROW).cast({ROW: pl.Int64})
-    judged = withhold.withhold_unjudged(frame)
+    judged = withhold.withhold_extremes(withhold.withhold_unjudged(frame), rule.minimum, show=rule.show_extremes)
     ledger = family_ledger(judged.filter(pl.col("status") != SUPPRESSED))
     ledger.prices |= {
         f"persons|{step.persons_kept}": len(frame) for step in attrition.steps[-1:]
@@ -84,11 +72,12 @@ def release(estimates: Estimates, attrition: Attrition, rule: DisclosureRule, mo
     kept = withhold.withhold_rows(judged, ledger.rows_of(hidden))
     gated = withhold.withhold_sizes(withhold.withhold_scarce_means(kept, rule.minimum), attrition, rule.minimum)
     curves = withhold.release_curves(gated, rule.minimum, rule.curve_days)
-    final = Estimates.from_rows(withhold.round_statistics(curves, rule.minimum, rule.significant_digits))
+    rounded = round_counts(round_statistics(curves, rule.minimum, rule.significant_digits), rule)
+    final = Estimates.from_rows(rounded)
     steps = merge_steps(attrition, rule.minimum, {ledger.values[key] for key in hidden if key.startswith("persons|")})
     withheld = final.frame.filter(pl.col("status").is_in([SUPPRESSED, COUNTS_SUPPRESSED])).height
     unjudged = judged.filter(pl.col("status") == SUPPRESSED).height
-    released = Released(final, steps, rule, withheld, ())
+    released = Released(final, round_steps(steps, rule.round_to), rule, withheld, ())
     return replace(released, notes=_notes(estimates, attrition, released, unjudged))
 
 

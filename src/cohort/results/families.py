@@ -64,7 +64,12 @@ def _enter_variable(
 
     Returns the keys of its cells by group and level.
     """
-    counts = {group: _level_counts(rows, sizes[group]) for group, rows in _by(part, "group").items() if group in sizes}
+    incomplete = bool(part.filter(_is("missing"), pl.col("value") > 0).height)
+    counts = {
+        group: _level_counts(rows, sizes[group], incomplete=incomplete)
+        for group, rows in _by(part, "group").items()
+        if group in sizes
+    }
     overall = counts.get(ALL, {})
     whole = ledger.partition("persons", {name: n for name, (n, _, _) in overall.items()}) if overall else {}
     cells: dict[str, list[str]] = {}
@@ -91,8 +96,11 @@ def _enter_reasons(ledger: Ledger, cells: dict[str, dict[str, str]], reasons: di
             ledger.add_up(cells[group][_MISSING], why)
 
 
-def _level_counts(rows: pl.DataFrame, size: int) -> dict[str, tuple[int, list[int], list[int]]]:
-    """Return, by level, the count, the rows that show it, and the rows that need it."""
+def _level_counts(rows: pl.DataFrame, size: int, *, incomplete: bool) -> dict[str, tuple[int, list[int], list[int]]]:
+    """Return, by level, the count, the rows that show it, and the rows that need it.
+
+    That nobody at all lacks a value is a property of the data's source, not a 0 to be hidden.
+    """
     found: dict[str, tuple[int, list[int], list[int]]] = {}
     for level, part in _by(rows.filter(pl.col("category").is_not_null()), "category").items():
         found[level] = (int(part.filter(_is("count"))["value"].item()), part[ROW].to_list(), [])
@@ -100,7 +108,8 @@ def _level_counts(rows: pl.DataFrame, size: int) -> dict[str, tuple[int, list[in
     absent = int(missing["value"].item()) if missing.height else 0
     if not found:
         found[_KNOWN] = (size - absent, [], rows.filter(~_is("missing"))[ROW].to_list())
-    found[_MISSING] = (absent, missing[ROW].to_list(), [])
+    if incomplete:
+        found[_MISSING] = (absent, missing[ROW].to_list(), [])
     return found
 
 

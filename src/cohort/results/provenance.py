@@ -58,6 +58,7 @@ class Provenance:
     codelists: tuple[CodelistUsed, ...]
     versions: Mapping[str, str]
     seeds: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    disclosure: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     started: dt.datetime | None = None
     finished: dt.datetime | None = None
 
@@ -68,6 +69,7 @@ class Provenance:
             "store_sha256": self.store_sha256,
             "versions": dict(sorted(self.versions.items())),
             "seeds": dict(sorted(self.seeds.items())),
+            "disclosure": dict(self.disclosure),
             "codelists": [asdict(used) for used in sorted(self.codelists, key=lambda used: (used.name, used.version))],
             "inputs": [asdict(file) for file in sorted(self.inputs, key=lambda file: (file.name, file.sha256))],
         }

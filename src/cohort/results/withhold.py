@@ -1,4 +1,4 @@
-"""What the release gate does to rows: withhold them, withhold their counts, cut their digits."""
+"""What the release gate does to rows: withhold them, or withhold their counts."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from cohort.results.coarsen import CURVE_KEY, CURVES, coarsen
 from cohort.results.estimates import COUNTS_SUPPRESSED, NUMBERS, OK, RATIOS, SUPPRESSED
 from cohort.results.families import ROW
 from cohort.results.sizes import analyses_a_few_off
+
+TAILS = {"minimum": 0.0, "lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.25, "maximum": 0.0}
+"""Estimands that are the value of one person, and the share of persons beyond it."""
 
 
 def withhold_rows(frame: pl.DataFrame, rows: Iterable[int]) -> pl.DataFrame:
@@ -83,35 +86,14 @@ def release_curves(frame: pl.DataFrame, minimum: int, days: int) -> pl.DataFrame
     return pl.concat([frame.filter(~is_curve).drop(ROW), coarse, withheld.unique(CURVE_KEY, maintain_order=True)])
 
 
-def round_statistics(frame: pl.DataFrame, minimum: int, significant_digits: int) -> pl.DataFrame:
-    """Cut the digits of everything that is not a function of counts shown beside it.
+def withhold_extremes(frame: pl.DataFrame, minimum: int, *, show: bool) -> pl.DataFrame:
+    """Withhold percentiles with fewer than ``minimum`` persons beyond them; a smallest and a largest value have none.
 
-    Mean and standard deviation: the last decimal that is not finer than ``minimum / n``. Curves: the decimal nearest
-    to one person of the group, which hides the order of events and censorings between two points. Standardised
-    differences: two decimals. Models and the rest: ``significant_digits``. Counts, proportions and rates say no more
-    than the counts beside them, and stay as they are.
+    Where a study says that extremes may be shown, these two stay: the last persons of a percentile do not.
     """
-    persons = pl.col("n").max().over(CURVE_KEY).cast(pl.Float64)
-    decimals = (
-        pl.when(pl.col("estimand").is_in(CURVES))
-        .then((persons.log10() + 0.5).floor())
-        .when(pl.col("estimand").is_in(["mean", "std_deviation"]))
-        .then((pl.col("n") / minimum).log10().floor())
-        .when(pl.col("estimand") == "standardised_difference")
-        .then(2.0)
-        .clip(0, 12)
-    )
-    exact = pl.col("estimand").is_in(["count", "missing", "proportion", "incidence_rate"])
-    scale = pl.lit(10.0) ** decimals
-    return frame.with_columns(
-        pl.when(exact)
-        .then(pl.col(name))
-        .when(decimals.is_not_null())
-        .then((pl.col(name) * scale).round() / scale)
-        .otherwise(pl.col(name).round_sig_figs(significant_digits))
-        .alias(name)
-        for name in ("value", "std_error", "lower", "upper")
-    )
+    tail = pl.col("estimand").replace_strict(TAILS, default=None, return_dtype=pl.Float64)
+    few = (tail * pl.col("n") < minimum).fill_null(value=False)
+    return _withhold(frame, few & (pl.lit(not show) | (tail > 0)) & pl.col("value").is_not_null())
 
 
 def _withhold(frame: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
