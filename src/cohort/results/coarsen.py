@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-CURVES = ("cumulative_incidence", "survival")
 CURVE_KEY = ("analysis", "estimand", "outcome", "group")
 Counts = npt.NDArray[np.int64]
 

@@ -9,8 +9,7 @@ import polars as pl
 
 from cohort.features.covariate import KNOWN, MISSING
 from cohort.results.cells import Ledger
-from cohort.results.coarsen import CURVES
-from cohort.results.estimates import ALL, RATIOS
+from cohort.results.estimates import ALL, CURVES, RATIOS
 
 ROW = "row"
 """Number of a row of estimates while it is at the gate."""

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import polars as pl
 
-from cohort.results.coarsen import CURVE_KEY, CURVES
+from cohort.results.coarsen import CURVE_KEY
 from cohort.results.disclosure_rule import DisclosureRule
+from cohort.results.estimates import CURVES
 from cohort.survival.rates import rate_limits
 
 COUNTED = ("count", "missing", "effective_size")

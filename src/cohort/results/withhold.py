@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import polars as pl
 
 from cohort.population.attrition import Attrition
-from cohort.results.coarsen import CURVE_KEY, CURVES, coarsen
-from cohort.results.estimates import COUNTS_SUPPRESSED, NUMBERS, OK, RATIOS, SUPPRESSED
+from cohort.results.coarsen import CURVE_KEY, coarsen
+from cohort.results.estimates import COUNTS_SUPPRESSED, CURVES, NUMBERS, OK, RATIOS, SUPPRESSED
 from cohort.results.families import ROW
 from cohort.results.sizes import analyses_a_few_off
 
