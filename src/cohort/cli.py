@@ -180,11 +180,15 @@ def run(
         Literal["cms", "nhs", "opensafely", "none"] | None,
         typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's."),
     ] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="Folder that remembers earlier releases; default: in the store, for its owner.")
+    ] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and write the report, or explain what it would do."""
     from cohort.checks.check import recheck
     from cohort.results.disclosure_rule import DisclosureRule
+    from cohort.results.history import earlier_releases, history_folder, record_release
     from cohort.store.files import locked, make_folder
     from cohort.store.store import Store
     from cohort.study import Study
@@ -203,7 +207,14 @@ def run(
         for finding in plan.audit():
             if finding.severity == "warning":  # errors stop the run, and are its message
                 reporter.warn(finding.code, finding.message)
-        result = plan.run(Store.open(store, as_of=as_of), progress=reporter, engine=_engine(engine, master))
+        kept = history or history_folder(store)
+        earlier = earlier_releases(kept, plan.title)
+        data = Store.open(store, as_of=as_of)
+        result = plan.run(data, progress=reporter, engine=_engine(engine, master), history=earlier)
+        if (
+            result.released.record is not None
+        ):  # before it is published: a report that nobody remembers can be subtracted
+            record_release(kept, plan.title, result.released.record)
         page = result.report(out, check=recheck(check) if check else None)
         remember(plan, result.store, out)
     typer.echo(f"report: {page}")

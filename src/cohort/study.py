@@ -36,6 +36,7 @@ from cohort.results.analyses import Analysis
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, Released, release
 from cohort.results.estimates import Estimates
+from cohort.results.history import PastRelease
 from cohort.results.table_one import count_table_one
 from cohort.spec import STUDY_FILE, Spec, describe
 from cohort.store.store import Store
@@ -133,7 +134,12 @@ class Study(Spec):
         return audit(self)
 
     def run(
-        self, store: Store | str | Path, progress: Progress | None = None, *, engine: Engine | None = None
+        self,
+        store: Store | str | Path,
+        progress: Progress | None = None,
+        *,
+        engine: Engine | None = None,
+        history: Sequence[PastRelease] = (),
     ) -> Result:
         """Run the plan on a store: every bucket on its own, then sums, then the release gate.
 
@@ -142,6 +148,8 @@ class Study(Spec):
         engine
             Where the buckets' work is done: ``co.engines.local()`` (the default), ``co.engines.spark(session)`` or
             ``co.engines.dask(client)``; the results are the same to the last bit.
+        history
+            Earlier releases of the study, which this one must not be subtracted from (`earlier_releases`).
 
         Raises
         ------
@@ -154,11 +162,11 @@ class Study(Spec):
         self._stop_on_design_errors()
         store = store if isinstance(store, Store) else Store.open(store)
         parts = tuple((engine or local()).map(store, self._bucket_function(store), "cohort", progress))
-        table, released = self.conclude(parts, progress)
+        table, released = self.conclude(parts, progress, history)
         return Result(self, table, released, trace(self, store, started), store)
 
     def conclude(
-        self, parts: tuple[BucketPart, ...], progress: Progress | None = None
+        self, parts: tuple[BucketPart, ...], progress: Progress | None = None, history: Sequence[PastRelease] = ()
     ) -> tuple[AnalysisTable, Released]:
         """Put the buckets' parts together, estimate, and pass the release gate."""
         table = self._analysis_table(parts)
@@ -170,7 +178,7 @@ class Study(Spec):
             table, step = match(table, self.cohort)
             attrition = Attrition((*attrition.steps, step))
         estimates = Estimates.concat([self._table_one(table), *self._estimate(table, progress)])
-        released = release(estimates, attrition, self.disclosure, table.most_rows)
+        released = release(estimates, attrition, self.disclosure, table.most_rows, history)
         return table, replace(released, estimates=Estimates.concat([released.estimates, *before]))
 
     def _stop_on_design_errors(self) -> None:

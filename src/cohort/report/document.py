@@ -16,12 +16,13 @@ from cohort.report.effects import effect_sections
 from cohort.report.figures_design import design
 from cohort.report.flow import flow
 from cohort.report.labels import AnalysisTitle, Labels
-from cohort.report.numbers import WITHHELD, plain
+from cohort.report.numbers import plain
 from cohort.report.sections import curve_sections, model_sections, other_sections, rate_sections
 from cohort.report.spans import Span
 from cohort.report.summary import summary
 from cohort.report.table_one import table_one
 from cohort.results.disclosure import Released
+from cohort.results.estimates import WITHHELD
 from cohort.results.provenance import CodelistUsed, Provenance
 from cohort.results.publication import write_released
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -13,10 +14,12 @@ import polars as pl
 from cohort.population.attrition import Attrition
 from cohort.results import withhold
 from cohort.results.attrition_steps import merge_steps, round_steps
-from cohort.results.cells import cells_to_hide
+from cohort.results.cells import Ledger, cells_to_hide
+from cohort.results.coarsen import CURVE_KEY, curve_name, exact_days
 from cohort.results.disclosure_rule import DisclosureRule
-from cohort.results.estimates import ALL, COUNTS_SUPPRESSED, SUPPRESSED, Estimates
+from cohort.results.estimates import ALL, COUNTS_SUPPRESSED, CURVES, OK, SUPPRESSED, Estimates
 from cohort.results.families import ROW, family_ledger
+from cohort.results.history import Curve, PastRelease, must_change
 from cohort.results.rounding import round_counts, round_statistics
 
 __all__ = ["DisclosureRule", "Released", "release"]
@@ -37,9 +40,17 @@ class Released:
     rule: DisclosureRule
     n_suppressed: int
     notes: tuple[str, ...]
+    record: PastRelease | None = None
+    """What the history keeps of it, for the data holder only; none without a rule."""
 
 
-def release(estimates: Estimates, attrition: Attrition, rule: DisclosureRule, most_rows: int = 1) -> Released:
+def release(
+    estimates: Estimates,
+    attrition: Attrition,
+    rule: DisclosureRule,
+    most_rows: int = 1,
+    history: Sequence[PastRelease] = (),
+) -> Released:
     """Apply the rule to all results of a study.
 
     1. A count of persons from 1 to ``minimum - 1`` is withheld, and so is the count of the others (N - n); 0 may be
@@ -55,12 +66,19 @@ def release(estimates: Estimates, attrition: Attrition, rule: DisclosureRule, mo
        is made again from those (`round_counts`).
     8. Where a person may have up to ``most_rows`` rows, everything above asks for so many times ``minimum`` rows: they
        are then at least ``minimum`` persons.
+    9. What differs by a few persons from what an earlier release showed is withheld, merged or coarsened likewise
+       (`must_change`).
+
+    Raises
+    ------
+    ReleaseRefusedError
+        If a small count cannot be protected, or too little has changed since the last release.
     """
     if rule.off:
         return Released(estimates, attrition, rule, 0, ())
     if most_rows > 1:
         stricter = rule.model_copy(update={"minimum": rule.minimum * most_rows})
-        released = release(estimates, attrition, stricter)
+        released = release(estimates, attrition, stricter, history=history)
         return replace(released, rule=rule, notes=(*released.notes, _SEVERAL_ROWS))
     frame = estimates.frame.with_row_index(ROW).cast({ROW: pl.Int64})
     judged = withhold.withhold_extremes(withhold.withhold_unjudged(frame), rule.minimum, show=rule.show_extremes)
@@ -68,17 +86,39 @@ def release(estimates: Estimates, attrition: Attrition, rule: DisclosureRule, mo
     ledger.prices |= {
         f"persons|{step.persons_kept}": len(frame) for step in attrition.steps[-1:]
     }  # the flow ends there
-    hidden = cells_to_hide(ledger, rule.minimum, rule.show_zero)
+    hidden = cells_to_hide(ledger, rule.minimum, rule.show_zero, must_change(ledger, history, rule.minimum))
     kept = withhold.withhold_rows(judged, ledger.rows_of(hidden))
     gated = withhold.withhold_sizes(withhold.withhold_scarce_means(kept, rule.minimum), attrition, rule.minimum)
-    curves = withhold.release_curves(gated, rule.minimum, rule.curve_days)
+    curves = withhold.release_curves(gated, rule.minimum, rule.curve_days, _curves_before(history))
     rounded = round_counts(round_statistics(curves, rule.minimum, rule.significant_digits), rule)
     final = Estimates.from_rows(rounded)
-    steps = merge_steps(attrition, rule.minimum, {ledger.values[key] for key in hidden if key.startswith("persons|")})
+    persons = {ledger.values[key] for key in hidden if key.startswith("persons|")}
+    steps = merge_steps(attrition, rule.minimum, persons, history)
     withheld = final.frame.filter(pl.col("status").is_in([SUPPRESSED, COUNTS_SUPPRESSED])).height
     unjudged = judged.filter(pl.col("status") == SUPPRESSED).height
-    released = Released(final, round_steps(steps, rule.round_to), rule, withheld, ())
+    record = _record(ledger, hidden, gated, attrition)
+    released = Released(final, round_steps(steps, rule.round_to), rule, withheld, (), record)
     return replace(released, notes=_notes(estimates, attrition, released, unjudged))
+
+
+def _curves_before(history: Sequence[PastRelease]) -> dict[str, list[Curve]]:
+    """Return what earlier releases showed of each curve, each version once."""
+    found: dict[str, list[Curve]] = {}
+    for past in history:
+        for name, curve in past.curves.items():
+            if curve not in found.setdefault(name, []):
+                found[name].append(curve)
+    return found
+
+
+def _record(ledger: Ledger, hidden: Collection[str], gated: pl.DataFrame, attrition: Attrition) -> PastRelease:
+    """Return what the history keeps: every count with whether it is withheld, curves and flow as they were."""
+    curves = gated.filter(pl.col("estimand").is_in(CURVES), pl.col("status") == OK)
+    return PastRelease(
+        {place: (ledger.values[key], key in hidden) for place, key in ledger.places.items()},
+        {curve_name(part): exact_days(part) for part in curves.partition_by(CURVE_KEY, maintain_order=True)},
+        {step.reason: (step.persons_kept, step.entries_kept) for step in attrition.steps},
+    )
 
 
 def _notes(estimates: Estimates, attrition: Attrition, released: Released, unjudged: int) -> tuple[str, ...]:

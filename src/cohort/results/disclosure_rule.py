@@ -54,7 +54,7 @@ class DisclosureRule(BaseModel):
         values = {**PRESETS.get(given.get("preset") or "cms", {}), **given}
         default = {name: field.default for name, field in cls.model_fields.items() if name != "preset"}
         said = default | {name: value for name, value in values.items() if name != "preset"}
-        return values | {"preset": next((name for name, keys in PRESETS.items() if said == default | keys), None)}
+        return values | {"preset": next((name for name, keys in PRESETS.items() if said == default | dict(keys)), None)}
 
     @property
     def off(self) -> bool:

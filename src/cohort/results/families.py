@@ -13,6 +13,7 @@ from cohort.results.estimates import ALL, CURVES, RATIOS
 
 ROW = "row"
 """Number of a row of estimates while it is at the gate."""
+_OTHERS = ("analysis", "estimand", "outcome", "term", "category", "time")
 _MISSING, _KNOWN = "(missing)", "(known)"
 _Rows = dict[str, list[int]]
 
@@ -34,8 +35,8 @@ def family_ledger(frame: pl.DataFrame) -> Ledger:
     for part in models.partition_by("analysis", "outcome", "term", maintain_order=True):
         _enter_model_term(ledger, part)
     others = rest.filter(~pl.col("estimand").is_in([*CURVES, *RATIOS]))
-    for part in others.partition_by("analysis", "estimand", "outcome", "term", "category", "time", maintain_order=True):
-        _enter_groups(ledger, part, "group")
+    for part in others.partition_by(*_OTHERS, maintain_order=True):
+        _enter_groups(ledger, part, "group", _place(*part.select(_OTHERS).row(0)))
     return ledger
 
 
@@ -49,7 +50,7 @@ def _enter_table_one(ledger: Ledger, table: pl.DataFrame) -> None:
     keys = _split(ledger, "persons", sizes)
     for group, part in _by(columns, "group").items():
         if group in keys:  # no row of a column stands when its size is withheld
-            ledger.cell(keys[group], sizes[group], shown=part[ROW])
+            ledger.cell(keys[group], sizes[group], shown=part[ROW], place=_place(0, "persons", group))
     variables = _by(table.filter(pl.col("term").is_not_null()), "term").items()
     cells = {term: _enter_variable(ledger, term, part, sizes, keys) for term, part in variables}
     for term, columns_of_term in cells.items():
@@ -76,7 +77,9 @@ def _enter_variable(
     for group, levels in sorted(counts.items(), key=lambda item: item[0] != ALL):  # all persons first: the total
         for name, (n, shown, needed) in levels.items():
             key = whole.get(name) if group == ALL else None
-            cell = ledger.cell(key or f"{term}|{name}|{group}", n, shown, [*needed, *_contrasts(part, group, sizes)])
+            needing = [*needed, *_contrasts(part, group, sizes)]
+            place = _place(0, term, name, group)
+            cell = ledger.cell(key or f"{term}|{name}|{group}", n, shown, needing, place)
             cells.setdefault(name, []).append(cell)
             keys_of_group[group][name] = cell
         if group != ALL:
@@ -125,16 +128,19 @@ def _enter_curves(ledger: Ledger, part: pl.DataFrame) -> None:
     start = part.group_by("outcome", "group", maintain_order=True).agg(
         pl.col("n").first(), pl.col("events", "censored").sum(), pl.col(ROW)
     )
+    place = _place(*part.select("analysis", "estimand").row(0))
     together: dict[str, list[str]] = {}
     for curves in start.partition_by("outcome", maintain_order=True):
-        for group, key in _enter_groups(ledger, curves.explode(ROW), "group").items():
+        for group, key in _enter_groups(
+            ledger, curves.explode(ROW), "group", _place(place, curves["outcome"][0])
+        ).items():
             together.setdefault(group, []).append(key)
     for group, curves in _by(start, "group").items():
         n, censored, rows = curves["n"][0], curves["censored"][0], _rows_that_print_censorings(curves, start)
-        key = ledger.cell(f"censored|{part['analysis'][0]}|{part['estimand'][0]}|{group}", censored, shown=rows)
+        key = ledger.cell(f"censored|{place}|{group}", censored, rows, place=_place(place, "censored", group))
         other = n - censored - sum(ledger.values[event] for event in together.get(group, []))
         if other >= 0:
-            elsewhere = ledger.cell(f"other|{key}", other)
+            elsewhere = ledger.cell(f"other|{key}", other, place=_place(place, "other", group))
             ledger.add_up(
                 _split(ledger, "persons", dict(zip(start["group"], start["n"], strict=True)))[group],
                 [*together.get(group, []), key, elsewhere],
@@ -157,28 +163,29 @@ def _rows_that_print_censorings(curves: pl.DataFrame, start: pl.DataFrame) -> pl
 def _enter_model_term(ledger: Ledger, part: pl.DataFrame) -> None:
     """Enter the levels of one term of a model; without its reference level no ratio of the term stands."""
     named = part.with_columns(pl.col("category").fill_null(ALL))
-    events = _enter_groups(ledger, named, "category")
+    events = _enter_groups(ledger, named, "category", _place(*part.select("analysis", "outcome", "term").row(0)))
     reference = named.filter(pl.col("value") == 1, pl.col("std_error").is_null())
     for level in reference["category"]:
         if level in events:
             ledger.cell(events[level], ledger.values[events[level]], needed=named[ROW])
 
 
-def _enter_groups(ledger: Ledger, part: pl.DataFrame, by: str) -> dict[str, str]:
+def _enter_groups(ledger: Ledger, part: pl.DataFrame, by: str, place: str) -> dict[str, str]:
     """Enter persons, events and persons without the event of each group; return the keys of the events."""
     first = part.group_by(by, maintain_order=True).agg(pl.col("n", "events").first(), pl.col(ROW))
     rows: _Rows = dict(zip(first[by], first[ROW].to_list(), strict=True))
     sizes = dict(zip(first[by], first["n"], strict=True))
     persons = _split(ledger, "persons", sizes)
     for name, key in persons.items():
-        ledger.cell(key, sizes[name], shown=rows[name])
+        ledger.cell(key, sizes[name], shown=rows[name], place=_place(place, "persons", name))
     happened = {name: events for name, events in zip(first[by], first["events"], strict=True) if events is not None}
     kind = f"events of {part['outcome'][0]}"
     events = _split(ledger, kind, happened)
     others = []
     for name, key in events.items():
-        ledger.cell(key, happened[name], shown=rows[name])
+        ledger.cell(key, happened[name], shown=rows[name], place=_place(place, "events", name))
         others.append(_enter_others(ledger, persons[name], key))
+        ledger.places[_place(place, "without", name)] = others[-1]
     if ALL not in persons and len(others) == len(persons):
         whole = _enter_others(ledger, f"persons|{sum(sizes.values())}", f"{kind}|{sum(happened.values())}")
         ledger.add_up(whole, others)
@@ -192,6 +199,11 @@ def _enter_others(ledger: Ledger, persons: str, events: str) -> str:
     if left >= 0:
         ledger.add_up(persons, [events, key])
     return key
+
+
+def _place(*parts: object) -> str:
+    """Return where in a study a count stands: the same words in each release of the study."""
+    return "|".join("" if part is None else str(part) for part in parts)
 
 
 def _split(ledger: Ledger, kind: str, counts: Mapping[str, int]) -> dict[str, str]:

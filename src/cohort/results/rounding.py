@@ -138,7 +138,9 @@ def _rates_again(rates: pl.DataFrame, digits: int) -> pl.DataFrame:
     """
     days = rates["person_days"].round_sig_figs(digits)
     made = rate_limits(rates["events"].to_numpy(), days.to_numpy(), rates["level"][0] or 0.95)
-    scale = (rates["value"] * rates["person_days"] / rates["exactly"]).to_numpy()
+    scale = (
+        (rates["value"] * rates["person_days"] / rates["exactly"]).round_sig_figs(9).to_numpy()
+    )  # noise tells events
     again = {name: pl.Series(name, values * scale) for name, values in zip(_ENDS, made.values(), strict=True)}
     robust = rates["method"].str.contains("robust").fill_null(value=False)
     ratio = again["value"] / rates["value"]

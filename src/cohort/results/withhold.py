@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import polars as pl
 
@@ -10,6 +11,7 @@ from cohort.population.attrition import Attrition
 from cohort.results.coarsen import CURVE_KEY, coarsen
 from cohort.results.estimates import COUNTS_SUPPRESSED, CURVES, NUMBERS, OK, RATIOS, SUPPRESSED
 from cohort.results.families import ROW
+from cohort.results.history import Curve
 from cohort.results.sizes import analyses_a_few_off
 
 TAILS = {"minimum": 0.0, "lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.25, "maximum": 0.0}
@@ -73,11 +75,14 @@ def withhold_sizes(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> p
     return _withhold_counts(_withhold(frame, differing & is_curve), differing & ~is_curve)
 
 
-def release_curves(frame: pl.DataFrame, minimum: int, days: int) -> pl.DataFrame:
+def release_curves(
+    frame: pl.DataFrame, minimum: int, days: int, before: Mapping[str, Sequence[Curve]] = MappingProxyType({})
+) -> pl.DataFrame:
     """Return the frame with its curves at the points that may be shown, one row saying so for each withheld curve."""
     is_curve = pl.col("estimand").is_in(CURVES)
     curves = frame.filter(is_curve)
-    coarse = coarsen(curves.filter(pl.col("status") == OK, pl.col("value").is_not_null()).drop(ROW), minimum, days)
+    exact = curves.filter(pl.col("status") == OK, pl.col("value").is_not_null()).drop(ROW)
+    coarse = coarsen(exact, minimum, days, before)
     refused = curves.filter(pl.col("status") != OK).drop(ROW)
     lost = curves.filter(pl.col("status") == OK).drop(ROW).join(coarse, on=CURVE_KEY, how="anti", nulls_equal=True)
     withheld = pl.concat([lost.with_columns(status=pl.lit(SUPPRESSED)), refused]).with_columns(

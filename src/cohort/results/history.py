@@ -1,0 +1,150 @@
+"""Earlier releases of a study: what the gate must remember, so that two reports cannot be subtracted.
+
+The difference between a count of this month and the same count of last month is a count too: of the persons who came
+or left. It is 0 or at least the minimum, or one of the two is withheld. The history holds exact counts, also of what
+was withheld, so it lies beside the data, in the private part of the store, and never beside a report.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from cohort.errors import InputRefusedError, LockedError, ReleaseRefusedError
+from cohort.results.cells import Ledger
+from cohort.store.files import create_exclusively, make_folder, private_umask
+
+Curve = tuple[tuple[int, int, int, int], ...]
+"""Days of an exact curve: day, persons at risk before it, events, censorings."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastRelease:
+    """What one release said, exactly, and what it withheld: for the data holder only.
+
+    ``counts`` maps a place in the study (`Ledger.places`) to its count and whether it was withheld, ``curves`` the key
+    of each released curve to its exact days, ``steps`` the reason of each attrition step to persons and entries kept.
+    """
+
+    counts: Mapping[str, tuple[int, bool]]
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    steps: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, text: str) -> PastRelease:
+        """Read what `to_json` wrote."""
+        values = json.loads(text)
+        return cls(
+            {place: (int(count), bool(withheld)) for place, (count, withheld) in values["counts"].items()},
+            {key: tuple(tuple(day) for day in days) for key, days in values["curves"].items()},
+            {reason: (persons, entries) for reason, (persons, entries) in values["steps"].items()},
+        )
+
+    def to_json(self) -> str:
+        """Return the record; the same release is the same text."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def history_folder(store: Path) -> Path:
+    """Return where a store keeps what was released from it: with the data, for whoever may read those."""
+    return store / "private" / "releases"
+
+
+def earlier_releases(folder: Path, title: str) -> tuple[PastRelease, ...]:
+    """Return what was released under a study's title, oldest first; nothing where there is no history.
+
+    By title and not by hash: a study whose definition was edited, or whose rule was, is the next release of the same
+    persons, and can be subtracted from the last one.
+
+    Raises
+    ------
+    InputRefusedError
+        If a record cannot be read: without it no one can say what may be subtracted.
+    """
+    kept = _of_study(folder, title)
+    try:
+        records = sorted(kept.glob("[0-9]*.json")) if kept.is_dir() else []
+        return tuple(PastRelease.from_json(path.read_text(encoding="utf-8")) for path in records)
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputRefusedError(f"{kept}: a record of an earlier release cannot be read; restore it") from None
+
+
+def record_release(folder: Path, title: str, release: PastRelease) -> None:
+    """Keep what is about to be published, readable by the owner only; what says the same as the last adds nothing.
+
+    Raises
+    ------
+    LockedError
+        If another release of the study is being recorded.
+    """
+    earlier = earlier_releases(folder, title)
+    if earlier and earlier[-1] == release:
+        return
+    kept = _of_study(folder, title)
+    try:
+        with private_umask():
+            make_folder(kept)
+            kept.chmod(0o700)
+            create_exclusively(kept / f"{len(earlier) + 1:06d}.json", release.to_json().encode())
+    except FileExistsError:
+        raise LockedError("another run is recording a release of this study; run again when it has ended") from None
+
+
+def must_change(ledger: Ledger, history: Sequence[PastRelease], minimum: int) -> dict[str, int]:
+    """Return the cells that earlier releases forbid to show, with what each must still be able to be (0: anything).
+
+    A count that differs by a few from what it was is withheld, and must be able to differ by ``minimum`` or more. One
+    that was withheld stays so while it is what it was: to show it would show what it hid.
+
+    Raises
+    ------
+    ReleaseRefusedError
+        If counts have changed since the last release, all by fewer than ``minimum``: it stands.
+    """
+    changed: dict[str, int] = {}
+    for past in history:
+        for place in past.counts.keys() & ledger.places.keys():
+            (then, withheld), key = past.counts[place], ledger.places[place]
+            if 0 < abs(ledger.values[key] - then) < minimum:
+                changed[key] = max(changed.get(key, 0), then + minimum)
+            elif withheld and ledger.values[key] == then:
+                changed.setdefault(key, 0)
+    if history and 0 < largest_change(ledger, history[-1]) < minimum:
+        raise ReleaseRefusedError(
+            f"no count differs by {minimum} or more from the last release of this study, which therefore stands; "
+            "run again when more data have come"
+        )
+    return changed
+
+
+def largest_change(ledger: Ledger, past: PastRelease) -> int:
+    """Return by how much the count differs that differs most from an earlier release."""
+    places = past.counts.keys() & ledger.places.keys()
+    return max((abs(ledger.values[ledger.places[place]] - past.counts[place][0]) for place in places), default=0)
+
+
+def compatible(change: np.ndarray, fixed: Sequence[int], minimum: int) -> list[int]:
+    """Return, in order, the rows between any two of which every change is 0 or at least ``minimum`` either way.
+
+    Parameters
+    ----------
+    change
+        Int64 of shape (rows, counts): running differences, which may go up and down.
+    fixed
+        Rows that are kept whatever the others are; of the others the earlier ones come first.
+    """
+    kept = list(fixed)
+    for row in range(len(change)):
+        apart = np.abs(change[kept] - change[row])
+        if row not in kept and ((apart == 0) | (apart >= minimum)).all():
+            kept.append(row)
+    return sorted(kept)
+
+
+def _of_study(folder: Path, title: str) -> Path:
+    return folder / hashlib.sha256(title.encode()).hexdigest()[:16]  # a title may hold what no file name can
