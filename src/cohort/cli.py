@@ -208,13 +208,13 @@ def run(
             if finding.severity == "warning":  # errors stop the run, and are its message
                 reporter.warn(finding.code, finding.message)
         kept = history or history_folder(store)
-        earlier = earlier_releases(kept, plan.title)
+        earlier = earlier_releases(kept, plan.sha256)
         data = Store.open(store, as_of=as_of)
         result = plan.run(data, progress=reporter, engine=_engine(engine, master), history=earlier)
         if (
             result.released.record is not None
         ):  # before it is published: a report that nobody remembers can be subtracted
-            record_release(kept, plan.title, result.released.record)
+            record_release(kept, plan.sha256, result.released.record)
         page = result.report(out, check=recheck(check) if check else None)
         remember(plan, result.store, out)
     typer.echo(f"report: {page}")

@@ -89,6 +89,14 @@ def test_the_same_data_are_the_same_release():
     assert again.estimates.frame.equals(first.estimates.frame)
 
 
+def test_an_older_release_is_repeated_as_it_was():
+    first = levels({"p": 100, "q": 200, "r": 300})
+    second = levels({"p": 100, "q": 203, "r": 350}, first)
+    again = levels({"p": 100, "q": 200, "r": 300}, first, second)
+    assert again.estimates.frame.equals(first.estimates.frame)
+    assert again.record == first.record
+
+
 def test_without_a_rule_nothing_is_remembered():
     assert levels({"p": 9}, rule=DisclosureRule(preset="none")).record is None
 
@@ -145,29 +153,30 @@ def test_between_any_two_points_no_change_is_small_even_if_neighbours_do_not_tel
 def test_the_history_lies_in_the_private_part_of_the_store_for_its_owner_only(tmp_path):
     folder = history_folder(tmp_path / "store")
     record = levels({"p": 9, "q": 20, "r": 300}).record
-    record_release(folder, "A study", record)
+    record_release(folder, "a" * 64, record)
     (file,) = folder.rglob("*.json")
     assert file.is_relative_to(tmp_path / "store" / "private")
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
-    assert earlier_releases(folder, "A study") == (record,)
-    assert earlier_releases(folder, "Another study") == ()
+    assert earlier_releases(folder, "a" * 64) == (record,)
+    assert earlier_releases(folder, "b" * 64) == ()
 
 
 def test_recording_the_same_release_twice_adds_nothing(tmp_path):
     record = levels({"p": 100, "q": 20}).record
     for _ in range(2):
-        record_release(tmp_path, "A study", record)
-    record_release(tmp_path, "A study", levels({"p": 150, "q": 20}).record)
+        record_release(tmp_path, "a" * 64, record)
+    record_release(tmp_path, "a" * 64, levels({"p": 150, "q": 20}).record)
+    record_release(tmp_path, "a" * 64, record)
     assert [file.name for file in sorted(tmp_path.rglob("*.json"))] == ["000001.json", "000002.json"]
 
 
 def test_a_history_that_cannot_be_read_refuses_the_run(tmp_path):
-    record_release(tmp_path, "A study", PastRelease({"0|persons|all": (100, False)}))
+    record_release(tmp_path, "a" * 64, PastRelease("", {"0|persons|all": (100, False)}))
     (file,) = tmp_path.rglob("*.json")
     file.write_text("{")
     with pytest.raises(InputRefusedError, match="earlier release cannot be read"):
-        earlier_releases(tmp_path, "A study")
+        earlier_releases(tmp_path, "a" * 64)
 
 
 def test_a_record_reads_back_as_it_was():

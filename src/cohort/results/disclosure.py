@@ -19,7 +19,7 @@ from cohort.results.coarsen import CURVE_KEY, curve_name, exact_days
 from cohort.results.disclosure_rule import DisclosureRule
 from cohort.results.estimates import ALL, COUNTS_SUPPRESSED, CURVES, OK, SUPPRESSED, Estimates
 from cohort.results.families import ROW, family_ledger
-from cohort.results.history import Curve, PastRelease, must_change
+from cohort.results.history import Curve, PastRelease, must_change, until_the_same
 from cohort.results.rounding import round_counts, round_statistics
 
 __all__ = ["DisclosureRule", "Released", "release"]
@@ -86,6 +86,8 @@ def release(
     ledger.prices |= {
         f"persons|{step.persons_kept}": len(frame) for step in attrition.steps[-1:]
     }  # the flow ends there
+    if history:
+        history = until_the_same(history, _record(ledger, (), judged, attrition, rule))
     hidden = cells_to_hide(ledger, rule.minimum, rule.show_zero, must_change(ledger, history, rule.minimum))
     kept = withhold.withhold_rows(judged, ledger.rows_of(hidden))
     gated = withhold.withhold_sizes(withhold.withhold_scarce_means(kept, rule.minimum), attrition, rule.minimum)
@@ -96,7 +98,7 @@ def release(
     steps = merge_steps(attrition, rule.minimum, persons, history)
     withheld = final.frame.filter(pl.col("status").is_in([SUPPRESSED, COUNTS_SUPPRESSED])).height
     unjudged = judged.filter(pl.col("status") == SUPPRESSED).height
-    record = _record(ledger, hidden, gated, attrition)
+    record = _record(ledger, hidden, gated, attrition, rule)
     released = Released(final, round_steps(steps, rule.round_to), rule, withheld, (), record)
     return replace(released, notes=_notes(estimates, attrition, released, unjudged))
 
@@ -111,10 +113,13 @@ def _curves_before(history: Sequence[PastRelease]) -> dict[str, list[Curve]]:
     return found
 
 
-def _record(ledger: Ledger, hidden: Collection[str], gated: pl.DataFrame, attrition: Attrition) -> PastRelease:
-    """Return what the history keeps: every count with whether it is withheld, curves and flow as they were."""
-    curves = gated.filter(pl.col("estimand").is_in(CURVES), pl.col("status") == OK)
+def _record(
+    ledger: Ledger, hidden: Collection[str], rows: pl.DataFrame, attrition: Attrition, rule: DisclosureRule
+) -> PastRelease:
+    """Return what the history keeps: every count with whether it is withheld, curves and flow as they are."""
+    curves = rows.filter(pl.col("estimand").is_in(CURVES), pl.col("status") == OK, pl.col("time").is_not_null())
     return PastRelease(
+        rule.model_dump_json(),
         {place: (ledger.values[key], key in hidden) for place, key in ledger.places.items()},
         {curve_name(part): exact_days(part) for part in curves.partition_by(CURVE_KEY, maintain_order=True)},
         {step.reason: (step.persons_kept, step.entries_kept) for step in attrition.steps},

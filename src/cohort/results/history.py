@@ -7,7 +7,6 @@ was withheld, so it lies beside the data, in the private part of the store, and 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,10 +26,12 @@ Curve = tuple[tuple[int, int, int, int], ...]
 class PastRelease:
     """What one release said, exactly, and what it withheld: for the data holder only.
 
-    ``counts`` maps a place in the study (`Ledger.places`) to its count and whether it was withheld, ``curves`` the key
-    of each released curve to its exact days, ``steps`` the reason of each attrition step to persons and entries kept.
+    ``rule`` is what the disclosure rule said, ``counts`` maps a place in the study (`Ledger.places`) to its count and
+    whether it was withheld, ``curves`` the key of each released curve to its exact days, ``steps`` the reason of each
+    attrition step to persons and entries kept.
     """
 
+    rule: str
     counts: Mapping[str, tuple[int, bool]]
     curves: Mapping[str, Curve] = field(default_factory=dict)
     steps: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class PastRelease:
         """Read what `to_json` wrote."""
         values = json.loads(text)
         return cls(
+            values["rule"],
             {place: (int(count), bool(withheld)) for place, (count, withheld) in values["counts"].items()},
             {key: tuple(tuple(day) for day in days) for key, days in values["curves"].items()},
             {reason: (persons, entries) for reason, (persons, entries) in values["steps"].items()},
@@ -55,18 +57,15 @@ def history_folder(store: Path) -> Path:
     return store / "private" / "releases"
 
 
-def earlier_releases(folder: Path, title: str) -> tuple[PastRelease, ...]:
-    """Return what was released under a study's title, oldest first; nothing where there is no history.
-
-    By title and not by hash: a study whose definition was edited, or whose rule was, is the next release of the same
-    persons, and can be subtracted from the last one.
+def earlier_releases(folder: Path, study: str) -> tuple[PastRelease, ...]:
+    """Return what was released of a study, known by its hash, oldest first; nothing where there is no history.
 
     Raises
     ------
     InputRefusedError
         If a record cannot be read: without it no one can say what may be subtracted.
     """
-    kept = _of_study(folder, title)
+    kept = folder / study[:16]
     try:
         records = sorted(kept.glob("[0-9]*.json")) if kept.is_dir() else []
         return tuple(PastRelease.from_json(path.read_text(encoding="utf-8")) for path in records)
@@ -74,18 +73,18 @@ def earlier_releases(folder: Path, title: str) -> tuple[PastRelease, ...]:
         raise InputRefusedError(f"{kept}: a record of an earlier release cannot be read; restore it") from None
 
 
-def record_release(folder: Path, title: str, release: PastRelease) -> None:
-    """Keep what is about to be published, readable by the owner only; what says the same as the last adds nothing.
+def record_release(folder: Path, study: str, release: PastRelease) -> None:
+    """Keep what is about to be published, readable by the owner only; what says the same as an earlier adds nothing.
 
     Raises
     ------
     LockedError
         If another release of the study is being recorded.
     """
-    earlier = earlier_releases(folder, title)
-    if earlier and earlier[-1] == release:
+    earlier = earlier_releases(folder, study)
+    if release in earlier:
         return
-    kept = _of_study(folder, title)
+    kept = folder / study[:16]
     try:
         with private_umask():
             make_folder(kept)
@@ -93,6 +92,22 @@ def record_release(folder: Path, title: str, release: PastRelease) -> None:
             create_exclusively(kept / f"{len(earlier) + 1:06d}.json", release.to_json().encode())
     except FileExistsError:
         raise LockedError("another run is recording a release of this study; run again when it has ended") from None
+
+
+def until_the_same(history: Sequence[PastRelease], now: PastRelease) -> Sequence[PastRelease]:
+    """Return the history before a release of the very same numbers under the same rule, which is then repeated.
+
+    ``now`` holds the exact curves, whether they are shown or not. To publish an older report again tells nothing new.
+    """
+    exact = {place: count for place, (count, _) in now.counts.items()}
+    for number, past in enumerate(history):
+        same = (past.rule, dict(past.steps)) == (
+            now.rule,
+            dict(now.steps),
+        ) and past.curves.items() <= now.curves.items()
+        if same and exact == {place: count for place, (count, _) in past.counts.items()}:
+            return history[:number]
+    return history
 
 
 def must_change(ledger: Ledger, history: Sequence[PastRelease], minimum: int) -> dict[str, int]:
@@ -116,8 +131,8 @@ def must_change(ledger: Ledger, history: Sequence[PastRelease], minimum: int) ->
                 changed.setdefault(key, 0)
     if history and 0 < largest_change(ledger, history[-1]) < minimum:
         raise ReleaseRefusedError(
-            f"no count differs by {minimum} or more from the last release of this study, which therefore stands; "
-            "run again when more data have come"
+            f"no count differs by {minimum} or more from the last release of this study, which therefore stands; run "
+            "again when more data have come, or look at the numbers with --disclosure none, which are not for release"
         )
     return changed
 
@@ -144,7 +159,3 @@ def compatible(change: np.ndarray, fixed: Sequence[int], minimum: int) -> list[i
         if row not in kept and ((apart == 0) | (apart >= minimum)).all():
             kept.append(row)
     return sorted(kept)
-
-
-def _of_study(folder: Path, title: str) -> Path:
-    return folder / hashlib.sha256(title.encode()).hexdigest()[:16]  # a title may hold what no file name can
