@@ -86,7 +86,8 @@ def released_points(
         grid = range((start // days + 1) * days, end + 1, days)
         news = {day for before, day in pairwise([start, *grid]) if (so_far[day + 1] != so_far[before + 1]).any()}
         inner = [day for day in grid if day in news and may_end[day]]
-        points += _longest_path(so_far[[day + 1 for day in (start, *inner, end)]], inner, minimum)
+        if inner:
+            points += _longest_path(so_far[[day + 1 for day in (start, *inner, end)]], inner, minimum)
         points += [end] if end in (joint or []) else []
     return sorted(set(points))
 

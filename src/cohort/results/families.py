@@ -16,6 +16,7 @@ ROW = "row"
 _OTHERS = ("analysis", "estimand", "outcome", "term", "category", "time")
 _MISSING, _KNOWN = "(missing)", "(known)"
 _Rows = dict[str, list[int]]
+_Row = dict[str, Any]
 
 
 def family_ledger(frame: pl.DataFrame) -> Ledger:
@@ -64,12 +65,14 @@ def _enter_variable(
 
     Returns the keys of its cells by group and level.
     """
-    incomplete = bool(part.filter(_is("missing"), pl.col("value") > 0).height)
+    rows = part.select(ROW, "group", "category", "estimand", "value").rows(named=True)
+    incomplete = any(row["estimand"] == "missing" and row["value"] for row in rows)
     counts = {
-        group: _level_counts(rows, sizes[group], incomplete=incomplete)
-        for group, rows in _by(part, "group").items()
+        group: _level_counts([row for row in rows if row["group"] == group], sizes[group], incomplete=incomplete)
+        for group in dict.fromkeys(row["group"] for row in rows)
         if group in sizes
     }
+    contrasts = {group: _contrasts(rows, group) for group in counts}
     overall = counts.get(ALL, {})
     whole = ledger.partition("persons", {name: n for name, (n, _, _) in overall.items()}) if overall else {}
     cells: dict[str, list[str]] = {}
@@ -77,9 +80,8 @@ def _enter_variable(
     for group, levels in sorted(counts.items(), key=lambda item: item[0] != ALL):  # all persons first: the total
         for name, (n, shown, needed) in levels.items():
             key = whole.get(name) if group == ALL else None
-            needing = [*needed, *_contrasts(part, group, sizes)]
             place = _place(0, term, name, group)
-            cell = ledger.cell(key or f"{term}|{name}|{group}", n, shown, needing, place)
+            cell = ledger.cell(key or f"{term}|{name}|{group}", n, shown, [*needed, *contrasts[group]], place)
             cells.setdefault(name, []).append(cell)
             keys_of_group[group][name] = cell
         if group != ALL:
@@ -93,34 +95,38 @@ def _enter_variable(
 def _enter_reasons(ledger: Ledger, cells: dict[str, dict[str, str]], reasons: dict[str, dict[str, str]]) -> None:
     """Enter that a variable's missing values are those of the reasons shown beside it, group by group."""
     for group, of_reason in reasons.items():
-        if group in cells:
+        if _MISSING in cells.get(group, {}):
             why = [key for name, key in of_reason.items() if name not in {KNOWN, _MISSING}]
             ledger.add_up(cells[group][_MISSING], why)
 
 
-def _level_counts(rows: pl.DataFrame, size: int, *, incomplete: bool) -> dict[str, tuple[int, list[int], list[int]]]:
+def _level_counts(rows: list[_Row], size: int, *, incomplete: bool) -> dict[str, tuple[int, list[int], list[int]]]:
     """Return, by level, the count, the rows that show it, and the rows that need it.
 
     That nobody at all lacks a value is a property of the data's source, not a 0 to be hidden.
     """
-    found: dict[str, tuple[int, list[int], list[int]]] = {}
-    for level, part in _by(rows.filter(pl.col("category").is_not_null()), "category").items():
-        found[level] = (int(part.filter(_is("count"))["value"].item()), part[ROW].to_list(), [])
-    missing = rows.filter(_is("missing"))
-    absent = int(missing["value"].item()) if missing.height else 0
+    levels: dict[str, list[_Row]] = {}
+    for row in rows:
+        if row["category"] is not None:
+            levels.setdefault(row["category"], []).append(row)
+    found: dict[str, tuple[int, list[int], list[int]]] = {
+        level: (next(int(row["value"]) for row in part if row["estimand"] == "count"), [row[ROW] for row in part], [])
+        for level, part in levels.items()
+    }
+    missing = [row for row in rows if row["estimand"] == "missing"]
+    absent = int(missing[0]["value"]) if missing else 0
     if not found:
-        found[_KNOWN] = (size - absent, [], rows.filter(~_is("missing"))[ROW].to_list())
+        found[_KNOWN] = (size - absent, [], [row[ROW] for row in rows if row["estimand"] != "missing"])
     if incomplete:
-        found[_MISSING] = (absent, missing[ROW].to_list(), [])
+        found[_MISSING] = (absent, [row[ROW] for row in missing], [])
     return found
 
 
-def _contrasts(part: pl.DataFrame, group: str, sizes: Mapping[str, int]) -> list[int]:
+def _contrasts(rows: list[_Row], group: str) -> list[int]:
     """Return the standardised differences that compare a group: its own, and all of them for the first group."""
-    contrasts = part.filter(_is("standardised_difference"))
-    own = contrasts.filter(pl.col("group") == group)
-    is_first = group != ALL and own.is_empty()
-    return (contrasts if is_first else own)[ROW].to_list()
+    contrasts = [row for row in rows if row["estimand"] == "standardised_difference"]
+    own = [row[ROW] for row in contrasts if row["group"] == group]
+    return [row[ROW] for row in contrasts] if group != ALL and not own else own
 
 
 def _enter_curves(ledger: Ledger, part: pl.DataFrame) -> None:

@@ -20,6 +20,8 @@ TAILS = {"minimum": 0.0, "lower_quartile": 0.25, "median": 0.5, "upper_quartile"
 
 def withhold_rows(frame: pl.DataFrame, rows: Iterable[int]) -> pl.DataFrame:
     """Return the frame with all numbers of the given rows taken out: status ``suppressed``."""
+    if not (rows := set(rows)):
+        return frame
     return _withhold(frame, pl.col(ROW).is_in(list(rows)))
 
 
@@ -50,6 +52,8 @@ def withhold_scarce_means(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
     indicator taken for a number would show its count. The term's standardised differences, made from them, go too.
     """
     keys = ["analysis", "outcome", "term", "category", "group"]
+    if "mean" not in set(frame["estimand"]):
+        return frame
     moments, contrast = pl.col("estimand").is_in(["mean", "std_deviation"]), "standardised_difference"
     mean, spread, n = pl.col("mean"), pl.col("std_deviation").fill_null(0), pl.col("n").cast(pl.Float64)
     apart = spread**2 * (n - 1) + n * (mean - mean.round()) ** 2
@@ -59,6 +63,8 @@ def withhold_scarce_means(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
         .filter(apart > 1e-6, apart < minimum - 0.5)
         .select(*keys, scarce=pl.lit(True))
     )
+    if scarce.is_empty():
+        return frame
     marked = frame.join(scarce, on=keys, how="left", nulls_equal=True, maintain_order="left")
     of_a_scarce_term = (pl.col("estimand") == contrast) & pl.col("term").is_in(scarce["term"].to_list())
     return _withhold(marked, (moments & pl.col("scarce").fill_null(False)) | of_a_scarce_term).drop("scarce")
@@ -70,7 +76,10 @@ def withhold_sizes(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> p
     Ten thousand in the cohort and 9,997 in a model are three with a missing covariate. The estimate may stand, its
     counts may not; of a curve, which is made of them, nothing does.
     """
-    differing = pl.col("analysis").is_in(sorted(analyses_a_few_off(frame, attrition, minimum)))
+    few_off = analyses_a_few_off(frame, attrition, minimum)
+    if not few_off:
+        return frame
+    differing = pl.col("analysis").is_in(sorted(few_off))
     is_curve = pl.col("estimand").is_in(CURVES)
     return _withhold_counts(_withhold(frame, differing & is_curve), differing & ~is_curve)
 
@@ -81,6 +90,8 @@ def release_curves(
     """Return the frame with its curves at the points that may be shown, one row saying so for each withheld curve."""
     is_curve = pl.col("estimand").is_in(CURVES)
     curves = frame.filter(is_curve)
+    if curves.is_empty():
+        return frame.drop(ROW)
     exact = curves.filter(pl.col("status") == OK, pl.col("value").is_not_null()).drop(ROW)
     coarse = coarsen(exact, minimum, days, before)
     refused = curves.filter(pl.col("status") != OK).drop(ROW)
@@ -96,6 +107,8 @@ def withhold_extremes(frame: pl.DataFrame, minimum: int, *, show: bool) -> pl.Da
 
     Where a study says that extremes may be shown, these two stay: the last persons of a percentile do not.
     """
+    if not set(TAILS) & set(frame["estimand"]):
+        return frame
     tail = pl.col("estimand").replace_strict(TAILS, default=None, return_dtype=pl.Float64)
     few = (tail * pl.col("n") < minimum).fill_null(value=False)
     return _withhold(frame, few & (pl.lit(not show) | (tail > 0)) & pl.col("value").is_not_null())
