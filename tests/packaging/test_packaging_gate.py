@@ -19,21 +19,26 @@ MODES = {"w", "a", "x", "wb", "ab", "xb", "w+", "r+", "wt"}
 
 
 def writes(path) -> bool:
-    """Return whether a module calls something that writes a file."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if not isinstance(node, ast.Call):
-            continue
-        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        given = [*node.args, *(keyword.value for keyword in node.keywords)]
+    """Return whether a module calls something that writes a file; what is written into a buffer is none."""
+    tree = ast.parse(path.read_text())
+    buffers = {
+        target.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and _name(node.value).endswith("IO")
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        given = [*call.args, *(keyword.value for keyword in call.keywords)]
         modes = {part.value for part in given if isinstance(part, ast.Constant) and isinstance(part.value, str)}
-        if (name in WRITE and not _into_memory(node)) or (name == "open" and modes & MODES):
+        buffered = any(isinstance(part, ast.Name) and part.id in buffers for part in given)
+        if (_name(call) in WRITE and not buffered) or (_name(call) == "open" and modes & MODES):
             return True
     return False
 
 
-def _into_memory(call: ast.Call) -> bool:
-    """Return whether ``savefig`` or ``dump`` is handed a buffer."""
-    return any(isinstance(part, ast.Name) and part.id in {"buffer", "stream"} for part in call.args)
+def _name(call: ast.Call) -> str:
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
 
 
 def test_no_module_that_sees_results_writes_a_file_but_the_gates_own(root):
