@@ -38,7 +38,7 @@ def results(*, other: bool) -> Estimates:
         "t": [6 + one] * 20 + [13 + one] * 30 + [18 + one] * 50 + [40] * 100,
         "e": [1] * 50 + [0] * 50 + [1] * 100,
     }
-    small = {"t": [3 + one, 9, 12, 14], "e": [1, 0, 1, one]}
+    small = {"t": [3 + one, 9, 12, 14 - 2 * one], "e": [1, 0, 1, one]}
     curves = [kaplan_meier(pl.DataFrame(frame), "t", "e").to_polars() for frame in (follow, small)]
     return Estimates.concat(
         [
@@ -50,7 +50,13 @@ def results(*, other: bool) -> Estimates:
                 outcome="pain",
             ),
             Estimates.from_rows(
-                pl.DataFrame(ratios), analysis=2, estimand="hazard_ratio", outcome="pain", term="group", level=0.95
+                pl.DataFrame(ratios),
+                analysis=2,
+                estimand="hazard_ratio",
+                outcome="pain",
+                term="group",
+                level=0.95,
+                method=f"Cox model; {3 + one} persons with a missing covariate left out",
             ),
             *(
                 Estimates.from_rows(

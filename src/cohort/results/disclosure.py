@@ -81,7 +81,8 @@ def release(
         released = release(estimates, attrition, stricter, history=history)
         return replace(released, rule=rule, notes=(*released.notes, _SEVERAL_ROWS))
     frame = estimates.frame.with_row_index(ROW).cast({ROW: pl.Int64})
-    judged = withhold.withhold_extremes(withhold.withhold_unjudged(frame), rule.minimum, show=rule.show_extremes)
+    worded = withhold.withhold_in_words(withhold.withhold_unjudged(frame), rule.minimum)
+    judged = withhold.withhold_extremes(worded, rule.minimum, show=rule.show_extremes)
     ledger = family_ledger(judged.filter(pl.col("status") != SUPPRESSED))
     ledger.prices |= {
         f"persons|{step.persons_kept}": len(frame) for step in attrition.steps[-1:]
@@ -100,7 +101,7 @@ def release(
     unjudged = judged.filter(pl.col("status") == SUPPRESSED).height
     record = _record(ledger, hidden, gated, attrition, rule)
     released = Released(final, round_steps(steps, rule.round_to), rule, withheld, (), record)
-    return replace(released, notes=_notes(estimates, attrition, released, unjudged))
+    return replace(released, notes=_notes(attrition, released, unjudged))
 
 
 def _curves_before(history: Sequence[PastRelease]) -> dict[str, list[Curve]]:
@@ -126,9 +127,9 @@ def _record(
     )
 
 
-def _notes(estimates: Estimates, attrition: Attrition, released: Released, unjudged: int) -> tuple[str, ...]:
+def _notes(attrition: Attrition, released: Released, unjudged: int) -> tuple[str, ...]:
     """Say what was done besides withholding, in sentences for the report."""
-    before, after = (table.frame["time"].count() for table in (estimates, released.estimates))
+    shown = released.estimates.frame.filter(pl.col("estimand").is_in(CURVES))["time"].count()
     merged = len(attrition.steps) - len(released.attrition.steps)
     counts = released.estimates.frame.filter(pl.col("status") == COUNTS_SUPPRESSED).height
     whole = _whole_groups(released.estimates)
@@ -136,8 +137,8 @@ def _notes(estimates: Estimates, attrition: Attrition, released: Released, unjud
     said = (
         (merged, f"{merged} of {len(attrition.steps)} attrition steps were merged with a neighbour or left off."),
         (
-            before,
-            f"Curves keep {after} of {before} points, on multiples of {rule.curve_days} days: between two points of a "
+            shown,
+            f"Curves are shown at {shown} points, on multiples of {rule.curve_days} days: between two points of a "
             f"curve lie 0 or at least {rule.minimum} events and 0 or at least {rule.minimum} who left otherwise.",
         ),
         (unjudged, f"{unjudged} rows were withheld because they came without the counts to judge them by."),

@@ -114,6 +114,23 @@ def withhold_extremes(frame: pl.DataFrame, minimum: int, *, show: bool) -> pl.Da
     return _withhold(frame, few & (pl.lit(not show) | (tail > 0)) & pl.col("value").is_not_null())
 
 
+def withhold_in_words(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
+    """Take counts of persons out of texts: how many were left out of a model, how small a share is out of equipoise.
+
+    A text is no cell, so nobody could audit what it says beside the others.
+    """
+    told = pl.col("method").str.replace_all(r"\b\d+ persons with a missing", "persons with a missing")
+    outside = (pl.col("n") * pl.min_horizontal(pl.col("value"), 1 - pl.col("value"))).fill_null(0)
+    gate = (pl.col("estimand") == "gate") & (pl.col("term") == "equipoise")
+    small = gate & (outside > 0) & (outside < minimum)
+    texts = frame.filter(small)["method"].drop_nulls().unique().to_list()
+    if not texts:
+        return frame.with_columns(told)
+    sealed = pl.col("status").str.replace_many(texts, ["equipoise"] * len(texts))
+    unsaid = frame.with_columns(sealed, pl.when(~small).then(told).alias("method"))
+    return _withhold(unsaid, small)
+
+
 def _withhold(frame: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
     return frame.with_columns(
         *(pl.when(~where).then(pl.col(name)).alias(name) for name in NUMBERS),
