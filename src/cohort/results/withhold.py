@@ -74,14 +74,14 @@ def withhold_sizes(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> p
     """Withhold counts of an analysis whose persons or events differ from others of the study by a few.
 
     Ten thousand in the cohort and 9,997 in a model are three with a missing covariate. The estimate may stand, its
-    counts may not; of a curve, which is made of them, nothing does.
+    counts may not; of what is made of them, a curve, a rate, the persons that weights leave, nothing does.
     """
     few_off = analyses_a_few_off(frame, attrition, minimum)
     if not few_off:
         return frame
     differing = pl.col("analysis").is_in(sorted(few_off))
-    is_curve = pl.col("estimand").is_in(CURVES)
-    return _withhold_counts(_withhold(frame, differing & is_curve), differing & ~is_curve)
+    made_of_counts = pl.col("estimand").is_in([*CURVES, "incidence_rate", "proportion", "effective_size"])
+    return _withhold_counts(_withhold(frame, differing & made_of_counts), differing & ~made_of_counts)
 
 
 def release_curves(
