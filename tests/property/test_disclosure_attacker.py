@@ -16,6 +16,7 @@ from scipy.optimize import Bounds, LinearConstraint, milp
 
 from cohort.errors import ReleaseRefusedError
 from cohort.population.attrition import Attrition, Step
+from cohort.results import cells
 from cohort.results.cells import Ledger, cells_to_hide
 from cohort.results.disclosure import DisclosureRule, release
 from cohort.results.estimates import Estimates
@@ -28,6 +29,12 @@ def test_no_small_count_can_be_worked_out_from_a_released_set(block):
     for seed in range(50 * block, 50 * block + 50):
         people = attack.population(np.random.default_rng(seed))
         assert attack.attack_report(people, attack.publish(people, attack.rule_of(seed))) == [], seed
+
+
+def test_the_attacker_finds_what_a_gate_without_neighbours_lets_out(monkeypatch):
+    monkeypatch.setattr(cells, "neighbours_to_hide", lambda *_, **__: set())
+    everybody = (attack.population(np.random.default_rng(seed)) for seed in range(10))
+    assert any(attack.attack_report(people, attack.publish(people, DisclosureRule())) for people in everybody)
 
 
 @pytest.mark.parametrize("seed", [2, 3, 6])
