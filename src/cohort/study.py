@@ -36,7 +36,7 @@ from cohort.results.analyses import Analysis
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, Released, release
 from cohort.results.estimates import Estimates
-from cohort.results.history import PastRelease
+from cohort.results.history import PastRelease, aligned
 from cohort.results.table_one import count_table_one
 from cohort.spec import STUDY_FILE, Spec, describe
 from cohort.store.store import Store
@@ -112,6 +112,18 @@ class Study(Spec):
         copied = super().__copy__()
         copied.__dict__.pop("sha256", None)
         return copied
+
+    @property
+    def population_sha256(self) -> str:
+        """Return the hash of who is in: releases of one population can be subtracted, whatever they ask."""
+        values = self.cohort.model_dump(mode="json", context={"hash": True})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Return what is asked at each position of the results: Table 1 by its grouping, then the analyses."""
+        dumped = (analysis.model_dump(mode="json") for analysis in self.analyses)
+        return (f"Table 1 by {self.grouping}", *(json.dumps(values, sort_keys=True) for values in dumped))
 
     @property
     def grouping(self) -> str | None:
@@ -196,7 +208,10 @@ class Study(Spec):
         if self.cohort.matching is not None:
             table, step = match(table, self.cohort)
             attrition = Attrition((*attrition.steps, step))
-        released = release(self.estimates(table, progress), attrition, self.disclosure, table.most_rows, history)
+        before_now = aligned(history, self.asked)
+        released = release(self.estimates(table, progress), attrition, self.disclosure, table.most_rows, before_now)
+        if released.record is not None:
+            released = replace(released, record=replace(released.record, analyses=self.asked))
         return table, replace(released, estimates=Estimates.concat([released.estimates, *before]))
 
     def _stop_on_design_errors(self) -> None:

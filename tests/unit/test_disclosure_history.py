@@ -11,7 +11,14 @@ from cohort.errors import InputRefusedError, ReleaseRefusedError
 from cohort.population.attrition import Attrition, Step
 from cohort.results.disclosure import DisclosureRule, Released, release
 from cohort.results.estimates import Estimates
-from cohort.results.history import PastRelease, compatible, earlier_releases, history_folder, record_release
+from cohort.results.history import (
+    PastRelease,
+    aligned,
+    compatible,
+    earlier_releases,
+    history_folder,
+    record_release,
+)
 from cohort.results.table_one import count_table_one
 
 RULE = DisclosureRule()
@@ -79,7 +86,7 @@ def test_another_rule_does_not_show_what_the_last_one_hid():
 
 def test_too_little_change_refuses_and_the_last_release_stands():
     first = levels({"p": 100, "q": 200})
-    with pytest.raises(ReleaseRefusedError, match="last release of this study, which therefore stands"):
+    with pytest.raises(ReleaseRefusedError, match="last release of this population, which therefore stands"):
         levels({"p": 103, "q": 200}, first)
 
 
@@ -145,6 +152,23 @@ def test_between_any_two_points_no_change_is_small_even_if_neighbours_do_not_tel
     # +12, then -10 (from 12 to 2): each step is no small one, the sum of both is
     change = np.array([[0], [12], [1], [30]])
     assert compatible(change, [0, 3], 11) == [0, 1, 3]
+
+
+# What is asked changes ------------------------------------------------------------------------------------------------
+
+
+def test_an_analysis_that_moved_is_still_compared():
+    past = PastRelease(
+        "", {"1|rate|persons|F": (500, False), "2|curve|events|all": (90, True)}, analyses=("t", "A", "B")
+    )
+    (now,) = aligned([past], ("t", "new", "A"))
+    assert now.counts == {"2|rate|persons|F": (500, False)}  # A is second now, B is no longer asked
+
+
+def test_of_a_table_by_another_variable_only_everybody_is_compared():
+    counts = {"0|persons|all": (100, False), "0|sex|F|all": (60, False), "0|sex|F|true": (20, False)}
+    (now,) = aligned([PastRelease("", counts, analyses=("Table 1 by opioid",))], ("Table 1 by arm",))
+    assert set(now.counts) == {"0|persons|all", "0|sex|F|all"}
 
 
 # Where it is kept ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,15 @@ class PastRelease:
 
     ``rule`` is what the disclosure rule said, ``counts`` maps a place in the study (`Ledger.places`) to its count and
     whether it was withheld, ``curves`` the key of each released curve to its exact days, ``steps`` the reason of each
-    attrition step to persons and entries kept.
+    attrition step to persons and entries kept. ``analyses`` says what was asked at each position of the study, 0 being
+    Table 1: positions are part of places, and change when an analysis is added.
     """
 
     rule: str
     counts: Mapping[str, tuple[int, bool]]
     curves: Mapping[str, Curve] = field(default_factory=dict)
     steps: Mapping[str, tuple[int, int | None]] = field(default_factory=dict)
+    analyses: tuple[str, ...] = ()
 
     @classmethod
     def from_json(cls, text: str) -> PastRelease:
@@ -45,6 +47,7 @@ class PastRelease:
             {place: (int(count), bool(withheld)) for place, (count, withheld) in values["counts"].items()},
             {key: tuple(tuple(day) for day in days) for key, days in values["curves"].items()},
             {reason: (persons, entries) for reason, (persons, entries) in values["steps"].items()},
+            tuple(values["analyses"]),
         )
 
     def to_json(self) -> str:
@@ -57,15 +60,15 @@ def history_folder(store: Path) -> Path:
     return store / "private" / "releases"
 
 
-def earlier_releases(folder: Path, study: str) -> tuple[PastRelease, ...]:
-    """Return what was released of a study, known by its hash, oldest first; nothing where there is no history.
+def earlier_releases(folder: Path, population: str) -> tuple[PastRelease, ...]:
+    """Return what was released of a population, known by the hash of its definition, oldest first.
 
     Raises
     ------
     InputRefusedError
         If a record cannot be read: without it no one can say what may be subtracted.
     """
-    kept = folder / study[:16]
+    kept = folder / population[:16]
     try:
         records = sorted(kept.glob("[0-9]*.json")) if kept.is_dir() else []
         return tuple(PastRelease.from_json(path.read_text(encoding="utf-8")) for path in records)
@@ -73,25 +76,53 @@ def earlier_releases(folder: Path, study: str) -> tuple[PastRelease, ...]:
         raise InputRefusedError(f"{kept}: a record of an earlier release cannot be read; restore it") from None
 
 
-def record_release(folder: Path, study: str, release: PastRelease) -> None:
+def record_release(folder: Path, population: str, release: PastRelease) -> None:
     """Keep what is about to be published, readable by the owner only; what says the same as an earlier adds nothing.
 
     Raises
     ------
     LockedError
-        If another release of the study is being recorded.
+        If another release of the population is being recorded.
     """
-    earlier = earlier_releases(folder, study)
+    earlier = earlier_releases(folder, population)
     if release in earlier:
         return
-    kept = folder / study[:16]
+    kept = folder / population[:16]
     try:
         with private_umask():
             make_folder(kept)
             kept.chmod(0o700)
             create_exclusively(kept / f"{len(earlier) + 1:06d}.json", release.to_json().encode())
     except FileExistsError:
-        raise LockedError("another run is recording a release of this study; run again when it has ended") from None
+        raise LockedError(
+            "another run is recording a release of this population; run again when it has ended"
+        ) from None
+
+
+def aligned(history: Sequence[PastRelease], analyses: Sequence[str]) -> tuple[PastRelease, ...]:
+    """Return earlier releases with each place at the position that its analysis has now.
+
+    What is no longer asked cannot be subtracted from anything, but the persons of all groups together can: of a Table 1
+    by another variable that column stays.
+    """
+    return tuple(_aligned(past, analyses) for past in history)
+
+
+def _aligned(past: PastRelease, analyses: Sequence[str]) -> PastRelease:
+    now = {asked: str(position) for position, asked in enumerate(analyses)}
+    position = {str(old): now[asked] for old, asked in enumerate(past.analyses) if asked in now}
+
+    def moved(place: str) -> str | None:
+        old, _, rest = place.partition("|")
+        kept = old in position or (old == "0" and rest.endswith("|all"))
+        return f"{position.get(old, old)}|{rest}" if kept or not past.analyses else None
+
+    return replace(
+        past,
+        counts={to: count for place, count in past.counts.items() if (to := moved(place))},
+        curves={to: curve for name, curve in past.curves.items() if (to := moved(name))},
+        analyses=tuple(analyses),
+    )
 
 
 def until_the_same(history: Sequence[PastRelease], now: PastRelease) -> Sequence[PastRelease]:
@@ -131,8 +162,8 @@ def must_change(ledger: Ledger, history: Sequence[PastRelease], minimum: int) ->
                 changed.setdefault(key, 0)
     if history and 0 < largest_change(ledger, history[-1]) < minimum:
         raise ReleaseRefusedError(
-            f"no count differs by {minimum} or more from the last release of this study, which therefore stands; run "
-            "again when more data have come, or look at the numbers with --disclosure none, which are not for release"
+            f"no count differs by {minimum} or more from the last release of this population, which therefore stands; "
+            "run again when more data have come, or look at the numbers with --disclosure none, not for release"
         )
     return changed
 

@@ -11,6 +11,7 @@ import polars as pl
 from cohort.errors import InputRefusedError
 from cohort.store import manifest as manifests
 from cohort.store.manifest import Account, Manifest
+from cohort.store.places import is_remote, place
 from cohort.store.tables import TABLES
 
 
@@ -21,7 +22,7 @@ class Store:
     Parameters
     ----------
     path
-        The store's folder.
+        The store's folder, or its prefix in an object store (`cohort.store.places`).
     manifest
         The commit that this object reads; later commits do not change it.
     """
@@ -38,7 +39,7 @@ class Store:
         InputRefusedError
             If there is no store, no such snapshot, or no whole manifest.
         """
-        folder = Path(path)
+        folder = place(path)
         manifest = manifests.newest(folder) if as_of is None else manifests.read(folder, as_of)
         if manifest is None:
             raise InputRefusedError(
@@ -87,4 +88,6 @@ class Store:
         files = [file for file in self.manifest.tables.get(table, ()) if bucket is None or file.bucket == bucket]
         if not files:
             return pl.LazyFrame(schema=TABLES[table].schema)
-        return pl.scan_parquet([self.path / file.path for file in files], hive_partitioning=False, glob=False)
+        paths = [self.path / file.path for file in files]
+        sources = [str(path) for path in paths] if is_remote(self.path) else paths
+        return pl.scan_parquet(sources, hive_partitioning=False, glob=False)
