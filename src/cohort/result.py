@@ -83,7 +83,8 @@ class Result:
         section = self.quality(check)
         make_folder(folder := Path(folder))
         with locked(folder, ".lock"):
-            publish_result(self, next_run(folder), section, None if specifications is None else specifications.table)
+            table = None if specifications is None else specifications.table
+            publish_result(self, next_run(folder), section, specifications=table)
         return folder / "report.html"
 
     def publication_tables(self, folder: str | Path) -> list[Path]:
@@ -209,6 +210,7 @@ def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
         codelists=codelists_used(study),
         versions=installed_versions(),
         code_sha256=installed_code(),
+        disclosure=study.disclosure.model_dump(),
         started=started,
         finished=max(started, dt.datetime.now(dt.UTC)),  # a clock may be set back meanwhile
     )

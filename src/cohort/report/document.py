@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -21,7 +20,7 @@ from cohort.report.files import write_figures, write_tables
 from cohort.report.flow import flow
 from cohort.report.labels import AnalysisTitle, Labels
 from cohort.report.markdown import render_markdown
-from cohort.report.numbers import WITHHELD, plain
+from cohort.report.numbers import plain
 from cohort.report.pathways import pathway_sections
 from cohort.report.printed import Figure, Printed
 from cohort.report.sections import curve_sections, model_sections, other_sections, rate_sections
@@ -30,8 +29,9 @@ from cohort.report.specification import specification_sections
 from cohort.report.summary import summary
 from cohort.report.table_one import table_one
 from cohort.results.disclosure import Released
-from cohort.results.estimates import write_csv, write_parquet
+from cohort.results.estimates import WITHHELD, write_csv, write_parquet
 from cohort.results.provenance import CodelistUsed, Provenance
+from cohort.results.publication import write_released
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -84,42 +84,27 @@ def write_report(content: ReportContent, folder: Path) -> Path:
     """Write the report in all its forms into a folder and return the page's path.
 
     ``report.html, report.md, estimates.csv, estimates.parquet, attrition.csv, codelists.csv, run.json`` and the folders
-    ``tables`` and ``figures``. Everything is written complete into a temporary folder beside its place and then
-    renamed, the page last, so an older report stays readable until the new one stands. Same content, same bytes; only
-    ``run.json`` knows the time.
+    ``tables`` and ``figures``. Everything is complete before it gets its name, the page last. Same content, same bytes;
+    only ``run.json`` knows the time.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix=".report-") as temporary:
-        staged, old = Path(temporary) / "new", Path(temporary) / "old"
-        staged.mkdir()
-        old.mkdir()
-        write_files(content, staged)
-        for made in sorted(staged.iterdir(), key=lambda path: (path.name == "report.html", path.name)):
-            place = folder / made.name
-            if place.is_dir():
-                place.rename(old / made.name)
-            made.replace(place)
+    printed = compose(content)
+    texts = {
+        "run.json": content.provenance.to_json(),
+        "report.md": render_markdown(content, printed),
+        "report.html": render_html(content, printed),
+    }
+    write_released(content.released, texts, folder, lambda staged: _write_data(content, printed, staged))
     return folder / "report.html"
 
 
-def write_files(content: ReportContent, folder: Path) -> None:
-    """Write every file of the report into an empty folder."""
-    printed = compose(content)
-    content.released.estimates.write(folder)
-    write_csv(content.released.attrition.to_polars(), folder / "attrition.csv")
+def _write_data(content: ReportContent, printed: Printed, folder: Path) -> None:
+    """Write what is made of the released results besides the page and its text."""
     if content.codes is not None:
         write_csv(content.codes, folder / "codelists.csv")
     if content.specifications is not None:
         write_parquet(content.specifications, folder / "specifications.parquet")
     write_tables(printed, folder / "tables")
     write_figures(printed, folder / "figures")
-    texts = {
-        "run.json": content.provenance.to_json(),
-        "report.md": render_markdown(content, printed),
-        "report.html": render_html(content, printed),
-    }
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8", newline="\n")
 
 
 def render(content: ReportContent) -> str:

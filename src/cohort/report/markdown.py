@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from cohort.report.checklist import SOURCES
 from cohort.report.flow import Box
-from cohort.report.numbers import WITHHELD, count, plain
+from cohort.report.numbers import count, plain
 from cohort.report.printed import Figure, Printed, Section
 from cohort.report.tables import Table
+from cohort.results.estimates import WITHHELD
 
 if TYPE_CHECKING:
     from cohort.report.document import ReportContent
