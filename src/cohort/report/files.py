@@ -64,5 +64,14 @@ def _checklist(items: tuple[Item, ...]) -> pl.DataFrame:
 
 def _write(frame: pl.DataFrame, path: Path) -> None:
     shown = frame.with_columns(pl.col(pl.String).map_elements(plain, return_dtype=pl.String))
-    write_csv(shown, path.with_suffix(".csv"))
-    write_parquet(shown, path.with_suffix(".parquet"))
+    untold = _untold(frame)
+    write_csv(shown, path.with_suffix(".csv"), untold)
+    names = [pl.when(mask).then(pl.lit(name)).alias("withheld") for name, mask in untold.items()]
+    write_parquet(shown.with_columns(names), path.with_suffix(".parquet"))
+
+
+def _untold(frame: pl.DataFrame) -> dict[str, pl.Series]:
+    """Return where a curve does not tell censorings from other causes: withheld, and neither 0 nor missing."""
+    if not {"events", "censored"} <= set(frame.columns):
+        return {}
+    return {"censored": frame["censored"].is_null() & frame["events"].is_not_null()}
