@@ -406,7 +406,12 @@ def put(node: Any, path: Path_, payload: str) -> Any:
 
 
 def write_extract(folder: Path, texts: list[str]) -> None:
-    """Write persons whose region, deprivation, codes and further columns are payloads."""
+    """Write persons whose region, deprivation, codes and further columns are payloads.
+
+    A lone carriage return, a line break in a header and a NUL would have the whole file refused, and the other
+    payloads with it.
+    """
+    texts = [text.replace("\r", " ").replace("\x00", "") for text in texts]
     folder.mkdir()
     people = [["id", "born", "sex", "region", "deprivation", *(" ".join(text.split("\n")) for text in texts)]]
     visits = [["id", "day", "code", texts[0].replace("\n", " ")]]
@@ -417,7 +422,7 @@ def write_extract(folder: Path, texts: list[str]) -> None:
         visits += [[f"p{number}", f"2020-03-{10 + number % 9}", "R5383", ""]] if number % 2 else []
     for name, rows in (("people.csv", people), ("visits.csv", visits)):
         with (folder / name).open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([[cell.replace("\x00", "") for cell in row] for row in rows])
+            csv.writer(file).writerows(rows)
 
 
 def refused_or(make: Any) -> Any:
