@@ -294,6 +294,8 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         at = args[-1]  # these events end with the descriptor of the folder, -1 without one
         folder = f"/proc/self/fd/{at}" if type(at) is int and at >= 0 else ""
         paths = [Path(folder, os.fsdecode(path)) for path in args if isinstance(path, str | bytes | os.PathLike)]
+        if event == "os.symlink":  # its target is relative to where it stands
+            paths = [paths[1].parent / os.fsdecode(args[0]), paths[1]]
         WATCHED.extend(f"{event}: {path}" for path in paths if not _is_inside(path))
     elif event == "compile" and args[0] is not None and CANARY in str(args[0]):
         WATCHED.append("a payload was compiled")

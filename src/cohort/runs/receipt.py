@@ -73,7 +73,7 @@ def estimates_of(run: Run) -> Estimates:
     import polars as pl
 
     try:
-        return Estimates(pl.read_parquet(run.released / "estimates.parquet"))
+        return Estimates(pl.read_parquet(run.released / "estimates.parquet").drop("withheld", strict=False))
     except (OSError, pl.exceptions.PolarsError):
         raise StudyError(f"{run.released} lacks its estimates; run the study again") from None
 
