@@ -14,6 +14,10 @@ _SAID = {
     signal.SIGTERM: "stopped by SIGTERM",
     signal.SIGALRM: "stopped: the time of --timeout is over",
 }
+_AGAIN = 2.0
+"""Seconds until `Stop` is raised again: where Python calls back from a library, an exception may go no further."""
+
+_reason: list[str] = []  # what the first signal was
 
 
 class Stop(BaseException):
@@ -38,8 +42,14 @@ def time_limit(seconds: float | None) -> Iterator[None]:
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        stopped()
         signal.signal(signal.SIGALRM, before)
+
+
+def stopped() -> None:
+    """Say that a `Stop` was heard, or that there is nothing to stop any more: it is not raised again."""
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    _reason.clear()
 
 
 def end_now(code: int) -> NoReturn:
@@ -48,5 +58,9 @@ def end_now(code: int) -> NoReturn:
 
 
 def _stop(number: int, _frame: FrameType | None) -> NoReturn:
-    signal.signal(number, signal.SIG_DFL)
-    raise Stop(_SAID[signal.Signals(number)])
+    _reason.append(_SAID[signal.Signals(number)])
+    if number != signal.SIGALRM:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, _stop)
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+    raise Stop(_reason[0])

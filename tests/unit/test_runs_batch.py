@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import signal
 import time
 from functools import partial
 
@@ -11,13 +12,14 @@ import pytest
 from run_worlds import ALWAYS, PEOPLE, load, study
 
 import cohort as co
+from cohort import stopping
 from cohort.engines.local import Local
 from cohort.errors import LockedError, ResourceError, StoppedError
 from cohort.progress import Reporter
 from cohort.runs import batch, ledger, preflight
 from cohort.runs.batch import Job
 from cohort.runs.ledger import only_run, runs_of
-from cohort.stopping import Stop, time_limit
+from cohort.stopping import Stop, stop_on_signals, stopped, time_limit
 
 BUCKETS = 8
 
@@ -143,6 +145,22 @@ def test_a_time_limit_stops_the_work_and_is_gone_after_it():
     with pytest.raises(Stop, match="--timeout"), time_limit(0.05):
         time.sleep(30)
     time.sleep(0.06)  # no second alarm
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_work_and_goes_on_doing_so_until_it_is_heard(number, monkeypatch):
+    monkeypatch.setattr(stopping, "_AGAIN", 0.05)
+    before = signal.getsignal(number)
+    stop_on_signals()
+    try:
+        with pytest.raises(Stop):
+            signal.raise_signal(number)  # swallowed by a library, say
+        with pytest.raises(Stop, match="stopped by"):
+            time.sleep(30)
+        stopped()
+        time.sleep(0.06)
+    finally:
+        signal.signal(number, before)
 
 
 def test_a_clock_that_is_set_back_does_not_end_a_run_before_it_began(job, monkeypatch):

@@ -24,6 +24,7 @@ import polars as pl
 from cohort.errors import LockedError, StudyError
 from cohort.runs.folders import Run
 from cohort.store.files import create_exclusively, locked, make_folder, private_umask, publish, sync_folder
+from cohort.store.places import is_remote
 from cohort.store.store import Store
 
 WHO = ("person_id", "index_date")
@@ -132,13 +133,16 @@ def runs_of(store: Path) -> Path:
 
 @contextmanager
 def only_run(store: Path, study_sha256: str) -> Iterator[bool]:
-    """Hold the lock of a study on a store; false if the store cannot be written, and so keeps nothing of its runs.
+    """Hold the lock of a study on a store; false if the store keeps nothing of its runs: read-only, or an object store.
 
     Raises
     ------
     LockedError
         If the study is running on the store already.
     """
+    if is_remote(store):
+        yield False
+        return
     try:
         with private_umask():
             make_folder(runs_of(store))
@@ -165,7 +169,9 @@ def register(store: Path) -> Iterator[None]:
 
 
 def open_ledger(store: Path, run_id: str) -> RunLedger | None:
-    """Return what a store keeps of a run id, its folder made; none if the store cannot be written."""
+    """Return what a store keeps of a run id, its folder made; none if the store cannot be written or is far away."""
+    if is_remote(store):
+        return None
     ledger = RunLedger(store.resolve(), run_id)
     try:
         with private_umask():
