@@ -195,6 +195,8 @@ class Study(Spec):
             table, step = match(table, self.cohort)
             attrition = Attrition((*attrition.steps, step))
         released = release(self.estimates(table, progress), attrition, self.disclosure, table.most_rows)
+        if not before:
+            return table, released
         return table, replace(released, estimates=Estimates.concat([released.estimates, *before]))
 
     def _stop_on_design_errors(self) -> None:
