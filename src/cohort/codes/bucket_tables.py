@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from cohort.codes.codelist import Codelist
+from cohort.store.tables import Supplied
 
 
 class BucketTables(Mapping[str, pl.LazyFrame]):
@@ -16,7 +17,7 @@ class BucketTables(Mapping[str, pl.LazyFrame]):
     Parameters
     ----------
     frames
-        Table name → its rows.
+        Table name → its rows. A table of the store that is not among them reads as one without rows.
     """
 
     def __init__(self, frames: Mapping[str, pl.DataFrame]) -> None:
@@ -38,7 +39,11 @@ class BucketTables(Mapping[str, pl.LazyFrame]):
 
     def __getitem__(self, name: str) -> pl.LazyFrame:
         """Return a table."""
-        return self._frames[name].lazy()
+        return self._frames[name].lazy() if name in self else Supplied()[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether the supplier gave the table."""
+        return name in self._frames
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the tables' names."""
@@ -88,11 +93,11 @@ class _PersonTables(BucketTables):
         self._cut: set[str] = set()
 
     def __getitem__(self, name: str) -> pl.LazyFrame:
-        if name not in self._cut:
+        if name in self and name not in self._cut:
             table = self._frames[name].lazy()
             self._frames[name] = table.join(self._persons.lazy(), on="person_id", how="semi").collect()
             self._cut.add(name)
-        return self._frames[name].lazy()
+        return super().__getitem__(name)
 
     def remember(self, key: Hashable, owner: Any, make: Callable[[], pl.LazyFrame]) -> pl.LazyFrame:
         """Return what is known of all persons, where that was asked before; more persons than needed do no harm."""
