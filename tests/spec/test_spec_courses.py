@@ -207,6 +207,9 @@ def test_few_who_were_not_measured_are_not_told_by_the_shares():
     shares = co.response_shares(RESPONSE, terms="sex")
     shown = rows(study(shares, **plan), tables)
     assert shown["value"].null_count() == 0
+    rounded = rows(study(shares, **plan, disclosure=co.DisclosureRule(minimum=2, round_to=5)), tables)
+    assert rounded["n"].to_list() == [35, 30, 35]  # 33 and 30 of them, in steps of 5
+    assert rounded["value"].to_list() == pytest.approx([15 / 35, 15 / 30, 20 / 35])  # of all, seen, weighted: 0.51
     assert rows(study(shares, **plan, disclosure=co.DisclosureRule(minimum=11)), tables)["value"].null_count() == 3
 
 
