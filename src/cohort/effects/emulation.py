@@ -123,18 +123,15 @@ def clone_censor_weight(
     _require_horizon(trial, horizon)
     _require_effective(trial)
     samples = _bootstrap(trial, persons, question, rows, replicates, seed)
-    cut = "" if truncate is None else f", truncated at the {truncate:.1%} quantile"
-    limits = f"{len(samples)} bootstrap samples of persons" if replicates else "no limits: no bootstrap"
-    models = f"Cox models of departing on {terms}{_further(histories, leaving)}"
-    method = f"clone–censor–weight, grace {grace_days:g} days, {models}{cut}; {limits}"
-    return Emulation(
-        estimates_table(trial.values, samples, level, STRATEGIES),
-        _arms(trial),
-        curves_table(trial.sums, question.causes, STRATEGIES),
-        horizon,
-        level,
-        method,
-    )
+    method = _method(question, terms + _further(histories, leaving), len(samples) if replicates else None)
+    table = estimates_table(trial.values, samples, level, STRATEGIES)
+    return Emulation(table, _arms(trial), curves_table(trial.sums, causes, STRATEGIES), horizon, level, method)
+
+
+def _method(question: _Question, models: str, samples: int | None) -> str:
+    cut = "" if question.truncate is None else f", truncated at the {question.truncate:.1%} quantile"
+    limits = "no limits: no bootstrap" if samples is None else f"{samples} bootstrap samples of persons"
+    return f"clone–censor–weight, grace {question.grace:g} days, Cox models of departing on {models}{cut}; {limits}"
 
 
 def _check(grace: float, horizon: float, truncate: float | None) -> None:
