@@ -189,11 +189,13 @@ def _weighted(arm: Arm, persons: Persons, staying: Staying, day: Numbers, questi
     return sum_by_day(arm, persons, staying, day, question.causes, cap), cap
 
 
-def _numbers(start: DaySums, abstain: DaySums, question: _Question, ties: Ties = summed_ties) -> Floats:
+def _numbers(
+    start: DaySums, abstain: DaySums, question: _Question, ties: Ties = summed_ties, guess: float = 0.0
+) -> Floats:
     """Return risk and time lost of either strategy, and the logarithm of the hazard ratio, (5,)."""
     position = question.causes.index(question.code)
     curves = [risk_and_time_lost(arm, position, question.horizon) for arm in (start, abstain)]
-    return np.concatenate([*curves, [log_hazard_ratio(abstain, start, position, ties)]])
+    return np.concatenate([*curves, [log_hazard_ratio(abstain, start, position, ties, guess)]])
 
 
 def _require_horizon(trial: _Trial, horizon: float) -> None:
@@ -228,9 +230,11 @@ def _bootstrap(
         SortedArm.of(arm, persons, staying, day, question.causes, cap)
         for arm, staying, cap in zip(trial.arms, trial.staying, trial.caps, strict=True)
     )
-    return bootstrap(
-        (start, abstain), day, lambda one, zero: _numbers(one, zero, question, closed_ties), replicates, seed
-    )
+
+    def numbers(one: DaySums, zero: DaySums) -> Floats:
+        return _numbers(one, zero, question, closed_ties, trial.values[-1])
+
+    return bootstrap((start, abstain), day, numbers, replicates, seed)
 
 
 def _arms(trial: _Trial) -> pl.DataFrame:
