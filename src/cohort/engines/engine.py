@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -22,10 +22,17 @@ Progress = Callable[[str, int, int], None]
 class Engine(Protocol):
     """A way to walk over the buckets of a store."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
 
     def map(
-        self, store: Store, function: Callable[[Tables], Result], step: str, progress: Progress | None = None
+        self,
+        store: Store,
+        function: Callable[[Tables], Result],
+        step: str,
+        progress: Progress | None = None,
+        buckets: Sequence[int] | None = None,
     ) -> Iterator[Result]:
         """Yield ``function`` of every bucket, in bucket order.
 
@@ -35,6 +42,8 @@ class Engine(Protocol):
             A pure function of one bucket's tables; for a cluster it must pickle, and so must its result.
         step
             What progress is reported as.
+        buckets
+            Only these, in this order; default all.
         """
 
 
