@@ -1,4 +1,4 @@
-"""The command line: demo, simulate, ingest, check, run, verify, diff, why, prune, circe, schema, bench.
+"""The command line: from extracts to reports, and what keeps both in order.
 
 Every command shows a bar per step on a terminal and one log line per step elsewhere, and ends with the exit code of
 `cohort.errors`. Imports are inside the commands, so that ``--help`` answers at once.
@@ -19,11 +19,13 @@ import typer
 
 from cohort.bench import command as benchmarks
 from cohort.checks import command as checks
+from cohort.codes import command as codes
 from cohort.errors import CohortError, ResourceError, StoppedError, StudyError
+from cohort.federated import command as federated
 from cohort.progress import LogFormat, Reporter
 from cohort.runs import command as runs
 from cohort.shipped import shipped
-from cohort.stopping import Stop, end_now, stop_on_signals, stopped
+from cohort.stopping import Stop, end_now, stop_on_signals
 
 app = typer.Typer(
     name="cohort",
@@ -67,7 +69,7 @@ def demo(
     study = shipped("examples") / "low_back_pain.toml"
     simulate(out / "extracts", persons=persons, log_format=log_format)
     ingest(out / "extracts", layout="tuva", store=out / "store", log_format=log_format)
-    runs.run(study, store=out / "store", out=out / "report", log_format=log_format)
+    runs.run(study, store=str(out / "store"), out=out / "report", log_format=log_format)
 
 
 @app.command()
@@ -144,11 +146,25 @@ def ingest(
 
 
 app.command()(checks.check)
+app.add_typer(codes.app)
 app.command()(benchmarks.bench)
 
 
-for command in (runs.verify, runs.run, runs.diff, runs.prune):
+for command in (runs.verify, runs.run, runs.diff, runs.prune, federated.counts, federated.combine):
     app.command()(command)
+
+
+@app.command()
+def push(
+    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
+    target: Annotated[str, typer.Argument(help="Where it is copied to, such as s3://bucket/store.")],
+) -> None:
+    """Copy a store to an object store, without what is private; studies read it there (run --store s3://…)."""
+    from cohort.store.places import place
+    from cohort.store.push import push as send
+
+    sent = send(store, place(target))
+    typer.echo(f"{target}: {sent.snapshots} snapshots, {sent.files:,} files, {sent.bytes:,} bytes sent")
 
 
 @app.command()
@@ -211,7 +227,6 @@ def main() -> None:
     try:
         app()
     except Stop as stop:
-        stopped()
         _fail(StoppedError(f"{stop}; nothing half-done counts, and the same command begins again"))
     except CohortError as error:
         _fail(error)

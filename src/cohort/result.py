@@ -100,25 +100,8 @@ class Result:
 
     def content(self, quality: Markup | None = None) -> ReportContent:
         """Return all that a report of this run prints."""
-        from cohort.report.document import Definition, ReportContent
-        from cohort.report.labels import AnalysisTitle
-
-        titles = [
-            AnalysisTitle(number, analysis.title, analysis.contrast, landmark=self.table.landmark)
-            for number, analysis in enumerate(self.study.analyses, start=1)
-        ]
-        return ReportContent(
-            title=self.study.title,
-            protocol=protocol(self.study),
-            released=self.released,
-            provenance=replace(self.provenance, options=quality_option(quality)),
-            definitions=tuple(Definition(*row) for row in definitions(self.study)),
-            warnings=tuple(finding.message for finding in self.study.audit()),
-            labels=_labels(self.study),
-            analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
-            timeline=timeline(self.study),
-            quality=quality,
-        )
+        provenance = replace(self.provenance, options=quality_option(quality))
+        return content_of(self.study, self.released, provenance, quality)
 
     def raise_if_not_estimable(self) -> None:
         """Raise if a model had no answer; the report stands and says so.
@@ -145,6 +128,31 @@ def raise_if_not_estimable(estimates: Estimates) -> None:
             raise NotEstimableError(f"analysis {number}: {status.removeprefix(NOT_ESTIMABLE).lstrip(': ')}")
 
 
+def content_of(
+    study: Study, released: Released, provenance: Provenance, quality: Markup | None = None
+) -> ReportContent:
+    """Return all that a report of released results prints."""
+    from cohort.report.document import Definition, ReportContent
+    from cohort.report.labels import AnalysisTitle
+
+    titles = [
+        AnalysisTitle(number, analysis.title, analysis.contrast, landmark=study.outcome.landmark)
+        for number, analysis in enumerate(study.analyses, start=1)
+    ]
+    return ReportContent(
+        title=study.title,
+        protocol=protocol(study),
+        released=released,
+        provenance=provenance,
+        definitions=tuple(Definition(*row) for row in definitions(study)),
+        warnings=tuple(finding.message for finding in study.audit()),
+        labels=_labels(study),
+        analyses=(AnalysisTitle(0, "Who is in the cohort", study.grouping), *titles),
+        timeline=timeline(study),
+        quality=quality,
+    )
+
+
 def quality_option(section: Markup | None) -> dict[str, str]:
     """Return the section of data quality as an option of the run: it decides bytes of the page."""
     return {} if section is None else {"quality_sha256": hashlib.sha256(section.encode()).hexdigest()}
@@ -166,6 +174,7 @@ def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
         codelists=codelists_used(study),
         versions=installed_versions(),
         code_sha256=installed_code(),
+        disclosure=study.disclosure.model_dump(),
         started=started,
         finished=max(started, dt.datetime.now(dt.UTC)),  # a clock may be set back meanwhile
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 
 import pytest
+from typer.testing import CliRunner
 
 import cohort as co
+from cohort.cli import app
 from cohort.engines.engine import on_workers
 from cohort.errors import InputRefusedError, LockedError, ResourceError, StudyError
 from cohort.store import manifest as manifests
@@ -146,3 +148,21 @@ def test_pushing_from_folder_to_folder_is_refused(tmp_path):
 def test_a_kind_of_url_that_nothing_reads_is_refused_by_name():
     with pytest.raises(StudyError, match="nosuch"):
         co.Store.open("nosuch://bucket/store")
+
+
+def test_a_run_by_command_reads_the_url_and_the_store_is_verified_there(store, bucket, root, tmp_path):
+    target = f"{bucket}/commanded"
+    assert "1 snapshots" in invoke("push", store.path, target)
+    study = root / "examples" / "low_back_pain.toml"
+    invoke("run", study, "--store", target, "--out", tmp_path / "there")
+    invoke("run", study, "--store", store.path, "--out", tmp_path / "here")
+    there, here = (tmp_path / place / "estimates.csv" for place in ("there", "here"))
+    assert there.read_bytes() == here.read_bytes()
+    assert "all as committed" in invoke("verify", target)
+
+
+def invoke(*arguments):
+    ran = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if ran.exception is not None:
+        raise ran.exception
+    return ran.stdout

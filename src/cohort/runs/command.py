@@ -20,7 +20,7 @@ RunArgument = Annotated[Path, typer.Argument(help="Folder of results (its newest
 
 def run(
     study: Annotated[Path, typer.Argument(help="Study file (TOML).")],
-    store: Annotated[Path | None, typer.Option("--store", help="Folder of the store.")] = None,
+    store: Annotated[str | None, typer.Option("--store", help="Folder or URL (s3://…) of the store.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Folder for what is written; made if absent.")] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Print protocol and audit, draw design.svg; read no data.")
@@ -47,10 +47,18 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Compute anew although the results of this very run stand.")
     ] = False,
+    disclosure: Annotated[
+        Literal["cms", "nhs", "opensafely", "none"] | None,
+        typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's."),
+    ] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="Folder that remembers earlier releases; default: in the store, for its owner.")
+    ] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and publish the report, or explain what it would do. What stands is not computed again."""
     from cohort.result import raise_if_not_estimable
+    from cohort.results.disclosure_rule import DisclosureRule
     from cohort.runs.batch import Job
     from cohort.runs.receipt import estimates_of
     from cohort.stopping import time_limit
@@ -58,6 +66,8 @@ def run(
     from cohort.study import Study
 
     plan = Study.from_toml(study)
+    if disclosure is not None:
+        plan = plan.model_copy(update={"disclosure": DisclosureRule(preset=disclosure)})
     if explain:
         _explain(plan, out or Path())
         return
@@ -68,7 +78,7 @@ def run(
         for finding in plan.audit():
             if finding.severity == "warning":  # errors stop the run, and are its message
                 reporter.warn(finding.code, finding.message)
-        job = Job(plan, Store.open(store, as_of=as_of), chosen, out, check=check, force=force)
+        job = Job(plan, Store.open(store, as_of=as_of), chosen, out, check=check, force=force, history=history)
         published, new = job.run(reporter)
     stands = "" if new else f", as run {reporter.run_id} left it; nothing was computed (--force does)"
     typer.echo(f"report: {out / 'report.html'}{stands}")
@@ -76,23 +86,25 @@ def run(
 
 
 def verify(
-    path: Annotated[Path, typer.Argument(help="Folder of a store; or report.html or the folder of a run.")],
+    path: Annotated[str, typer.Argument(help="Folder or URL of a store; or report.html or the folder of a run.")],
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Hold a store against its manifests, or work out every number of a report again; name all that differs."""
     from cohort.runs.folders import find, is_run
     from cohort.runs.verification import verify_run
+    from cohort.store.places import is_remote, place
     from cohort.store.verify import verify as hold_against_manifests
 
-    if not is_run(path):
-        seen = hold_against_manifests(path)
+    where = place(path)
+    if is_remote(where) or not is_run(where):
+        seen = hold_against_manifests(where)
         counted = f"{seen.snapshots} snapshots, {seen.files:,} files, {seen.bytes:,} bytes"
         if seen.problems:
             raise InputRefusedError(f"{counted}: {len(seen.problems)} damaged\n" + "\n".join(seen.problems))
         typer.echo(f"{counted}: all as committed")
         return
     with Reporter(as_json=log_format is LogFormat.JSON) as reporter:
-        receipt = verify_run(find(path), reporter)
+        receipt = verify_run(find(where), reporter)
     for note in receipt.notes:
         typer.echo(f"note: {note}")
     if receipt.differences:

@@ -38,8 +38,10 @@ def verify(store: Path) -> Verification:
     readable, problems = _manifests(store)
     if not readable and not problems:
         raise InputRefusedError(f"{store} holds no store: there is no manifest in it")
-    here = not is_remote(store)  # what is private stays where the store was made
-    files = {file.path: file for manifest in readable for file in _files(manifest, private=here)}
+    sought = [file for manifest in readable for file in manifest.files]
+    if is_remote(store):  # what is private stays where the store was made
+        sought = [file for file in sought if not file.path.startswith("private/")]
+    files = {file.path: file for file in sought}
     problems += [problem for _, file in sorted(files.items()) if (problem := _problem(store, file))]
     problems += _key_problem(store, readable)
     return Verification(len(readable), len(files), sum(file.bytes for file in files.values()), tuple(problems))
@@ -73,11 +75,6 @@ def _manifests(store: Path) -> tuple[list[Manifest], list[str]]:
         except InputRefusedError as error:
             problems.append(str(error))
     return readable, problems
-
-
-def _files(manifest: Manifest, *, private: bool = True) -> list[StoredFile | KeptFile]:
-    kept = [*manifest.lines, *manifest.persons] if private else []
-    return [*(file for table in manifest.tables.values() for file in table), *kept]
 
 
 def _problem(store: Path, file: StoredFile | KeptFile) -> str | None:
