@@ -141,9 +141,8 @@ def starts(folder: Path, number: int, rounds: int) -> Iterator[str]:
         ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
         assert sorted(ended) == [0] + [4] * (number - 1), f"round {turn}: {sorted(ended)}"
         assert len(seconds) == number - 1
-        work, wait = (
-            max(slowest, *each) for slowest, each in zip((work, wait), zip(*seconds, strict=True), strict=True)
-        )
+        work = max(work, *(own for own, _ in seconds))
+        wait = max(wait, *(elapsed for _, elapsed in seconds))
         assert work < 2, f"round {turn}: told after {work:.2f} s of work"
     yield f"{rounds} rounds of {number} starts, exactly one ran in each; told after {work:.3f} s of work, {wait:.3f} s"
 
