@@ -312,15 +312,13 @@ def _blocks(
             stream = stack.enter_context(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"))
         try:
             while chunk := stream.read(size):
-                rest += chunk
-                cut = rest.rfind(b"\n") + 1
-                while whole_records and rest.count(b'"', 0, cut) % 2:  # the line ends inside quotes
-                    cut = rest.rfind(b"\n", 0, cut - 1) + 1
-                if len(rest) - cut > MAX_LINE:
+                cut = _end_of_records(rest, chunk) if whole_records else chunk.rfind(b"\n") + 1
+                block = b"".join((rest, memoryview(chunk)[:cut])) if cut else b""
+                rest = chunk[cut:] if cut else rest + chunk
+                if len(rest) > MAX_LINE:
                     raise InputRefusedError(f"{path.name} has a line of more than {MAX_LINE:,} bytes")
-                if cut:
-                    yield rest[:cut]
-                rest = rest[cut:]
+                if block:
+                    yield block
                 if progress:
                     progress(raw.tell())
         except (EOFError, gzip.BadGzipFile, zlib.error, OSError):
@@ -329,6 +327,14 @@ def _blocks(
             raise InputRefusedError(f"{path.name} is a damaged or truncated {packed} file; fetch it again") from None
     if rest:
         yield rest
+
+
+def _end_of_records(rest: bytes, chunk: bytes) -> int:
+    """Return where in a chunk the last line ends that does not end inside quotes; ``rest`` stood before it."""
+    cut, quotes = chunk.rfind(b"\n") + 1, rest.count(b'"')
+    while cut and (quotes + chunk.count(b'"', 0, cut)) % 2:
+        cut = chunk.rfind(b"\n", 0, cut - 1) + 1
+    return cut
 
 
 def _check_header(line: bytes, scan: _Scan) -> None:
