@@ -13,6 +13,7 @@ import hashlib
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -223,19 +224,21 @@ def inspect(path: Path, dialect: Dialect, progress: Callable[[int], None] | None
     scan, digest = _Scan(path.name, dialect), hashlib.sha256()
     columns: tuple[str, ...] = ()
     ended = False
-    for block in _blocks(path, progress):
-        digest.update(block)
-        first = scan.lines == 0
-        content = block.removeprefix(_BOM) if first else block
-        if not content:
-            break
-        header = content[: content.find(b"\n") + 1] or content
-        if first:
-            _check_header(header, scan)
-        ended = block.endswith(b"\n")
-        scan.feed(content)
-        if first:
-            columns = _columns(header, path, dialect)
+    with ThreadPoolExecutor(1) as aside:
+        for block in _blocks(path, progress):
+            hashed = aside.submit(digest.update, block)
+            first = scan.lines == 0
+            content = block.removeprefix(_BOM) if first else block
+            if not content:
+                break
+            header = content[: content.find(b"\n") + 1] or content
+            if first:
+                _check_header(header, scan)
+            ended = block.endswith(b"\n")
+            scan.feed(content)
+            if first:
+                columns = _columns(header, path, dialect)
+            hashed.result()
     _check_end(path, scan, ended, bool(columns))
     if file_state(path) != state:
         raise InputRefusedError(f"{path.name} changed while it was read; wait until its delivery has ended")

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+import pyarrow as pa
 
 Ranks = npt.NDArray[np.unsignedinteger[Any]]
 Keys = npt.NDArray[np.uint64]
@@ -41,11 +42,9 @@ class _Coded:
         """Return the values of ranks."""
         if self.values is not None:
             return self.values.gather(pl.Series(ranks))
-        narrow = self.radix <= _SMALL and self.dtype in (pl.Date, pl.Int32, pl.Int16)
-        numbers = pl.Series(ranks.astype(np.int32 if narrow else np.int64) + self.least)
-        if self.nulls:
-            numbers = numbers.set(pl.Series(ranks == self.radix - 1), None)
-        return (numbers.cast(pl.Int32) if self.dtype == pl.Date else numbers).cast(self.dtype)
+        numbers = np.empty(len(ranks), np.int32 if self.dtype in (pl.Date, pl.Int32, pl.Int16) else np.int64)
+        np.add(ranks, self.least, out=numbers, dtype=np.int64, casting="unsafe")
+        return pl.Series(pa.array(numbers, mask=ranks == self.radix - 1 if self.nulls else None)).cast(self.dtype)
 
 
 def settle(rows: pl.DataFrame, order: Sequence[str], longest: str | None = None) -> tuple[pl.DataFrame, int]:
@@ -160,10 +159,11 @@ def _unpack(packed: Keys, bits: dict[str, int], dtypes: dict[str, np.dtype[Any]]
     unpacked: dict[str, Ranks] = {}
     shift, shifted = 0, np.empty_like(packed)
     for name, dtype in reversed(dtypes.items()):
-        np.right_shift(packed, np.uint64(shift), out=shifted)
-        shifted &= np.uint64((1 << bits[name]) - 1)
-        unpacked[name] = shifted.astype(dtype)
-        shift += bits[name]
+        if bits[name]:
+            np.right_shift(packed, np.uint64(shift), out=shifted)
+            shifted &= np.uint64((1 << bits[name]) - 1)
+            shift += bits[name]
+        unpacked[name] = shifted.astype(dtype) if bits[name] else np.zeros(len(packed), dtype)
     return unpacked
 
 
