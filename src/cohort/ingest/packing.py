@@ -105,8 +105,9 @@ def _by_value(places: npt.NDArray[np.signedinteger[Any]], values: pl.Series, nul
 
 
 def _distances(numbers: npt.NDArray[np.signedinteger[Any]], coded: _Coded) -> Ranks:
-    ranks = np.empty(len(numbers), np.uint32 if coded.radix <= _SMALL else np.uint64)
-    return np.subtract(numbers, coded.least, out=ranks, dtype=np.int64, casting="unsafe")
+    ranks: Ranks = np.empty(len(numbers), np.uint32 if coded.radix <= _SMALL else np.uint64)
+    np.subtract(numbers, coded.least, out=ranks, dtype=np.int64, casting="unsafe")
+    return ranks
 
 
 def _numbers(column: pl.Series, missing: int) -> npt.NDArray[np.signedinteger[Any]]:

@@ -81,7 +81,8 @@ def write_tables(workers: Workers, task: Task, buckets: int, report: Callable[[i
 
 def _phases(layout: Layout) -> list[list[str]]:
     """Return the tables that are written first, and those that must wait: they ask for the last date of an event."""
-    first, later = [], []
+    first: list[str] = []
+    later: list[str] = []
     for name in Written.nothing(layout).files:
         asked = used_parameters(layout.tables[name]) | used_parameters(shipped_sql(f"ingest/normalise/{name}.sql"))
         (later if "data_end" in asked and name not in _EVENTS else first).append(name)
