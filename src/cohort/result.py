@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,15 @@ from cohort.protocol import codelists, definitions, protocol
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import Released
 from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, Estimates
-from cohort.results.provenance import CodelistUsed, InputFile, Provenance, installed_versions
+from cohort.results.provenance import CodelistUsed, InputFile, Provenance, installed_code, installed_versions
 from cohort.store.store import Store
 from cohort.timeline import timeline
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from cohort.checks.judge import CheckResult
+    from cohort.report.document import ReportContent
     from cohort.study import Study
     from cohort.why import Why
 
@@ -56,9 +60,30 @@ class Result:
         return why(self.study, self.store, person)
 
     def report(self, folder: str | Path, check: CheckResult | None = None) -> Path:
-        """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path.
+        """Publish report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path.
 
-        With ``check``, what `cohort.check` found of the same snapshot is a section of the page, under the same rule.
+        They appear in one step in place of those of the run before, which stays in ``runs``. With ``check``, what
+        `cohort.check` found of the same snapshot is a section of the page, under the same rule.
+
+        Raises
+        ------
+        InputRefusedError
+            If the check is of other data.
+        LockedError
+            If another run is writing to the folder.
+        """
+        from cohort.runs.publication import next_run
+        from cohort.runs.receipt import publish_result
+        from cohort.store.files import locked, make_folder
+
+        section = self.quality(check)
+        make_folder(folder := Path(folder))
+        with locked(folder, ".lock"):
+            publish_result(self, next_run(folder), section)
+        return folder / "report.html"
+
+    def quality(self, check: CheckResult | None) -> Markup | None:
+        """Return the section of data quality as it may leave, of a check of the same data; none without a check.
 
         Raises
         ------
@@ -66,31 +91,17 @@ class Result:
             If the check is of other data.
         """
         from cohort.checks.document import released_section
-        from cohort.report.document import Definition, ReportContent, write_report
-        from cohort.report.labels import AnalysisTitle
 
-        titles = [
-            AnalysisTitle(number, analysis.title, analysis.contrast, landmark=self.table.landmark)
-            for number, analysis in enumerate(self.study.analyses, start=1)
-        ]
-        content = ReportContent(
-            title=self.study.title,
-            protocol=protocol(self.study),
-            released=self.released,
-            provenance=self.provenance,
-            definitions=tuple(Definition(*row) for row in definitions(self.study)),
-            warnings=tuple(finding.message for finding in self.study.audit()),
-            labels=_labels(self.study),
-            analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
-            timeline=timeline(self.study),
-            quality=released_section(self._same_data(check), self.released.rule) if check else None,
-        )
-        return write_report(content, Path(folder))
-
-    def _same_data(self, check: CheckResult) -> CheckResult:
+        if check is None:
+            return None
         if check.counts.fingerprint != self.provenance.store_sha256:
             raise InputRefusedError("the check is of another snapshot than the study; check the one that it reads")
-        return check
+        return released_section(check, self.released.rule)
+
+    def content(self, quality: Markup | None = None) -> ReportContent:
+        """Return all that a report of this run prints."""
+        provenance = replace(self.provenance, options=quality_option(quality))
+        return content_of(self.study, self.released, provenance, quality)
 
     def raise_if_not_estimable(self) -> None:
         """Raise if a model had no answer; the report stands and says so.
@@ -100,10 +111,51 @@ class Result:
         NotEstimableError
             Naming the analysis and the reason.
         """
-        rows = self.estimates.frame.filter(pl.col("estimand").is_in(RATIOS))
-        for number, status in rows.select("analysis", "status").unique().sort("analysis", "status").iter_rows():
-            if status.startswith(NOT_ESTIMABLE):
-                raise NotEstimableError(f"analysis {number}: {status.removeprefix(NOT_ESTIMABLE).lstrip(': ')}")
+        raise_if_not_estimable(self.estimates)
+
+
+def raise_if_not_estimable(estimates: Estimates) -> None:
+    """Raise if a model among released estimates had no answer.
+
+    Raises
+    ------
+    NotEstimableError
+        Naming the analysis and the reason.
+    """
+    rows = estimates.frame.filter(pl.col("estimand").is_in(RATIOS))
+    for number, status in rows.select("analysis", "status").unique().sort("analysis", "status").iter_rows():
+        if status.startswith(NOT_ESTIMABLE):
+            raise NotEstimableError(f"analysis {number}: {status.removeprefix(NOT_ESTIMABLE).lstrip(': ')}")
+
+
+def content_of(
+    study: Study, released: Released, provenance: Provenance, quality: Markup | None = None
+) -> ReportContent:
+    """Return all that a report of released results prints."""
+    from cohort.report.document import Definition, ReportContent
+    from cohort.report.labels import AnalysisTitle
+
+    titles = [
+        AnalysisTitle(number, analysis.title, analysis.contrast, landmark=study.outcome.landmark)
+        for number, analysis in enumerate(study.analyses, start=1)
+    ]
+    return ReportContent(
+        title=study.title,
+        protocol=protocol(study),
+        released=released,
+        provenance=provenance,
+        definitions=tuple(Definition(*row) for row in definitions(study)),
+        warnings=tuple(finding.message for finding in study.audit()),
+        labels=_labels(study),
+        analyses=(AnalysisTitle(0, "Who is in the cohort", study.grouping), *titles),
+        timeline=timeline(study),
+        quality=quality,
+    )
+
+
+def quality_option(section: Markup | None) -> dict[str, str]:
+    """Return the section of data quality as an option of the run: it decides bytes of the page."""
+    return {} if section is None else {"quality_sha256": hashlib.sha256(section.encode()).hexdigest()}
 
 
 def _labels(study: Study) -> dict[str, str]:
@@ -115,16 +167,21 @@ def _labels(study: Study) -> dict[str, str]:
 def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
     """Return what the run was made from, and with what."""
     manifest = store.manifest
-    used = [
-        CodelistUsed(c.name, c.version, c.rows.height, c.sha256, "; ".join(c.rows["source"].unique().sort()[:3]))
-        for c in codelists(study)
-    ]
     return Provenance(
         study_sha256=study.sha256,
         store_sha256=manifest.fingerprint,
         inputs=tuple(InputFile(file.name, file.sha256, file.bytes) for file in manifest.inputs),
-        codelists=tuple(used),
+        codelists=codelists_used(study),
         versions=installed_versions(),
+        code_sha256=installed_code(),
         started=started,
-        finished=dt.datetime.now(dt.UTC),
+        finished=max(started, dt.datetime.now(dt.UTC)),  # a clock may be set back meanwhile
+    )
+
+
+def codelists_used(study: Study) -> tuple[CodelistUsed, ...]:
+    """Return what provenance says of a study's codelists."""
+    return tuple(
+        CodelistUsed(c.name, c.version, c.rows.height, c.sha256, "; ".join(c.rows["source"].unique().sort()[:3]))
+        for c in codelists(study)
     )

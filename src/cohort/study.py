@@ -25,6 +25,7 @@ from cohort.engines.local import local
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate, VariableType
 from cohort.matched import differences_before, match
+from cohort.outcomes.course import Course
 from cohort.outcomes.outcome import Outcome
 from cohort.plan import BucketPart, codes_needed, run_bucket
 from cohort.population.attrition import Attrition
@@ -106,6 +107,12 @@ class Study(Spec):
         values = self.model_dump(mode="json", context={"hash": True})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
+    def __copy__(self) -> Self:
+        """Return a copy that has yet to work out its hash: `model_copy` may be about to change what it says."""
+        copied = super().__copy__()
+        copied.__dict__.pop("sha256", None)
+        return copied
+
     @property
     def grouping(self) -> str | None:
         """Return what Table 1 is split by: cases and controls, matched arms, or what an analysis groups by, or arms."""
@@ -127,6 +134,11 @@ class Study(Spec):
         """Return the type of each variable of the analysis table: the arm, where there are several, and covariates."""
         arms: dict[str, VariableType] = {ARM: "categorical"} if self.entry.arms else {}
         return arms | {covariate.name: covariate.type for covariate in self.covariates}
+
+    @property
+    def measured(self) -> tuple[Covariate | Course, ...]:
+        """Return what each entry has columns of: the covariates, and what analyses follow beyond the outcome."""
+        return (*self.covariates, *(analysis for analysis in self.analyses if isinstance(analysis, Course)))
 
     def audit(self) -> tuple[Finding, ...]:
         """Return the design faults that can be seen in the plan."""
@@ -157,6 +169,19 @@ class Study(Spec):
         table, released = self.conclude(parts, progress)
         return Result(self, table, released, trace(self, store, started), store)
 
+    def entries(
+        self, store: Store | str | Path, progress: Progress | None = None, *, engine: Engine | None = None
+    ) -> tuple[AnalysisTable, Attrition]:
+        """Return the entries at risk before any matching, and the flow: persons, for the data holder only."""
+        self._stop_on_design_errors()
+        store = store if isinstance(store, Store) else Store.open(store)
+        parts = tuple((engine or local()).map(store, self._bucket_function(store), "cohort", progress))
+        return self._analysis_table(parts), functools.reduce(operator.add, (part.attrition for part in parts))
+
+    def estimates(self, table: AnalysisTable, progress: Progress | None = None) -> Estimates:
+        """Return Table 1 and every analysis of a table: not released yet."""
+        return Estimates.concat([self._table_one(table), *self._estimate(table, progress)])
+
     def conclude(
         self, parts: tuple[BucketPart, ...], progress: Progress | None = None
     ) -> tuple[AnalysisTable, Released]:
@@ -169,8 +194,7 @@ class Study(Spec):
         if self.cohort.matching is not None:
             table, step = match(table, self.cohort)
             attrition = Attrition((*attrition.steps, step))
-        estimates = Estimates.concat([self._table_one(table), *self._estimate(table, progress)])
-        released = release(estimates, attrition, self.disclosure, table.most_rows)
+        released = release(self.estimates(table, progress), attrition, self.disclosure, table.most_rows)
         return table, replace(released, estimates=Estimates.concat([released.estimates, *before]))
 
     def _stop_on_design_errors(self) -> None:
@@ -208,8 +232,8 @@ class Study(Spec):
             run_bucket,
             cohort=self.cohort,
             outcome=self.outcome,
-            covariates=self.covariates,
-            codes=codes_needed(self.cohort, self.outcome, self.covariates),
+            covariates=self.measured,
+            codes=codes_needed(self.cohort, self.outcome, self.measured),
             data_end=store.data_end,
         )
 
