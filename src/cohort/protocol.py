@@ -36,11 +36,7 @@ def protocol(study: Study) -> tuple[Row, ...]:
         *(("Outcome", item, text) for item, text in _outcome(study)),
         *(("Covariates", covariate.label, covariate.text) for covariate in study.covariates),
         *(("Analyses", f"{n}. {a.title}", a.text) for n, a in enumerate(study.analyses, start=1)),
-        (
-            "Release",
-            "smallest count shown",
-            str(study.disclosure.minimum) if study.disclosure.minimum else "no rule applied",
-        ),
+        ("Release", "disclosure rule", study.disclosure.text),
     )
 
 

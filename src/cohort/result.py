@@ -174,6 +174,7 @@ def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
         codelists=codelists_used(study),
         versions=installed_versions(),
         code_sha256=installed_code(),
+        disclosure=study.disclosure.model_dump(),
         started=started,
         finished=max(started, dt.datetime.now(dt.UTC)),  # a clock may be set back meanwhile
     )

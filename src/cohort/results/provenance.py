@@ -64,6 +64,7 @@ class Provenance:
     seeds: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     code_sha256: str = ""
+    disclosure: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     started: dt.datetime | None = None
     finished: dt.datetime | None = None
 
@@ -84,6 +85,7 @@ class Provenance:
             "code_sha256": self.code_sha256,
             "seeds": dict(sorted(self.seeds.items())),
             "options": dict(sorted(self.options.items())),
+            "disclosure": dict(self.disclosure),
             "codelists": [asdict(used) for used in sorted(self.codelists, key=lambda used: (used.name, used.version))],
             "inputs": [asdict(file) for file in sorted(self.inputs, key=lambda file: (file.name, file.sha256))],
         }

@@ -47,10 +47,18 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Compute anew although the results of this very run stand.")
     ] = False,
+    disclosure: Annotated[
+        Literal["cms", "nhs", "opensafely", "none"] | None,
+        typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's."),
+    ] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="Folder that remembers earlier releases; default: in the store, for its owner.")
+    ] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and publish the report, or explain what it would do. What stands is not computed again."""
     from cohort.result import raise_if_not_estimable
+    from cohort.results.disclosure_rule import DisclosureRule
     from cohort.runs.batch import Job
     from cohort.runs.receipt import estimates_of
     from cohort.stopping import time_limit
@@ -58,6 +66,8 @@ def run(
     from cohort.study import Study
 
     plan = Study.from_toml(study)
+    if disclosure is not None:
+        plan = plan.model_copy(update={"disclosure": DisclosureRule(preset=disclosure)})
     if explain:
         _explain(plan, out or Path())
         return
@@ -68,7 +78,7 @@ def run(
         for finding in plan.audit():
             if finding.severity == "warning":  # errors stop the run, and are its message
                 reporter.warn(finding.code, finding.message)
-        job = Job(plan, Store.open(store, as_of=as_of), chosen, out, check=check, force=force)
+        job = Job(plan, Store.open(store, as_of=as_of), chosen, out, check=check, force=force, history=history)
         published, new = job.run(reporter)
     stands = "" if new else f", as run {reporter.run_id} left it; nothing was computed (--force does)"
     typer.echo(f"report: {out / 'report.html'}{stands}")
