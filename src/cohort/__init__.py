@@ -94,6 +94,8 @@ _HOME = {
     "cox": "results.analyses",
     "fine_gray": "results.analyses",
     "treatment_effect": "results.treatment",
+    "exposure": "features.exposure",
+    "emulated_trial": "results.trial",
     "CohortError": "errors",
 }
 """Public name → module that defines it."""

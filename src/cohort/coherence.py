@@ -30,6 +30,7 @@ def check_coherence(study: Study) -> None:
     checks: tuple[Callable[[Study], None], ...] = (
         _names,
         _uses,
+        _exposures,
         _groups,
         _rows_of_persons,
         _treated_arm,
@@ -41,9 +42,10 @@ def check_coherence(study: Study) -> None:
 
 
 def _names(study: Study) -> None:
-    names = [*([ARM] if study.entry.arms else []), *(covariate.name for covariate in study.covariates)]
+    names = [*([ARM] if study.entry.arms else []), *(column.name for column in study.measured)]
     if repeated := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"two covariates are named {', '.join(sorted(repeated))}; give each its own name")
+        what = "two covariates or exposures" if study.exposures else "two covariates"
+        raise ValueError(f"{what} are named {', '.join(sorted(repeated))}; give each its own name")
 
 
 def _uses(study: Study) -> None:
@@ -52,6 +54,15 @@ def _uses(study: Study) -> None:
             if name not in study.variables:
                 near = nearest(name, study.variables)
                 raise ValueError(f"analyses[{number}] uses {name!r}, which is no covariate; {near}")
+
+
+def _exposures(study: Study) -> None:
+    known = [exposure.name for exposure in study.exposures]
+    for number, analysis in enumerate(study.analyses, start=1):
+        name = getattr(analysis, "exposure", None)
+        if name is not None and name not in known:
+            near = nearest(name, known) if known else "the study has no exposures; add [[exposures]]"
+            raise ValueError(f"analyses[{number}].exposure: {name!r} is no exposure; {near}")
 
 
 def _groups(study: Study) -> None:

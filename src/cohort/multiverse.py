@@ -113,7 +113,7 @@ class Multiverse:
 
         def every_study(tables: Mapping[str, pl.LazyFrame]) -> list[Selection]:
             rows = BucketRows(needed_rows(tables, codes), store.data_end)
-            return select_each(rows, ((s.cohort, s.outcome, s.covariates) for s in self.studies))
+            return select_each(rows, ((s.cohort, s.outcome, s.measured) for s in self.studies))
 
         chosen = join_buckets(list(local().map(store, every_study, "cohort", progress)))
         released, lines = [], []
@@ -186,7 +186,7 @@ def _variant(study: Study, analysis: int, keys: list[Key], values: tuple[Any, ..
 
 
 def _parts(study: Study) -> tuple[Any, ...]:
-    return (*study.cohort.parts, study.outcome, *study.covariates)
+    return (*study.cohort.parts, study.outcome, *study.measured)
 
 
 def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from cohort.codes.codelist import Codelist
 from cohort.codes.records import KEY, Tables, needed_codes, needed_rows
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
+from cohort.features.exposure import Exposure
 from cohort.outcomes.base import Event
 from cohort.outcomes.dating import UNJUDGED, bounded, dated
 from cohort.population.attrition import Attrition, Step
@@ -200,7 +201,7 @@ class BucketRows:
         flow.possible.ask(key, (outcome, start, end), flow.rows, exits)
         return key
 
-    def covariate(self, covariate: Covariate | Matching, flow: _Flow) -> int:
+    def covariate(self, covariate: Covariate | Exposure | Matching, flow: _Flow) -> int:
         """Find a covariate of every entry still in, and why it is null where it is; return the name of the answer."""
 
         def column(days: pl.DataFrame) -> pl.DataFrame:
@@ -228,7 +229,9 @@ def _entry_of(cohort: Cohort) -> Entry:
     return cohort.entry
 
 
-def codes_needed(cohort: Cohort, outcome: Event, covariates: Iterable[Covariate]) -> dict[str, Codelist | None]:
+def codes_needed(
+    cohort: Cohort, outcome: Event, covariates: Iterable[Covariate | Exposure]
+) -> dict[str, Codelist | None]:
     """Return, for each coded table, every code that the study asks for; none = every row."""
     return codes_of((*cohort.parts, outcome, *covariates))
 
@@ -244,7 +247,7 @@ def run_bucket(
     tables: Tables,
     cohort: Cohort,
     outcome: Event,
-    covariates: Iterable[Covariate],
+    covariates: Iterable[Covariate | Exposure],
     codes: Mapping[str, Codelist | None],
     data_end: dt.date,
 ) -> BucketPart:
@@ -253,7 +256,7 @@ def run_bucket(
     return select(rows, cohort, outcome, covariates).part()
 
 
-def select(rows: BucketRows, cohort: Cohort, outcome: Event, covariates: Iterable[Covariate]) -> Selection:
+def select(rows: BucketRows, cohort: Cohort, outcome: Event, covariates: Iterable[Covariate | Exposure]) -> Selection:
     """Return one study's choice among the entries of a bucket whose needed rows are read."""
     entry, flow = _entry_of(cohort), rows.qualified(cohort)
     if (free := rows.free_of(outcome, flow)) is not None:
@@ -270,7 +273,9 @@ def select(rows: BucketRows, cohort: Cohort, outcome: Event, covariates: Iterabl
     return Selection(flow.possible, flow.rows, exits, known, Attrition(tuple(flow.steps)), tuple(flow.trail))
 
 
-def select_each(rows: BucketRows, studies: Iterable[tuple[Cohort, Event, tuple[Covariate, ...]]]) -> list[Selection]:
+def select_each(
+    rows: BucketRows, studies: Iterable[tuple[Cohort, Event, tuple[Covariate | Exposure, ...]]]
+) -> list[Selection]:
     """Return every study's choice among the entries of one bucket: what they share is asked once, for all at a time."""
     studies = list(studies)
     for stage in (rows.entered, rows.qualified):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from cohort.codes.codelist import Codelist
+from cohort.results.trial import EmulatedTrial
 
 if TYPE_CHECKING:
     from cohort.outcomes.outcome import Outcome
@@ -35,7 +36,9 @@ def protocol(study: Study) -> tuple[Row, ...]:
         *(("Follow-up", item, text) for item, text in _follow_up(study)),
         *(("Outcome", item, text) for item, text in _outcome(study)),
         *(("Covariates", covariate.label, covariate.text) for covariate in study.covariates),
+        *(("Exposures", exposure.label, exposure.text) for exposure in study.exposures),
         *(("Analyses", f"{n}. {a.title}", a.text) for n, a in enumerate(study.analyses, start=1)),
+        *_trials(study),
         (
             "Release",
             "smallest count shown",
@@ -47,7 +50,7 @@ def protocol(study: Study) -> tuple[Row, ...]:
 def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
     """Yield name, text and sources of every definition the study uses, from the docstrings that document the code."""
     outcomes = (study.outcome, *_components(study))
-    parts = {type(part): part for part in reversed([*outcomes, *study.covariates, *study.analyses])}
+    parts = {type(part): part for part in reversed([*outcomes, *study.measured, *study.analyses])}
     for kind, part in reversed(parts.items()):
         text, _, sources = inspect.cleandoc(kind.__doc__ or "").partition("References\n----------\n")
         name = re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize()
@@ -56,7 +59,7 @@ def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
 
 def codelists(study: Study) -> tuple[Codelist, ...]:
     """Return every codelist that the study reads, each once, by name."""
-    parts = (*study.cohort.parts, study.outcome, *study.covariates)
+    parts = (*study.cohort.parts, study.outcome, *study.measured)
     lists = {record.codes.codelist for part in parts for record in part.records}
     return tuple(sorted(lists, key=lambda codelist: (codelist.name, codelist.sha256)))
 
@@ -74,6 +77,13 @@ def _population(study: Study) -> Iterator[Row]:
         yield "Population", f"requirement {number}", rule.reason
     if (matching := study.cohort.matching) is not None:
         yield "Population", "matching", f"{matching.text}; seed {matching.seed}"
+
+
+def _trials(study: Study) -> Iterator[Row]:
+    """Yield the protocol of each target trial and how it is emulated, component by component."""
+    for number, analysis in enumerate(study.analyses, start=1):
+        if isinstance(analysis, EmulatedTrial):
+            yield from ((f"Target trial {number}", item, text) for item, text in analysis.components(study))
 
 
 def _follow_up(study: Study) -> Iterator[tuple[str, str]]:

@@ -24,6 +24,7 @@ from cohort.engines.engine import Engine, Progress
 from cohort.engines.local import local
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate, VariableType
+from cohort.features.exposure import Exposure
 from cohort.matched import differences_before, match
 from cohort.outcomes.outcome import Outcome
 from cohort.plan import BucketPart, codes_needed, run_bucket
@@ -55,6 +56,7 @@ class Study(Spec):
     cohort: Annotated[Cohort, Field(description="who is in, from when, until when")]
     outcome: Annotated[Outcome, Field(description="the event, how it is dated, what competes with it")]
     covariates: Annotated[tuple[Covariate, ...], Field(description="what is known about each entry")] = ()
+    exposures: Annotated[tuple[Exposure, ...], Field(description="treatments that may start after index")] = ()
     analyses: Annotated[tuple[Analysis, ...], Field(description="what is estimated")] = ()
     disclosure: Annotated[DisclosureRule, Field(description="what may leave")] = DisclosureRule()
 
@@ -127,6 +129,11 @@ class Study(Spec):
         """Return the type of each variable of the analysis table: the arm, where there are several, and covariates."""
         arms: dict[str, VariableType] = {ARM: "categorical"} if self.entry.arms else {}
         return arms | {covariate.name: covariate.type for covariate in self.covariates}
+
+    @property
+    def measured(self) -> tuple[Covariate | Exposure, ...]:
+        """Return what each entry has a column of: the covariates, and the exposures, which no Table 1 shows."""
+        return (*self.covariates, *self.exposures)
 
     def audit(self) -> tuple[Finding, ...]:
         """Return the design faults that can be seen in the plan."""
@@ -208,8 +215,8 @@ class Study(Spec):
             run_bucket,
             cohort=self.cohort,
             outcome=self.outcome,
-            covariates=self.covariates,
-            codes=codes_needed(self.cohort, self.outcome, self.covariates),
+            covariates=self.measured,
+            codes=codes_needed(self.cohort, self.outcome, self.measured),
             data_end=store.data_end,
         )
 

@@ -13,6 +13,7 @@ import polars as pl
 
 from cohort.effects.balance_table import worst
 from cohort.effects.overlap import positivity
+from cohort.effects.trial_checks import TrialChecks
 from cohort.effects.weights import BalancingWeights
 
 
@@ -22,7 +23,8 @@ class Bounds:
 
     ``balance``: largest standardised difference after weighting. ``equipoise``: smallest share of an arm with a
     preference score from 0.3 to 0.7. ``effective``: smallest share of an arm's persons that its weights are worth.
-    ``per_parameter``: fewest persons of the smaller arm for each column of the propensity model.
+    ``per_parameter``: fewest persons of the smaller arm for each column of the propensity model, or fewest departures
+    for each column of a model of departing. ``events``: fewest outcome events of a strategy.
     ``proportional_hazards``: smallest p-value of constant hazard ratios; it closes on the hazard ratio alone.
 
     References
@@ -35,15 +37,20 @@ class Bounds:
     equipoise: float | None = 0.2
     effective: float | None = 0.1
     per_parameter: float | None = 10
+    events: float | None = None
     proportional_hazards: float | None = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One gate: what was measured, the bound, whether it was passed, and the whole in words."""
+    """One gate: what was measured, the bound, whether it was passed, and the whole in words.
+
+    ``measured`` is None of a gate that counts persons or events: its words tell only on which side of the bound they
+    are, since a small count must not leave by this door.
+    """
 
     name: str
-    measured: float
+    measured: float | None
     bound: float | None
     passed: bool
     text: str
@@ -67,7 +74,20 @@ def judge(weights: BalancingWeights, balance: pl.DataFrame, bounds: Bounds) -> t
         _at_most("balance", difference, bounds.balance, f"largest difference after weighting, of {name}"),
         _at_least("equipoise", equipoise, bounds.equipoise, "share in equipoise in the arm with fewer"),
         _at_least("positivity", min(shares.values()), bounds.effective, "effective share of the arm with fewer"),
-        _at_least("parameters", per_parameter, bounds.per_parameter, "persons of the smaller arm per parameter"),
+        _enough("parameters", per_parameter, bounds.per_parameter, "persons of the smaller arm per parameter"),
+    )
+
+
+def judge_trial(checks: TrialChecks, bounds: Bounds) -> tuple[Gate, ...]:
+    """Return the gates of an emulated trial, that of its hazard ratio last."""
+    name, difference = worst(checks.balance) or ("no covariate", 0.0)
+    what = f"largest difference of the strategies' followers after weighting, of {name}"
+    return (
+        _at_most("balance", difference, bounds.balance, what),
+        _at_least("positivity", checks.effective, bounds.effective, "effective share of the strategy with fewer"),
+        _enough("parameters", checks.departures, bounds.per_parameter, "departures from a strategy per parameter"),
+        _enough("events", checks.events, bounds.events, "outcome events of the strategy with fewer"),
+        judge_proportional_hazards(checks.proportional_hazards, bounds),
     )
 
 
@@ -85,6 +105,12 @@ def _at_most(name: str, measured: float, bound: float | None, what: str) -> Gate
 def _at_least(name: str, measured: float, bound: float | None, what: str) -> Gate:
     passed = bound is None or bool(np.greater_equal(measured, bound))
     return Gate(name, measured, bound, passed, _words(what, measured, bound, "at least"))
+
+
+def _enough(name: str, counted: float, bound: float | None, what: str) -> Gate:
+    passed = bound is None or bool(np.greater_equal(counted, bound))
+    asked = "no bound" if bound is None else f"{bound:g} or more" if passed else f"fewer than the {bound:g} asked"
+    return Gate(name, None, bound, passed, f"{what}: {asked}")
 
 
 def _words(what: str, measured: float, bound: float | None, comparison: str) -> str:

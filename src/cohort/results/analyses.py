@@ -15,6 +15,7 @@ from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
 from cohort.results.regressions import Cox, FineGray
 from cohort.results.treatment import TreatmentEffect
+from cohort.results.trial import EmulatedTrial
 from cohort.spec import Spec, Whole
 from cohort.survival import cumulative_incidence_from, kaplan_meier_from
 from cohort.survival.clusters import Persons, repeated_rows
@@ -135,7 +136,8 @@ class IncidenceRate(_Counted):
 
 
 Analysis = Annotated[
-    CumulativeIncidence | KaplanMeier | IncidenceRate | Cox | FineGray | TreatmentEffect, Field(discriminator="kind")
+    CumulativeIncidence | KaplanMeier | IncidenceRate | Cox | FineGray | TreatmentEffect | EmulatedTrial,
+    Field(discriminator="kind"),
 ]
 """Any analysis of a study."""
 

@@ -17,6 +17,20 @@ from cohort.survival.design import parse_terms
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def check_terms(terms: str) -> str:
+    """Refuse covariates and products that do not parse; as a ValueError it is reported with its key."""
+    try:
+        parse_terms(terms)
+    except StudyError as error:
+        raise ValueError(str(error)) from None
+    return terms
+
+
+def variables_of(terms: str) -> tuple[str, ...]:
+    """Return the covariates that terms name, each once."""
+    return tuple(dict.fromkeys(name for term in parse_terms(terms) for name in term.variables))
+
+
 class Gates(Spec):
     """Bounds that must hold before the estimates are shown; see `cohort.effects.gates.Bounds` for their sources."""
 
@@ -67,14 +81,7 @@ class TreatmentEffect(Spec):
     )
     level: Annotated[float, Field(gt=0, lt=1, description="confidence level")] = 0.95
 
-    @field_validator("adjust_for")
-    @classmethod
-    def _parses(cls, terms: str) -> str:
-        try:
-            parse_terms(terms)
-        except StudyError as error:
-            raise ValueError(str(error)) from None
-        return terms
+    _parses = field_validator("adjust_for")(check_terms)
 
     @model_validator(mode="after")
     def _does_not_adjust_for_the_treatment(self) -> TreatmentEffect:
@@ -85,10 +92,7 @@ class TreatmentEffect(Spec):
     @property
     def uses(self) -> tuple[str, ...]:
         """Return the covariates that it reads."""
-        return (
-            self.treatment,
-            *dict.fromkeys(name for term in parse_terms(self.adjust_for) for name in term.variables),
-        )
+        return (self.treatment, *variables_of(self.adjust_for))
 
     @property
     def contrast(self) -> str:

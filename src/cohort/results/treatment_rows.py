@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _GROUPS = dict(zip(ARMS, ("true", "false"), strict=True))
 _ESTIMANDS = {"hazard_ratio": "marginal_hazard_ratio"}
 _NUMBERS = ("value", "std_error", "lower", "upper")
+_DIFFERENCE = "treated minus untreated, in unweighted standard deviations"
 
 
 def effect_rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None) -> pl.DataFrame:
@@ -52,7 +53,7 @@ def _rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None) -> pl
         hazards = judge_proportional_hazards(_proportional_hazards(frame, weights, entry), bounds)
         gates["hazard_ratio"] = (*gates["hazard_ratio"], hazards)
     shown = _effects(found, gates, unsealed=effect.unsealed is not None)
-    parts = [shown, _balance_rows(alike), _gate_rows(max(gates.values(), key=len)), _sizes(weights)]
+    parts = [shown, balance_rows(alike), gate_rows(max(gates.values(), key=len)), _sizes(weights)]
     rows = pl.concat(parts, how="diagonal").join(_counts(frame, scores), on="group", how="left", maintain_order="left")
     left_out = int((~scores.kept).sum())
     note = f"; {left_out} persons with a missing covariate left out" if left_out else ""
@@ -61,8 +62,7 @@ def _rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None) -> pl
 
 def _effects(found: Effects, gates: Mapping[str, Sequence[Gate]], *, unsealed: bool) -> pl.DataFrame:
     """Return the estimates, those behind a closed gate without their numbers."""
-    closed = {name: [gate.text for gate in judged if not gate.passed] for name, judged in gates.items()}
-    status = {name: OK if unsealed or not texts else f"{SEALED}: {'; '.join(texts)}" for name, texts in closed.items()}
+    status = {name: seal(judged, unsealed=unsealed) for name, judged in gates.items()}
     rows = found.table.select(
         pl.col("measure").replace(_ESTIMANDS).alias("estimand"),
         pl.col("group").replace(_GROUPS),
@@ -73,7 +73,18 @@ def _effects(found: Effects, gates: Mapping[str, Sequence[Gate]], *, unsealed: b
         upper="upper",
         method=pl.lit(found.method),
     )
+    return without_sealed_numbers(rows)
+
+
+def without_sealed_numbers(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of which the sealed ones have no numbers."""
     return rows.with_columns(pl.when(~pl.col("status").str.starts_with(SEALED)).then(name) for name in _NUMBERS)
+
+
+def seal(gates: Sequence[Gate], *, unsealed: bool) -> str:
+    """Return the status of an estimate behind some gates: sealed with what each closed one says, or ok."""
+    closed = [gate.text for gate in gates if not gate.passed]
+    return OK if unsealed or not closed else f"{SEALED}: {'; '.join(closed)}"
 
 
 def _counts(frame: pl.DataFrame, scores: Propensity) -> pl.DataFrame:
@@ -96,35 +107,35 @@ def _proportional_hazards(frame: pl.DataFrame, weights: BalancingWeights, entry:
     return float(proportional_hazards_test(fit).p_value[0])
 
 
-def _balance_rows(alike: pl.DataFrame) -> pl.DataFrame:
+def balance_rows(alike: pl.DataFrame, group: str = "true", method: str = _DIFFERENCE) -> pl.DataFrame:
     """Return the standardised difference of every column before and after weighting."""
     parts = [
         alike.select(
             pl.lit("standardised_difference").alias("estimand"),
-            pl.lit("true").alias("group"),
+            pl.lit(group).alias("group"),
             pl.col("column").alias("term"),
             pl.lit(category).alias("category"),
             value=pl.col(name),
             status=pl.when(pl.col(name).is_null())
             .then(pl.lit(f"{NOT_ESTIMABLE}: no variation in either arm"))
             .otherwise(pl.lit(OK)),
-            method=pl.lit("treated minus untreated, in unweighted standard deviations"),
+            method=pl.lit(method),
         )
         for category, name in (("before weighting", "difference"), ("after weighting", "difference_weighted"))
     ]
     return pl.concat(parts)
 
 
-def _gate_rows(gates: Sequence[Gate]) -> pl.DataFrame:
+def gate_rows(gates: Sequence[Gate], group: str = "true") -> pl.DataFrame:
+    """Return one row per gate; a share with all its digits would be a count."""
+    measured = [None if gate.measured is None else float(f"{round(gate.measured, 3):.2g}") for gate in gates]
     return pl.DataFrame(
         {
             "estimand": ["gate"] * len(gates),
-            "group": ["true"] * len(gates),
+            "group": [group] * len(gates),
             "term": [gate.name for gate in gates],
             "category": ["passed" if gate.passed else "closed" for gate in gates],
-            "value": [
-                float(f"{round(gate.measured, 3):.2g}") for gate in gates
-            ],  # a share with all its digits is a count
+            "value": pl.Series(measured, dtype=pl.Float64),
             "method": [gate.text for gate in gates],
         }
     )

@@ -1,0 +1,140 @@
+"""A target trial emulated from the study file: "start within a grace period" against "do not start within it"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import polars as pl
+from pydantic import Field, field_validator, model_validator
+
+from cohort.errors import NotEstimableError
+from cohort.results.analysis_table import AnalysisTable
+from cohort.results.estimates import Estimates
+from cohort.results.treatment import Share, check_terms, variables_of
+from cohort.spec import Spec, Whole
+
+if TYPE_CHECKING:
+    from cohort.study import Study
+
+
+class TrialGates(Spec):
+    """Bounds that must hold before an emulated trial is shown; see `cohort.effects.gates.Bounds` for their sources."""
+
+    balance: Annotated[float, Field(gt=0, description="largest standardised difference after weighting")] = 0.1
+    effective: Annotated[Share, Field(description="smallest effective share of a strategy's followers")] = 0.1
+    per_parameter: Annotated[float, Field(ge=0, description="departures per column of a model of departing")] = 10
+    events: Annotated[float, Field(ge=0, description="outcome events of a strategy")] = 10
+    proportional_hazards: Annotated[Share, Field(description="smallest p-value of a constant hazard ratio")] = 0.05
+
+
+class EmulatedTrial(Spec):
+    """Target trial of two strategies, "start within ``grace_days``" and "do not start within them".
+
+    At index nobody has departed from either strategy, so everybody is a clone in both arms until a departure censors
+    the clone; those who stay are weighted to stand for those who left and were like them. Nobody is treated before it
+    happens, and no time is immortal. Limits come from bootstrap samples of persons, with both of their clones. The
+    estimates are sealed while a gate is closed, unless the study says why they should be seen all the same.
+
+    References
+    ----------
+    Hernán MA, Robins JM. Using big data to emulate a target trial. Am J Epidemiol 2016;183:758-764.
+    doi:10.1093/aje/kwv254.
+    Maringe C et al. Reflection on modern methods: trial emulation in the presence of immortal-time bias. Int J
+    Epidemiol 2020;49:1719-1729. doi:10.1093/ije/dyaa057.
+    """
+
+    kind: Literal["emulated_trial"] = "emulated_trial"
+    title: ClassVar[str] = "Emulated target trial"
+    by: ClassVar[None] = None
+    exposure: Annotated[str, Field(min_length=1, description="exposure that the strategies start, or do not")]
+    grace_days: Annotated[Whole, Field(ge=0, description="last day after index on which a start is in time")]
+    adjust_for: Annotated[str, Field(min_length=1, description="covariates and products of the models of departing")]
+    horizon_days: Annotated[Whole, Field(ge=1, description="day after index at which risks are read")]
+    truncate: Annotated[float | None, Field(gt=0.5, lt=1, description="quantile that weights are cut at")] = None
+    replicates: Annotated[Whole, Field(ge=20, description="bootstrap samples of persons behind the limits")] = 200
+    seed: Annotated[Whole, Field(ge=0, description="seed of the bootstrap")] = 0
+    gates: Annotated[TrialGates, Field(description="bounds that open the seal")] = TrialGates()
+    unsealed: Annotated[str | None, Field(min_length=10, description="why estimates are shown past closed gates")] = (
+        None
+    )
+    level: Annotated[float, Field(gt=0, lt=1, description="confidence level")] = 0.95
+
+    _parses = field_validator("adjust_for")(check_terms)
+
+    @model_validator(mode="after")
+    def _ends_its_grace(self) -> EmulatedTrial:
+        if self.grace_days >= self.horizon_days:
+            raise ValueError(f"grace_days = {self.grace_days} does not end before horizon_days = {self.horizon_days}")
+        return self
+
+    @property
+    def uses(self) -> tuple[str, ...]:
+        """Return the covariates that it reads."""
+        return variables_of(self.adjust_for)
+
+    @property
+    def contrast(self) -> str:
+        """Return what it contrasts."""
+        return self.exposure
+
+    @property
+    def strategies(self) -> tuple[str, str]:
+        """Return what the two arms are called: starting first."""
+        return f"start within {self.grace_days} days", f"do not start within {self.grace_days} days"
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        cut = "" if self.truncate is None else f", weights cut at their {self.truncate:.1%} quantile"
+        shown = "" if self.unsealed is None else f"; shown past closed gates because: {self.unsealed}"
+        return (
+            f"{self.exposure.replace('_', ' ')}: {' against '.join(self.strategies)}, by day {self.horizon_days}, "
+            f"clone–censor–weight with models of departing on {self.adjust_for}{cut}, {self.level:.0%} limits of "
+            f"{self.replicates} bootstrap samples of persons, seed {self.seed}{shown}"
+        )
+
+    def components(self, study: Study) -> Iterator[tuple[str, str]]:
+        """Yield each component of the target trial and how it is emulated."""
+        exposure = next(known for known in study.exposures if known.name == self.exposure)
+        start, abstain = self.strategies
+        landmark, deaths = study.outcome.landmark, "death" in study.outcome.competing
+        reached = f", who were still at risk on day {landmark}" if landmark else ""
+        yield "eligibility", f"the persons of the cohort{reached}, each once, as they were on the index date"
+        yield "strategies", f"{start} of index, or {abstain} of it; {exposure.label} {exposure.text}"
+        yield (
+            "assignment",
+            f"at random in the trial; here everybody is a clone in both arms, and taken to be as if randomised given "
+            f"{self.adjust_for}",
+        )
+        yield "time zero", "the index date: eligibility, assignment and follow-up begin together"
+        yield "follow-up", f"to day {self.horizon_days}; a clone is censored on the day its person departs"
+        yield "outcome", study.outcome.text
+        yield (
+            "intercurrent events",
+            f"starting after day {self.grace_days} departs from starting and keeps to not starting; stopping later "
+            f"keeps to either; {'death competes' if deaths else 'death censors'}; other ends of follow-up censor",
+        )
+        yield (
+            "estimand",
+            f"per-protocol effect in all who are eligible: risks, days lost by day {self.horizon_days}, hazard ratio",
+        )
+
+    def estimate(self, number: int, table: AnalysisTable) -> Estimates:
+        """Return estimates by strategy, curves, contrasts, what other designs would say, balance and gates."""
+        from cohort.results.trial_rows import trial_rows
+
+        constants = {"analysis": number, "level": self.level}
+        try:
+            rows = trial_rows(self, table)
+        except NotEstimableError as error:
+            empty = {"estimand": "risk_difference", "outcome": table.outcome, "group": self.strategies[0]}
+            rows = pl.DataFrame(empty | {"time": self.horizon_days, "status": str(error)})
+        return Estimates.from_rows(rows, **constants)
+
+
+def emulated_trial(exposure: str, grace_days: int, adjust_for: str, horizon_days: int, **options: Any) -> EmulatedTrial:
+    """Return the target trial "start within ``grace_days``" against "do not"; options are fields of `EmulatedTrial`."""
+    return EmulatedTrial.of(
+        exposure=exposure, grace_days=grace_days, adjust_for=adjust_for, horizon_days=horizon_days, **options
+    )
