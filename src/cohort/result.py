@@ -108,7 +108,7 @@ class Result:
 
 def _labels(study: Study) -> dict[str, str]:
     """Return what the page calls each covariate, and the reasons for which it is missing."""
-    names = {covariate.name: covariate.label for covariate in study.covariates}
+    names = {column.name: column.label for column in study.measured}
     return names | {f"{name}{MISSING}": f"{label}: why missing" for name, label in names.items()}
 
 
@@ -125,6 +125,11 @@ def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
         inputs=tuple(InputFile(file.name, file.sha256, file.bytes) for file in manifest.inputs),
         codelists=tuple(used),
         versions=installed_versions(),
+        unsealed={
+            number: reason
+            for number, analysis in enumerate(study.analyses, start=1)
+            if (reason := getattr(analysis, "unsealed", None)) is not None
+        },
         started=started,
         finished=dt.datetime.now(dt.UTC),
     )

@@ -64,11 +64,9 @@ def check_trial(
         np.ones(rows.height),
     )
     arms = clone(persons, grace_days)
+    _require_followers(persons, grace_days)
     weights = [_last_weights(arm, persons, design.names, truncate) for arm in arms]
     stay = [~arm.departed & (arm.time >= grace_days) for arm in arms]
-    for name, followed in zip(STRATEGIES, stay, strict=True):
-        if not followed.any():
-            raise NotEstimableError(f"nobody_follows: nobody is left who was to {name}")
     sizes = tuple(kish(weight[followed]) for weight, followed in zip(weights, stay, strict=True))
     departed = [arm.n_departed / len(design.names) for arm in arms if arm.n_departed]
     return TrialChecks(
@@ -79,6 +77,14 @@ def check_trial(
         _proportional_hazards(arms, weights),
         (sizes[0], sizes[1]),
     )
+
+
+def _require_followers(persons: Persons, grace: float) -> None:
+    started = (persons.started <= grace) & (persons.started <= persons.time)
+    abstained = ~started & (persons.time > grace)
+    for name, followed in zip(STRATEGIES, (started, abstained), strict=True):
+        if not followed.any():
+            raise NotEstimableError(f"nobody_follows: nobody who was to {name} did so")
 
 
 def _last_weights(arm: Arm, persons: Persons, columns: tuple[str, ...], truncate: float | None) -> Floats:

@@ -113,7 +113,7 @@ def render(content: ReportContent) -> str:
         curves=curve_sections(released, labels),
         rates=rate_sections(released.estimates, labels),
         models=model_sections(released.estimates, labels),
-        effects=effect_sections(released.estimates, labels),
+        effects=effect_sections(released.estimates, labels, content.provenance.unsealed),
         others=other_sections(released.estimates, labels),
     )
 

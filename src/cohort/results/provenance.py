@@ -58,6 +58,8 @@ class Provenance:
     codelists: tuple[CodelistUsed, ...]
     versions: Mapping[str, str]
     seeds: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    unsealed: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Position of an analysis → why the study shows its estimates past closed gates."""
     started: dt.datetime | None = None
     finished: dt.datetime | None = None
 
@@ -68,6 +70,7 @@ class Provenance:
             "store_sha256": self.store_sha256,
             "versions": dict(sorted(self.versions.items())),
             "seeds": dict(sorted(self.seeds.items())),
+            "unsealed": [{"analysis": number, "reason": why} for number, why in sorted(self.unsealed.items())],
             "codelists": [asdict(used) for used in sorted(self.codelists, key=lambda used: (used.name, used.version))],
             "inputs": [asdict(file) for file in sorted(self.inputs, key=lambda file: (file.name, file.sha256))],
         }

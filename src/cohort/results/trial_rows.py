@@ -58,6 +58,13 @@ def trial_rows(trial: EmulatedTrial, table: AnalysisTable) -> pl.DataFrame:
 
 def _rows(trial: EmulatedTrial, frame: pl.DataFrame, table: AnalysisTable) -> pl.DataFrame:
     start = trial.strategies[0]
+    checks = check_trial(
+        frame,
+        treatment_time=trial.exposure,
+        grace_days=trial.grace_days,
+        terms=trial.adjust_for,
+        truncate=trial.truncate,
+    )
     found = clone_censor_weight(
         frame,
         treatment_time=trial.exposure,
@@ -68,13 +75,6 @@ def _rows(trial: EmulatedTrial, frame: pl.DataFrame, table: AnalysisTable) -> pl
         replicates=trial.replicates,
         seed=trial.seed,
         level=trial.level,
-    )
-    checks = check_trial(
-        frame,
-        treatment_time=trial.exposure,
-        grace_days=trial.grace_days,
-        terms=trial.adjust_for,
-        truncate=trial.truncate,
     )
     gates = judge_trial(checks, Bounds(**trial.gates.model_dump()))
     status = _status(trial, gates)
@@ -87,14 +87,13 @@ def _rows(trial: EmulatedTrial, frame: pl.DataFrame, table: AnalysisTable) -> pl
         gate_rows(gates, start),
         _sizes(trial, checks),
     ]
-    rows = pl.concat(parts, how="diagonal").with_columns(time=pl.lit(trial.horizon_days, pl.Int64))
+    rows = pl.concat(parts, how="diagonal").with_columns(
+        time=pl.lit(trial.horizon_days, pl.Int64), outcome=pl.lit(table.outcome)
+    )
     counted = rows.join(_counts(trial, frame), on="group", how="left", maintain_order="left")
-    curves = _curves(trial, frame, found, table.entry).join(
-        status.filter(estimand="risk").drop("estimand"), how="cross"
-    )
-    return pl.concat([counted, without_sealed_numbers(curves)], how="diagonal").with_columns(
-        outcome=pl.lit(table.outcome)
-    )
+    sealed = status.filter(estimand="risk").select("status")
+    curves = without_sealed_numbers(_curves(trial, frame, found, table).join(sealed, how="cross"))
+    return pl.concat([counted, curves], how="diagonal")
 
 
 def _status(trial: EmulatedTrial, gates: tuple[Gate, ...]) -> pl.DataFrame:
@@ -191,22 +190,23 @@ def _counts(trial: EmulatedTrial, frame: pl.DataFrame) -> pl.DataFrame:
     return persons.agg(n=pl.len().cast(pl.Int64), events=(pl.col("cause") == 1).sum().cast(pl.Int64)).collect()
 
 
-def _curves(trial: EmulatedTrial, frame: pl.DataFrame, found: Emulation, entry: str | None) -> pl.DataFrame:
-    """Return the weighted risk of both strategies by day, with the persons who did as each strategy says."""
+def _curves(trial: EmulatedTrial, frame: pl.DataFrame, found: Emulation, table: AnalysisTable) -> pl.DataFrame:
+    """Return the weighted risk of every cause by day and strategy, with the persons who did as the strategy says."""
     persons = frame.with_columns(_started(trial))
-    counted = cumulative_incidence(persons, "time", "cause", "group", entry).to_polars().filter(cause=1)
-    groups = dict(zip(STRATEGIES, trial.strategies, strict=True))
-    weighted = found.curves.filter(cause=1).select(
-        pl.col("group").replace(groups), pl.col("time").cast(pl.Int64), value="estimate"
-    )
-    days = counted.select("group", pl.col("time").cast(pl.Int64), n="n_risk", events="n_event", censored="n_censored")
-    joined = days.sort("time").join_asof(weighted.sort("time"), on="time", by="group", check_sortedness=False)
-    return joined.with_columns(
+    counted: pl.DataFrame = cumulative_incidence(persons, "time", "cause", "group", table.entry).to_polars()
+    groups, causes = dict(zip(STRATEGIES, trial.strategies, strict=True)), dict(enumerate(table.causes, start=1))
+    name = pl.col("cause").replace_strict(causes, return_dtype=pl.String).alias("outcome")
+    key, day = ["group", "outcome"], pl.col("time").cast(pl.Int64)
+    weighted = found.curves.select(pl.col("group").replace(groups), name, day, value="estimate").sort("time")
+    days = counted.select("group", name, day, n="n_risk", events="n_event", censored="n_censored").sort("time")
+    return days.join_asof(weighted, on="time", by=key, check_sortedness=False).with_columns(
         pl.col("value").fill_null(0.0),
         estimand=pl.lit("cumulative_incidence"),
         unit=pl.lit("probability"),
         method=pl.lit(f"{found.method}; persons are those who did as the strategy says"),
-        **{name: pl.lit(None, pl.Float64) for name in ("std_error", "lower", "upper")},
+        std_error=pl.lit(None, pl.Float64),
+        lower=pl.lit(None, pl.Float64),
+        upper=pl.lit(None, pl.Float64),
     )
 
 
