@@ -31,6 +31,7 @@ def check_coherence(study: Study) -> None:
         _names,
         _uses,
         _exposures,
+        _negative_controls,
         _groups,
         _rows_of_persons,
         _treated_arm,
@@ -63,6 +64,16 @@ def _exposures(study: Study) -> None:
         if name is not None and name not in known:
             near = nearest(name, known) if known else "the study has no exposures; add [[exposures]]"
             raise ValueError(f"analyses[{number}].exposure: {name!r} is no exposure; {near}")
+
+
+def _negative_controls(study: Study) -> None:
+    names = [study.outcome.name, *(control.name for control in study.negative_controls)]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"two outcomes are named {', '.join(sorted(repeated))}; give each negative control a label")
+    for number, analysis in enumerate(study.analyses, start=1):
+        for name in getattr(analysis, "negative_exposures", ()):
+            if study.variables.get(name) != "boolean":
+                raise ValueError(f"analyses[{number}].negative_exposures: {name!r} is no yes/no covariate of the study")
 
 
 def _groups(study: Study) -> None:

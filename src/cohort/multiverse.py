@@ -166,6 +166,7 @@ def _narrowed(study: Study, analysis: int) -> dict[str, Any]:
     return {
         "analyses": (chosen,),
         "covariates": tuple(covariate for covariate in study.covariates if covariate.name in chosen.uses),
+        "negative_controls": (),
     }
 
 

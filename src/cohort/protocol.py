@@ -37,6 +37,7 @@ def protocol(study: Study) -> tuple[Row, ...]:
         *(("Outcome", item, text) for item, text in _outcome(study)),
         *(("Covariates", covariate.label, covariate.text) for covariate in study.covariates),
         *(("Exposures", exposure.label, exposure.text) for exposure in study.exposures),
+        *(("Negative controls", name_of(control), control.text) for control in study.negative_controls),
         *(("Analyses", f"{n}. {a.title}", a.text) for n, a in enumerate(study.analyses, start=1)),
         *_trials(study),
         (
@@ -59,7 +60,7 @@ def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
 
 def codelists(study: Study) -> tuple[Codelist, ...]:
     """Return every codelist that the study reads, each once, by name."""
-    parts = (*study.cohort.parts, study.outcome, *study.measured)
+    parts = (*study.cohort.parts, study.outcome, *study.measured, *study.negative_controls)
     lists = {record.codes.codelist for part in parts for record in part.records}
     return tuple(sorted(lists, key=lambda codelist: (codelist.name, codelist.sha256)))
 
@@ -104,8 +105,13 @@ def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
 
 def _outcome(study: Study) -> Iterator[tuple[str, str]]:
     for outcome in (study.outcome, *_components(study)):
-        yield outcome.name.replace("_", " "), outcome.text
+        yield name_of(outcome), outcome.text
     yield "competes with it", ", ".join(study.outcome.competing) or "nothing"
+
+
+def name_of(outcome: Outcome) -> str:
+    """Return an outcome's name as it is printed."""
+    return outcome.name.replace("_", " ")
 
 
 def _components(study: Study) -> tuple[Outcome, ...]:

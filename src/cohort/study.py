@@ -57,6 +57,9 @@ class Study(Spec):
     outcome: Annotated[Outcome, Field(description="the event, how it is dated, what competes with it")]
     covariates: Annotated[tuple[Covariate, ...], Field(description="what is known about each entry")] = ()
     exposures: Annotated[tuple[Exposure, ...], Field(description="treatments that may start after index")] = ()
+    negative_controls: Annotated[
+        tuple[Outcome, ...], Field(description="outcomes that no treatment of the study can affect")
+    ] = ()
     analyses: Annotated[tuple[Analysis, ...], Field(description="what is estimated")] = ()
     disclosure: Annotated[DisclosureRule, Field(description="what may leave")] = DisclosureRule()
 
@@ -216,8 +219,9 @@ class Study(Spec):
             cohort=self.cohort,
             outcome=self.outcome,
             covariates=self.measured,
-            codes=codes_needed(self.cohort, self.outcome, self.measured),
+            codes=codes_needed(self.cohort, self.outcome, (*self.measured, *self.negative_controls)),
             data_end=store.data_end,
+            controls=self.negative_controls,
         )
 
     def _analysis_table(self, parts: tuple[BucketPart, ...]) -> AnalysisTable:
@@ -230,6 +234,7 @@ class Study(Spec):
             delayed=self.cohort.start.delayed,
             repeats=self.entry.repeats,
             arms=tuple(arm.name for arm in self.entry.arms),
+            controls=tuple(control.name for control in self.negative_controls),
         )
 
     def _table_one(self, table: AnalysisTable) -> Estimates:

@@ -28,6 +28,7 @@ CHECKS = (
     outcomes.death_censored,
     trials.treated_before_index,
     trials.trial_after_landmark,
+    trials.few_negative_controls,
 )
 
 

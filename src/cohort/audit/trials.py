@@ -1,4 +1,4 @@
-"""Faults of emulated trials: who is treated already, and what happens before risk starts."""
+"""Faults of effects: who is treated already, what happens before risk starts, how many negative controls there are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cohort.audit.finding import Finding
+from cohort.effects.calibration import FEWEST
 from cohort.population.criteria import Exclude
+from cohort.results.treatment import TreatmentEffect
 from cohort.results.trial import EmulatedTrial
 
 if TYPE_CHECKING:
@@ -40,6 +42,21 @@ def trial_after_landmark(study: Study) -> Iterator[Finding]:
                 "at risk then. Where the treatment changes who dies or leaves before, they are no longer alike; say "
                 "in the report why it does not, or use an outcome that can happen from index on.",
             )
+
+
+def few_negative_controls(study: Study) -> Iterator[Finding]:
+    """Find a treatment effect with fewer negative controls than its gate can ever be opened by."""
+    for number, analysis in enumerate(study.analyses, start=1):
+        if isinstance(analysis, TreatmentEffect):
+            given = len(study.negative_controls) + len(analysis.negative_exposures)
+            if 0 < given < FEWEST:
+                yield Finding(
+                    "warning",
+                    "few_negative_controls",
+                    f"analyses[{number}]: {given} negative controls are given, but at least {FEWEST} are needed to "
+                    "know how much their errors vary, so the effect stays sealed. Add negative_controls or "
+                    "negative_exposures, or leave them out and say why none can be had.",
+                )
 
 
 def _trials(study: Study) -> Iterator[tuple[int, EmulatedTrial]]:

@@ -25,6 +25,8 @@ _NAMES = {
     "time_lost_difference": "Difference of days lost",
     "risk_ratio": "Ratio of risks",
     "marginal_hazard_ratio": "Hazard ratio",
+    "calibrated_hazard_ratio": "Hazard ratio, calibrated by negative controls",
+    "calibrated_p_value": "p-value, calibrated by negative controls",
     "effective_size": "Effective persons",
 }
 _GATES = {
@@ -33,6 +35,7 @@ _GATES = {
     "positivity": "Positivity",
     "parameters": "Persons per parameter",
     "events": "Outcome events",
+    "negative_controls": "Negative controls",
     "proportional_hazards": "Proportional hazards (hazard ratio only)",
 }
 _REASONS = {
@@ -46,7 +49,7 @@ _REASONS = {
 }
 """What a reason without words of its own means."""
 
-ESTIMANDS = (*_NAMES, "gate", "standardised_difference")
+ESTIMANDS = (*_NAMES, "gate", "standardised_difference", "negative_control")
 """What this section prints, of analyses that have gates."""
 
 
@@ -60,6 +63,7 @@ class EffectSection:
     title: str
     estimates: Table | None
     compared: Table | None
+    controls: Table | None
     gates: Table | None
     figure: Markup | None
     refusals: tuple[str, ...]
@@ -87,11 +91,12 @@ def _section(rows: pl.DataFrame, position: int, labels: Labels, reason: str | No
     rows = rows.filter(pl.col("estimand").is_in(ESTIMANDS))
     outcome, day = rows["outcome"][0], rows["time"].drop_nulls()[0]
     title = f"{labels.title(position, 'Effect of treatment')}: {labels.term(outcome)} by {days(day)}"
-    answers = rows.filter(pl.col("category").is_null(), pl.col("estimand") != "gate")
+    answers = rows.filter(pl.col("category").is_null(), pl.col("estimand").is_in(list(_NAMES)))
     return EffectSection(
         title,
         _estimates(answers, position, labels),
         _compared(rows, labels, position),
+        _controls(rows, labels),
         _gates(rows),
         _love(rows, title, labels),
         _refusals(rows),
@@ -140,7 +145,9 @@ def _estimates(rows: pl.DataFrame, position: int, labels: Labels) -> Table | Non
 
 
 def _estimate(row: Row) -> Cell:
-    write = {"risk": percent, "risk_difference": percent, "risk_ratio": ratio, "marginal_hazard_ratio": ratio}
+    write = {"risk": percent, "risk_difference": percent, "risk_ratio": ratio}
+    write |= dict.fromkeys(("marginal_hazard_ratio", "calibrated_hazard_ratio", "negative_control"), ratio)
+    write["calibrated_p_value"] = lambda value: decimal(value, 3)
     number = write.get(row["estimand"], _tenths)
     return Cell(number(row["value"]) + bracketed(interval(number(row["lower"]), number(row["upper"]))))
 
@@ -170,6 +177,23 @@ def _compared(rows: pl.DataFrame, labels: Labels, position: int) -> Table | None
         *methods(told.filter(pl.col("category").is_not_null()), labels, position),
     )
     return Table("What other designs say of the same persons", heading, tuple(lines), notes)
+
+
+def _controls(rows: pl.DataFrame, labels: Labels) -> Table | None:
+    """Return the negative controls: hazard ratios that ought to be 1."""
+    told = rows.filter(pl.col("estimand") == "negative_control")
+    if told.is_empty():
+        return None
+    lines = [
+        Line(
+            f"{labels.term(row['term'])} ({row['category']})",
+            (counted(row, "n"), counted(row, "events"), refused(row) or _estimate(row)),
+        )
+        for row in told.sort("category", "term", descending=[True, False]).iter_rows(named=True)
+    ]
+    heading = ("", "Persons", "Events", f"Hazard ratio ({confidence(rows)})")
+    note = "Without systematic error each of these ratios would be 1. Counts are those of the arm with fewer events."
+    return Table("Negative controls", heading, tuple(lines), (note,))
 
 
 def _cell(row: Row | None) -> Cell:

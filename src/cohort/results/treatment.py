@@ -39,6 +39,8 @@ class Gates(Spec):
     effective: Annotated[Share, Field(description="smallest effective share of an arm's persons")] = 0.1
     per_parameter: Annotated[float, Field(ge=0, description="persons of the smaller arm per model column")] = 10
     proportional_hazards: Annotated[Share, Field(description="smallest p-value of a constant hazard ratio")] = 0.05
+    systematic_error: Annotated[float, Field(gt=0, description="largest error expected from negative controls")] = 0.25
+    control_events: Annotated[float, Field(ge=1, description="fewest events of a negative control in either arm")] = 10
 
 
 class TreatmentEffect(Spec):
@@ -75,6 +77,9 @@ class TreatmentEffect(Spec):
     measures: Annotated[
         tuple[Literal["risk", "time_lost", "hazard_ratio"], ...], Field(min_length=1, description="what is estimated")
     ] = ("risk", "time_lost", "hazard_ratio")
+    negative_exposures: Annotated[
+        tuple[str, ...], Field(description="yes/no covariates that cannot affect the outcome: negative controls")
+    ] = ()
     gates: Annotated[Gates, Field(description="bounds that open the seal")] = Gates()
     unsealed: Annotated[str | None, Field(min_length=10, description="why estimates are shown past closed gates")] = (
         None
@@ -85,14 +90,17 @@ class TreatmentEffect(Spec):
 
     @model_validator(mode="after")
     def _does_not_adjust_for_the_treatment(self) -> TreatmentEffect:
-        if self.treatment in self.uses[1:]:
+        adjusted = variables_of(self.adjust_for)
+        if self.treatment in adjusted:
             raise ValueError(f"adjust_for names the treatment {self.treatment!r}; leave it out")
+        if both := sorted({self.treatment, *adjusted} & set(self.negative_exposures)):
+            raise ValueError(f"negative_exposures names {both[0]!r}, which is the treatment or adjusted for")
         return self
 
     @property
     def uses(self) -> tuple[str, ...]:
         """Return the covariates that it reads."""
-        return (self.treatment, *variables_of(self.adjust_for))
+        return (self.treatment, *variables_of(self.adjust_for), *self.negative_exposures)
 
     @property
     def contrast(self) -> str:
@@ -117,7 +125,7 @@ class TreatmentEffect(Spec):
         if self.treatment == ARM:
             frame = frame.with_columns(pl.col(ARM) == table.arms[0])
         try:
-            rows = effect_rows(self, frame, table.entry)
+            rows = effect_rows(self, frame, table.entry, table.controls)
         except NotEstimableError as error:
             rows = pl.DataFrame({"estimand": "risk_difference", "group": "true", "status": str(error)})
         return Estimates.from_rows(rows, **constants)

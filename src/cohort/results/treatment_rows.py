@@ -13,7 +13,11 @@ from cohort.effects.gates import Bounds, Gate, judge, judge_proportional_hazards
 from cohort.effects.marginal import ARMS, Effects, weighted_effects
 from cohort.effects.propensity import Propensity, one_thread, propensity_scores
 from cohort.effects.weights import BalancingWeights, balancing_weights
+from cohort.errors import NotEstimableError
+from cohort.results.analysis_table import control_column
 from cohort.results.estimates import NOT_ESTIMABLE, OK, SEALED
+from cohort.results.negative_controls import calibrate
+from cohort.results.treatment import variables_of
 from cohort.survival.cox_model import Follow, estimate
 from cohort.survival.cox_zph import proportional_hazards_test
 
@@ -26,20 +30,36 @@ _NUMBERS = ("value", "std_error", "lower", "upper")
 _DIFFERENCE = "treated minus untreated, in unweighted standard deviations"
 
 
-def effect_rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None) -> pl.DataFrame:
-    """Return the rows of a treatment effect from one row per person, in any order.
+def effect_rows(
+    effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None, controls: Sequence[str] = ()
+) -> pl.DataFrame:
+    """Return the rows of a treatment effect from one row per person, in any order; ``controls`` names the outcomes.
 
     Raises
     ------
     NotEstimableError
         What scores, weights and estimates raise.
     """
-    columns = list(dict.fromkeys([*effect.uses, "time", "cause", *([entry] if entry else [])]))
+    watched = [control_column(n, name) for n, _ in enumerate(controls, start=1) for name in ("entry", "time", "cause")]
+    columns = list(dict.fromkeys([*effect.uses, "time", "cause", *([entry] if entry else []), *watched]))
+    _require_persons(effect, frame)
     with one_thread():  # that, and an order of rows that only their values decide, keep every digit the same
-        return _rows(effect, frame.select(columns).sort(columns), entry)
+        return _rows(effect, frame.select(columns).sort(columns), entry, controls)
 
 
-def _rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None) -> pl.DataFrame:
+def _require_persons(effect: TreatmentEffect, frame: pl.DataFrame) -> None:
+    """Refuse, as a typed outcome, persons who are too few for the model that the study asks for."""
+    known = frame.drop_nulls([effect.treatment, *variables_of(effect.adjust_for)])
+    if known.is_empty():
+        raise NotEstimableError("nobody_at_risk: nobody has all of the covariates")
+    treated = int(known[effect.treatment].sum())
+    smaller, penalised = min(treated, known.height - treated), effect.model in ("lasso", "ridge")
+    needed = max(effect.folds, (2 if effect.folds == 1 else 2 * effect.folds) if penalised else 1)
+    if 0 < smaller < needed:
+        raise NotEstimableError(f"too_few_for_folds: the smaller arm has fewer than the {needed} persons that it takes")
+
+
+def _rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None, controls: Sequence[str]) -> pl.DataFrame:
     scores = propensity_scores(
         frame, effect.treatment, effect.adjust_for, model=effect.model, folds=effect.folds, missing="leave_out"
     )
@@ -48,13 +68,17 @@ def _rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None) -> pl
     found = weighted_effects(
         frame, weights, entry=entry, horizon=effect.horizon_days, measures=effect.measures, level=effect.level
     )
-    gates: dict[str, tuple[Gate, ...]] = dict.fromkeys(found.table["measure"], judge(weights, alike, bounds))
+    calibration = calibrate(effect, frame, entry, controls)
+    judged = (*judge(weights, alike, bounds), *calibration.gates(bounds))
+    gates: dict[str, tuple[Gate, ...]] = dict.fromkeys(found.table["measure"], judged)
     if "hazard_ratio" in gates:
         hazards = judge_proportional_hazards(_proportional_hazards(frame, weights, entry), bounds)
         gates["hazard_ratio"] = (*gates["hazard_ratio"], hazards)
     shown = _effects(found, gates, unsealed=effect.unsealed is not None)
     parts = [shown, balance_rows(alike), gate_rows(max(gates.values(), key=len)), _sizes(weights)]
+    parts += [calibration.calibrated(shown, effect.level)]
     rows = pl.concat(parts, how="diagonal").join(_counts(frame, scores), on="group", how="left", maintain_order="left")
+    rows = pl.concat([rows, calibration.table()], how="diagonal_relaxed")
     left_out = int((~scores.kept).sum())
     note = f"; {left_out} persons with a missing covariate left out" if left_out else ""
     return rows.with_columns(method=pl.concat_str(pl.col("method"), pl.lit(note)))
