@@ -84,7 +84,31 @@ def _trials(study: Study) -> Iterator[Row]:
     """Yield the protocol of each target trial and how it is emulated, component by component."""
     for number, analysis in enumerate(study.analyses, start=1):
         if isinstance(analysis, EmulatedTrial):
-            yield from ((f"Target trial {number}", item, text) for item, text in analysis.components(study))
+            yield from ((f"Target trial {number}", item, text) for item, text in _components_of(analysis, study))
+
+
+def _components_of(trial: EmulatedTrial, study: Study) -> Iterator[tuple[str, str]]:
+    exposure = next(known for known in study.exposures if known.name == trial.exposure)
+    start, abstain = trial.strategies
+    landmark, day = study.outcome.landmark, trial.horizon_days
+    reached = f", who were still at risk on day {landmark}" if landmark else ""
+    yield "eligibility", f"the persons of the cohort{reached}, each once, as they were on the index date"
+    yield "strategies", f"{start} of index, or {abstain} of it; {exposure.label} {exposure.text}"
+    yield (
+        "assignment",
+        "at random in the trial; here everybody is a clone in both arms, and taken to be as if randomised given "
+        f"{trial.adjust_for}",
+    )
+    yield "time zero", "the index date: eligibility, assignment and follow-up begin together"
+    yield "follow-up", f"to day {day}; a clone is censored on the day its person departs"
+    yield "outcome", study.outcome.text
+    yield (
+        "intercurrent events",
+        f"starting after day {trial.grace_days} departs from starting and keeps to not starting; stopping later keeps "
+        f"to either; death {'competes' if 'death' in study.outcome.competing else 'censors'}; other ends of follow-up "
+        "censor",
+    )
+    yield "estimand", f"per-protocol effect in all who are eligible: risks, days lost by day {day}, hazard ratio"
 
 
 def _follow_up(study: Study) -> Iterator[tuple[str, str]]:

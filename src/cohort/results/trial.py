@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
 from pydantic import Field, field_validator, model_validator
@@ -13,9 +12,6 @@ from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
 from cohort.results.treatment import Share, check_terms, variables_of
 from cohort.spec import Spec, Whole
-
-if TYPE_CHECKING:
-    from cohort.study import Study
 
 
 class TrialGates(Spec):
@@ -92,32 +88,6 @@ class EmulatedTrial(Spec):
             f"{self.exposure.replace('_', ' ')}: {' against '.join(self.strategies)}, by day {self.horizon_days}, "
             f"clone–censor–weight with models of departing on {self.adjust_for}{cut}, {self.level:.0%} limits of "
             f"{self.replicates} bootstrap samples of persons, seed {self.seed}{shown}"
-        )
-
-    def components(self, study: Study) -> Iterator[tuple[str, str]]:
-        """Yield each component of the target trial and how it is emulated."""
-        exposure = next(known for known in study.exposures if known.name == self.exposure)
-        start, abstain = self.strategies
-        landmark, deaths = study.outcome.landmark, "death" in study.outcome.competing
-        reached = f", who were still at risk on day {landmark}" if landmark else ""
-        yield "eligibility", f"the persons of the cohort{reached}, each once, as they were on the index date"
-        yield "strategies", f"{start} of index, or {abstain} of it; {exposure.label} {exposure.text}"
-        yield (
-            "assignment",
-            f"at random in the trial; here everybody is a clone in both arms, and taken to be as if randomised given "
-            f"{self.adjust_for}",
-        )
-        yield "time zero", "the index date: eligibility, assignment and follow-up begin together"
-        yield "follow-up", f"to day {self.horizon_days}; a clone is censored on the day its person departs"
-        yield "outcome", study.outcome.text
-        yield (
-            "intercurrent events",
-            f"starting after day {self.grace_days} departs from starting and keeps to not starting; stopping later "
-            f"keeps to either; {'death competes' if deaths else 'death censors'}; other ends of follow-up censor",
-        )
-        yield (
-            "estimand",
-            f"per-protocol effect in all who are eligible: risks, days lost by day {self.horizon_days}, hazard ratio",
         )
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
