@@ -242,6 +242,8 @@ def _naive_risk(design: str, table: pl.DataFrame, *, competing: bool) -> list[Es
     entry = "entry" if table["entry"].max() else None
     if competing:
         curve = sv.cumulative_incidence(table, time="time", cause="cause", entry=entry).to_polars().filter(cause=1)
+        if curve.is_empty():  # nobody had the outcome
+            return []
         row = curve.row(-1, named=True)
         value, lower, upper = row["estimate"], row["lower"], row["upper"]
     else:

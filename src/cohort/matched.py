@@ -36,8 +36,8 @@ def match(table: AnalysisTable, cohort: Cohort) -> tuple[AnalysisTable, Step]:
         sets = sets.join(days, on=SET)
     rows = [part.drop(matching.columns).join(sets, on=KEY).sort(*KEY, SET) for part in table.parts]
     if isinstance(matching, RiskSets):
-        return replace(table, parts=tuple(map(_at_the_case, rows)), matched=True), step
-    return replace(table, parts=tuple(part.drop(CASE) for part in rows), matched=True), step
+        return replace(table, parts=tuple(map(_at_the_case, rows)), strata=SET), step
+    return replace(table, parts=tuple(part.drop(CASE) for part in rows), strata=SET), step
 
 
 def _at_the_case(part: pl.DataFrame) -> pl.DataFrame:

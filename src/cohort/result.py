@@ -115,15 +115,11 @@ def _labels(study: Study) -> dict[str, str]:
 def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
     """Return what the run was made from, and with what."""
     manifest = store.manifest
-    used = [
-        CodelistUsed(c.name, c.version, c.rows.height, c.sha256, "; ".join(c.rows["source"].unique().sort()[:3]))
-        for c in codelists(study)
-    ]
     return Provenance(
         study_sha256=study.sha256,
         store_sha256=manifest.fingerprint,
         inputs=tuple(InputFile(file.name, file.sha256, file.bytes) for file in manifest.inputs),
-        codelists=tuple(used),
+        codelists=codelists_used(study),
         versions=installed_versions(),
         unsealed={
             number: reason
@@ -132,4 +128,12 @@ def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
         },
         started=started,
         finished=dt.datetime.now(dt.UTC),
+    )
+
+
+def codelists_used(study: Study) -> tuple[CodelistUsed, ...]:
+    """Return what provenance says of a study's codelists."""
+    return tuple(
+        CodelistUsed(c.name, c.version, c.rows.height, c.sha256, "; ".join(c.rows["source"].unique().sort()[:3]))
+        for c in codelists(study)
     )

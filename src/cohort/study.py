@@ -111,6 +111,12 @@ class Study(Spec):
         values = self.model_dump(mode="json", context={"hash": True})
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
+    def __copy__(self) -> Self:
+        """Return a copy that has yet to work out its hash: `model_copy` may be about to change what it says."""
+        copied = super().__copy__()
+        copied.__dict__.pop("sha256", None)
+        return copied
+
     @property
     def grouping(self) -> str | None:
         """Return what Table 1 is split by: cases and controls, matched arms, or what an analysis groups by, or arms."""
@@ -167,6 +173,19 @@ class Study(Spec):
         table, released = self.conclude(parts, progress)
         return Result(self, table, released, trace(self, store, started), store)
 
+    def entries(
+        self, store: Store | str | Path, progress: Progress | None = None, *, engine: Engine | None = None
+    ) -> tuple[AnalysisTable, Attrition]:
+        """Return the entries at risk before any matching, and the flow: persons, for the data holder only."""
+        self._stop_on_design_errors()
+        store = store if isinstance(store, Store) else Store.open(store)
+        parts = tuple((engine or local()).map(store, self._bucket_function(store), "cohort", progress))
+        return self._analysis_table(parts), functools.reduce(operator.add, (part.attrition for part in parts))
+
+    def estimates(self, table: AnalysisTable, progress: Progress | None = None) -> Estimates:
+        """Return Table 1 and every analysis of a table: not released yet."""
+        return Estimates.concat([self._table_one(table), *self._estimate(table, progress)])
+
     def conclude(
         self, parts: tuple[BucketPart, ...], progress: Progress | None = None
     ) -> tuple[AnalysisTable, Released]:
@@ -179,8 +198,7 @@ class Study(Spec):
         if self.cohort.matching is not None:
             table, step = match(table, self.cohort)
             attrition = Attrition((*attrition.steps, step))
-        estimates = Estimates.concat([self._table_one(table), *self._estimate(table, progress)])
-        released = release(estimates, attrition, self.disclosure, table.most_rows)
+        released = release(self.estimates(table, progress), attrition, self.disclosure, table.most_rows)
         return table, replace(released, estimates=Estimates.concat([released.estimates, *before]))
 
     def _stop_on_design_errors(self) -> None:

@@ -96,7 +96,7 @@ def test_cox_gives_every_level_its_persons_and_events():
         ("sex", "female", 4, 2),
         ("sex", "male", 3, 3),
     ]
-    assert "1 persons with a missing covariate left out" in found["method"][0]
+    assert "; persons with a missing covariate left out" in found["method"][0]
 
 
 def test_a_model_without_an_answer_says_why():

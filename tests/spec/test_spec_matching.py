@@ -171,7 +171,7 @@ def test_pairs_of_cases_and_controls_give_the_ratio_of_discordant_pairs():
             "matched_set": [number for number, _, _ in rows],
         }
     )
-    table = AnalysisTable((frame,), ("pain", "death"), 0, {"exposed": "boolean"}, matched=True)
+    table = AnalysisTable((frame,), ("pain", "death"), 0, {"exposed": "boolean"}, strata="matched_set")
     found = Cox(terms="exposed").estimate(1, table).frame.filter(pl.col("std_error").is_not_null()).row(0, named=True)
     assert found["value"] == pytest.approx(3, rel=1e-9)
     assert found["std_error"] == pytest.approx(math.sqrt(1 / 12 + 1 / 4), rel=1e-9)

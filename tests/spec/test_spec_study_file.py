@@ -218,3 +218,9 @@ def test_a_missing_file_is_refused(tmp_path):
 def test_a_fault_in_python_names_class_and_field():
     with pytest.raises(StudyError, match="Enrolled: bridge_days"):
         co.Cohort("c").require_enrolled(co.Window(-365, 0), bridge_days=-1)
+
+
+def test_a_changed_copy_has_a_hash_of_its_own():
+    study = python_study()
+    before = study.sha256
+    assert study.model_copy(update={"title": "Another"}).sha256 != before == study.sha256

@@ -75,7 +75,8 @@ class CumulativeIncidence(_Counted):
             estimand=self.kind,
             level=self.level,
             unit="probability",
-            method=f"Aalen–Johansen, infinitesimal-jackknife standard error{_BY_PERSON[table.repeats]}, log limits",
+            method=f"Aalen–Johansen, infinitesimal-jackknife standard error{_BY_PERSON[table.repeats]}, log limits"
+            + _left_out(table, self.by),
         )
 
 
@@ -100,7 +101,7 @@ class KaplanMeier(_Counted):
             outcome=" or ".join(table.causes),
             level=self.level,
             unit="probability",
-            method=f"Kaplan–Meier, {error}, log limits",
+            method=f"Kaplan–Meier, {error}, log limits{_left_out(table, self.by)}",
         )
 
 
@@ -131,7 +132,7 @@ class IncidenceRate(_Counted):
             outcome=table.outcome,
             level=self.level,
             unit=f"per {self.per} person-years of {DAYS_PER_YEAR} days",
-            method=f"events over person-time, {_RATE_LIMITS[table.repeats]}",
+            method=f"events over person-time, {_RATE_LIMITS[table.repeats]}{_left_out(table, self.by)}",
         )
 
 
@@ -173,7 +174,7 @@ def _count(table: AnalysisTable, by: str | None, *, outcome_only: bool = False) 
     kept = pl.when(pl.col("cause") <= len(causes)).then("cause").otherwise(0).alias("cause")
     return sum(
         (
-            count_days(part.lazy().with_columns(kept), "time", "cause", by, table.entry, causes=causes)
+            count_days(_known(part.lazy().with_columns(kept), by), "time", "cause", by, table.entry, causes=causes)
             for part in table.parts
         ),
         start=0,
@@ -182,4 +183,17 @@ def _count(table: AnalysisTable, by: str | None, *, outcome_only: bool = False) 
 
 def _persons(table: AnalysisTable, by: str | None) -> Persons | None:
     """Return the rows by person where a person may have several, which a variance must not take for independent."""
-    return repeated_rows(table.lazy(), "person_id", table.entry, "time", "cause", by) if table.repeats else None
+    if not table.repeats:
+        return None
+    return repeated_rows(_known(table.lazy(), by), "person_id", table.entry, "time", "cause", by)
+
+
+def _known(rows: pl.LazyFrame, by: str | None) -> pl.LazyFrame:
+    """Return the rows whose group is known: a value that could not be known is no group."""
+    return rows if by is None else rows.filter(pl.col(by).is_not_null())
+
+
+def _left_out(table: AnalysisTable, by: str | None) -> str:
+    """Say that persons without a group are left out; how many would be a count that no rule has judged."""
+    missing = by is not None and any(part[by].null_count() for part in table.parts)
+    return f"; persons with a missing {by} left out" if missing else ""

@@ -35,12 +35,12 @@ class AnalysisTable:
     """The arms of a comparison, in the study's order: values of ``arm``."""
     controls: tuple[str, ...] = ()
     """The study's negative-control outcomes: ``negative_control_1.time`` and so on are follow-up until them."""
-    matched: bool = False
-    """Whether rows are members of matched sets, ``matched_set``."""
+    strata: str | None = None
+    """The column that models are stratified by: ``matched_set`` of matched sets, ``site`` of several sites."""
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows in person order."""
-        return pl.concat(self.parts, how="vertical").lazy().sort(*KEY, *([SET] if self.matched else []))
+        return pl.concat(self.parts, how="vertical").lazy().sort(*KEY, *([SET] if self.strata == SET else []))
 
     def described(self, grouping: str | None) -> dict[str, VariableType]:
         """Return the variables of Table 1: each covariate and, where some value is missing, the reason beside it."""

@@ -10,7 +10,6 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from cohort.errors import NotEstimableError, StudyError
-from cohort.population.matching import SET
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
 from cohort.spec import Spec
@@ -93,7 +92,8 @@ class Regression(Spec):
         columns = pl.DataFrame([_column(name, table) for name in fit.terms], schema=_COLUMN, orient="row")
         rows = columns.join(estimated, on="column", maintain_order="left").drop("column")
         with_references = pl.concat([rows, _references(table, fit.references, self.uses)], how="diagonal")
-        left_out = f"; {fit.n_missing} persons with a missing covariate left out" if fit.n_missing else ""
+        # how many is a count that no rule has judged
+        left_out = "; persons with a missing covariate left out" if fit.n_missing else ""
         return with_references.join(
             _levels(known, table, self.uses), on=["term", "category"], how="left", nulls_equal=True
         ).with_columns(
@@ -116,7 +116,7 @@ class Cox(Regression):
     estimand: ClassVar[str] = "hazard_ratio"
 
     def fit(self, frame: pl.LazyFrame, table: AnalysisTable) -> _Fit:
-        """Fit the Cox model with risk sets (entry, time], within matched sets where there are such.
+        """Fit the Cox model with risk sets (entry, time], within matched sets or sites where there are such.
 
         Where persons enter more than once, the variance is robust to what their entries have in common.
         """
@@ -131,7 +131,7 @@ class Cox(Regression):
             ties=self.ties,
             level=self.level,
             missing="leave_out",
-            strata=SET if table.matched else None,
+            strata=table.strata,
             cluster="person_id" if table.repeats else None,
         )
 

@@ -79,8 +79,8 @@ def _rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None, contr
     parts += [calibration.calibrated(shown, effect.level)]
     rows = pl.concat(parts, how="diagonal").join(_counts(frame, scores), on="group", how="left", maintain_order="left")
     rows = pl.concat([rows, calibration.table()], how="diagonal_relaxed")
-    left_out = int((~scores.kept).sum())
-    note = f"; {left_out} persons with a missing covariate left out" if left_out else ""
+    # how many is a count that no rule has judged
+    note = "" if scores.kept.all() else "; persons with a missing covariate left out"
     return rows.with_columns(method=pl.concat_str(pl.col("method"), pl.lit(note)))
 
 

@@ -51,8 +51,8 @@ def trial_rows(trial: EmulatedTrial, table: AnalysisTable) -> pl.DataFrame:
         frame = frame.with_columns(entry=pl.lit(BEFORE_INDEX, pl.Int64))
     with one_thread():  # that, and an order of rows that only persons decide, keep every digit the same
         rows = _rows(trial, frame, table)
-    left_out = everybody.height - frame.height
-    note = f"; {left_out} persons with a missing covariate left out" if left_out else ""
+    # how many is a count that no rule has judged
+    note = "" if frame.height == everybody.height else "; persons with a missing covariate left out"
     return rows.with_columns(method=pl.concat_str(pl.col("method"), pl.lit(note)))
 
 
