@@ -170,6 +170,10 @@ def run(
     check: Annotated[
         Path | None, typer.Option(help="counts.json of `cohort check`: the report then says how good the data are.")
     ] = None,
+    show_bias: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the simulated extracts: show what immortal time does, beside their truth."),
+    ] = None,
     engine: Annotated[
         Literal["local", "spark", "dask"], typer.Option(help="Where the work on persons is done.")
     ] = "local",
@@ -183,6 +187,7 @@ def run(
     from cohort.store.files import locked, make_folder
     from cohort.store.store import Store
     from cohort.study import Study
+    from cohort.truth import known_truth
     from cohort.why import remember
 
     plan = Study.from_toml(study)
@@ -196,8 +201,10 @@ def run(
         for finding in plan.audit():
             if finding.severity == "warning":  # errors stop the run, and are its message
                 reporter.warn(finding.code, finding.message)
-        result = plan.run(Store.open(store, as_of=as_of), progress=reporter, engine=_engine(engine, master))
-        page = result.report(out, check=recheck(check) if check else None)
+        data = Store.open(store, as_of=as_of)
+        truth = known_truth(show_bias, data) if show_bias else None
+        result = plan.run(data, progress=reporter, engine=_engine(engine, master))
+        page = result.report(out, check=recheck(check) if check else None, truth=truth)
         remember(plan, result.store, out)
     typer.echo(f"report: {page}")
     result.raise_if_not_estimable()

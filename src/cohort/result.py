@@ -22,6 +22,7 @@ from cohort.timeline import timeline
 
 if TYPE_CHECKING:
     from cohort.checks.judge import CheckResult
+    from cohort.report.bias import KnownTruth
     from cohort.study import Study
     from cohort.why import Why
 
@@ -55,10 +56,11 @@ class Result:
 
         return why(self.study, self.store, person)
 
-    def report(self, folder: str | Path, check: CheckResult | None = None) -> Path:
+    def report(self, folder: str | Path, check: CheckResult | None = None, truth: KnownTruth | None = None) -> Path:
         """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path.
 
-        With ``check``, what `cohort.check` found of the same snapshot is a section of the page, under the same rule.
+        With ``check``, what `cohort.check` found of the same snapshot is a section of the page, under the same rule;
+        with ``truth`` (`cohort.truth.known_truth`), what immortal time does in simulated data.
 
         Raises
         ------
@@ -84,6 +86,7 @@ class Result:
             analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
             timeline=timeline(self.study),
             quality=released_section(self._same_data(check), self.released.rule) if check else None,
+            truth=truth,
         )
         return write_report(content, Path(folder))
 

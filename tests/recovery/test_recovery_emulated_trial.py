@@ -6,21 +6,30 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 import cohort as co
+from cohort.errors import InputRefusedError
+from cohort.result import Result
 from cohort.results.trial_rows import EVER, TIME_VARYING
+from cohort.truth import known_truth
 
 BACK, CHRONIC, OPIOID = co.diagnosis("low_back_pain"), co.diagnosis("chronic_pain_explicit"), co.dispensing("opioid")
 
 
 @pytest.fixture(scope="module")
-def estimates(tmp_path_factory) -> pl.DataFrame:
+def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("immortal_time_trap")
     co.simulate("immortal_time_trap", persons=8000, seed=5, layout="tuva", out=folder / "extract")
-    store = co.ingest(folder / "extract", "tuva", folder / "store", buckets=2)
+    co.ingest(folder / "extract", "tuva", folder / "store", buckets=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def result(folder) -> Result:
     people = (
         co.Cohort("Incident low back pain")
         .enter_at_first(BACK, washout_days=180)
@@ -35,7 +44,12 @@ def estimates(tmp_path_factory) -> pl.DataFrame:
         exposures=[co.exposure("opioid", OPIOID)],
         analyses=[co.emulated_trial("opioid", 180, "age + sex", 364, replicates=40)],
     )
-    return study.run(store).estimates.to_polars()
+    return study.run(folder / "store")
+
+
+@pytest.fixture(scope="module")
+def estimates(result) -> pl.DataFrame:
+    return result.estimates.to_polars()
 
 
 def ratio(estimates: pl.DataFrame, category: str | None) -> dict[str, float]:
@@ -57,3 +71,23 @@ def test_the_trial_finds_that_the_drug_does_nothing(estimates) -> None:
 def test_ever_treated_misses_and_a_time_varying_exposure_does_not(estimates) -> None:
     assert ratio(estimates, EVER)["upper"] < 0.85
     assert abs(math.log(ratio(estimates, TIME_VARYING)["value"])) < 3 * ratio(estimates, TIME_VARYING)["std_error"]
+
+
+def test_the_report_shows_the_error_beside_the_truth(folder, result, tmp_path) -> None:
+    truth = known_truth(folder / "extract", result.store)
+    assert truth.scenario == "immortal_time_trap"
+    assert truth.at(364) == (365, 1.0)
+    page = result.report(tmp_path, truth=truth).read_text("utf-8")
+    section = page.split('<section id="bias">')[1].split("</section>")[0]
+    assert "What immortal time does" in section
+    for name in ("Truth, by day 365", "The trial: weighted clones", "Ever treated, as if at index", "Time-varying"):
+        assert name in section
+    assert '<section id="bias">' not in result.report(tmp_path).read_text("utf-8")
+
+
+def test_the_truth_of_other_data_is_refused(folder, result, tmp_path) -> None:
+    with pytest.raises(InputRefusedError, match="no truth"):
+        known_truth(tmp_path, result.store)
+    co.simulate("immortal_time_trap", persons=500, seed=6, layout="tuva", out=tmp_path)
+    with pytest.raises(InputRefusedError, match="is not that of the store"):
+        known_truth(tmp_path, result.store)

@@ -165,15 +165,15 @@ def _compared(rows: pl.DataFrame, labels: Labels, position: int) -> Table | None
     found = {(row["category"], row["estimand"]): row for row in told.iter_rows(named=True)}
     lines = [
         Line(
-            "The trial: clones, censored and weighted" if design is None else design[0].upper() + design[1:],
+            "The trial: weighted clones" if design is None else design[0].upper() + design[1:],
             tuple(_cell(found.get((design, name))) for name in ("risk_difference", "marginal_hazard_ratio")),
         )
         for design in (None, *designs)
     ]
     heading = ("", "Difference of risks", f"Hazard ratio ({confidence(rows)})")
     notes = (
-        "The rows below the first are not answers. Ever treated, taken for known at index, lends the treated the days "
-        "that they had to stay free of the outcome to be treated: immortal time.",
+        "Only the first row answers the question of the trial. Ever treated, as if that were known at index, lends the "
+        "treated the days that they had to stay free of the outcome to be treated: immortal time.",
         *methods(told.filter(pl.col("category").is_not_null()), labels, position),
     )
     return Table("What other designs say of the same persons", heading, tuple(lines), notes)

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 HAZARD_RATIO, DIFFERENCE = "marginal_hazard_ratio", "risk_difference"
 EVER, CLONES, LANDMARK, TIME_VARYING = (
-    "ever treated, taken for known at index",
+    "ever treated, as if at index",
     "clones without weights",
     "landmark at the end of grace",
     "time-varying exposure",
 )
 """Other designs on the same persons, named in ``category``; the first takes immortal time for treated."""
-_COMPARED = "not the answer: another design on the same persons"
+_COMPARED = "another design on the same persons"
 _DIFFERENCE = "followers of starting minus those of not, at the end of grace, in unweighted standard deviations"
 
 
@@ -123,7 +123,7 @@ def _effects(trial: EmulatedTrial, found: Emulation) -> pl.DataFrame:
 def _compared(trial: EmulatedTrial, frame: pl.DataFrame) -> pl.DataFrame:
     """Return what other designs say of the same persons; a ratio that has no estimate is left out."""
     rows = [
-        (estimand, trial.strategies[0], design, *numbers, f"{_COMPARED}; {how}")
+        (estimand, trial.strategies[0], design, *numbers, f"{_COMPARED}: {how}")
         for design, estimand, numbers, how in _designs(trial, frame)
     ]
     names = ("estimand", "group", "category", "value", "std_error", "lower", "upper", "method")
