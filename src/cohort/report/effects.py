@@ -29,6 +29,13 @@ _NAMES = {
     "calibrated_p_value": "p-value, calibrated by negative controls",
     "effective_size": "Effective persons",
 }
+_SENSITIVITY = {
+    "e_value": "E-value of the ratio of risks",
+    "e_value_limit": "E-value of its limit nearer to 1",
+    "tipping_point": "Confounder's ratio that would leave no effect",
+    "tipping_point_limit": "Confounder's ratio that would let the limit reach 1",
+    "corrected_risk_ratio": "Ratio of risks, outcome found without error",
+}
 _GATES = {
     "balance": "Balance",
     "equipoise": "Equipoise",
@@ -49,7 +56,7 @@ _REASONS = {
 }
 """What a reason without words of its own means."""
 
-ESTIMANDS = (*_NAMES, "gate", "standardised_difference", "negative_control")
+ESTIMANDS = (*_NAMES, *_SENSITIVITY, "gate", "standardised_difference", "negative_control")
 """What this section prints, of analyses that have gates."""
 
 
@@ -64,6 +71,7 @@ class EffectSection:
     estimates: Table | None
     compared: Table | None
     controls: Table | None
+    sensitivity: Table | None
     gates: Table | None
     figure: Markup | None
     refusals: tuple[str, ...]
@@ -90,13 +98,16 @@ def effect_sections(
 def _section(rows: pl.DataFrame, position: int, labels: Labels, reason: str | None) -> EffectSection:
     rows = rows.filter(pl.col("estimand").is_in(ESTIMANDS))
     outcome, day = rows["outcome"][0], rows["time"].drop_nulls()[0]
-    title = f"{labels.title(position, 'Effect of treatment')}: {labels.term(outcome)} by {days(day)}"
+    called, treatment = labels.title(position, "Effect of treatment"), labels.by(position)
+    of = f"{labels.term(treatment)}, " if treatment else ""
+    title = f"{called}: {of}{labels.term(outcome)} by {days(day)}"
     answers = rows.filter(pl.col("category").is_null(), pl.col("estimand").is_in(list(_NAMES)))
     return EffectSection(
         title,
         _estimates(answers, position, labels),
         _compared(rows, labels, position),
         _controls(rows, labels),
+        _sensitivity(rows, labels, position),
         _gates(rows),
         _love(rows, title, labels),
         _refusals(rows),
@@ -105,18 +116,33 @@ def _section(rows: pl.DataFrame, position: int, labels: Labels, reason: str | No
 
 
 def _refusals(rows: pl.DataFrame) -> tuple[str, ...]:
-    """Say why there is no number: what is sealed, by which gate, and what has no answer."""
-    named = rows.filter(pl.col("estimand").is_in(list(_NAMES))).select("estimand", "status").unique().sort(pl.all())
-    sealed = named.filter(pl.col("status").str.starts_with(SEALED))
-    without = named.filter(pl.col("status").str.starts_with(NOT_ESTIMABLE))["status"].unique(maintain_order=True)
-    answers = [f"There is no estimate: {_sentence(status)}." for status in without]
-    return (*answers, *(f"{_NAMES[name]}: {status}." for name, status in sealed.rows()))
+    """Say why there is no number, each reason once: what is sealed by which gate, and what has no answer."""
+    answers = rows.filter(pl.col("category").is_null(), pl.col("estimand").is_in(list(_NAMES)))
+    told = answers.filter(pl.col("estimand") != "effective_size").group_by("status").agg(pl.col("estimand").unique())
+    reasons = dict(told.sort("status").iter_rows())
+    return tuple(
+        _refusal(status, found, alone=len(reasons) == 1) for status, found in reasons.items() if _is_no(status)
+    )
+
+
+def _is_no(status: str) -> bool:
+    return status.startswith((SEALED, NOT_ESTIMABLE))
+
+
+def _refusal(status: str, estimands: list[str], *, alone: bool) -> str:
+    """Return one reason in a sentence, with what it is the reason of unless that is everything."""
+    named = "; ".join(called for name, called in _NAMES.items() if name in estimands)
+    if status.startswith(SEALED):
+        return f"Sealed{'' if alone else f' ({named})'}: {status.removeprefix(SEALED).strip(': ')}."
+    return f"There is no estimate{'' if alone else f' ({named})'}: {_sentence(status)}."
 
 
 def _sentence(status: str) -> str:
     """Return a reason in words: its own, or those of its code with the columns that it names."""
     code, _, words = status.removeprefix(NOT_ESTIMABLE).strip(": ").partition(": ")
     name, bracket, columns = code.partition("(")
+    if name.startswith("too_few"):
+        return f"{name.replace('_', ' ')}, {words}"
     said = words or _REASONS.get(name, name.replace("_", " "))
     return f"{said} ({columns.removesuffix(')')})" if bracket else said
 
@@ -139,21 +165,22 @@ def _estimates(rows: pl.DataFrame, position: int, labels: Labels) -> Table | Non
         for row in shown.filter(pl.col("estimand") == name).sort("group", descending=True).iter_rows(named=True):
             of_arm = name in {"risk", "time_lost", "effective_size"}
             label = f"{called}, {labels.group(position, row['group'])}" if of_arm else called
-            lines.append(Line(label, (counted(row, "n"), counted(row, "events"), refused(row) or _estimate(row))))
+            lines.append(Line(label, (counted(row, "n"), counted(row, "events"), _cell(row))))
     notes = methods(shown, labels, position)
     return Table("", ("", "Persons", "Events", f"Estimate ({confidence(rows)})"), tuple(lines), notes)
 
 
 def _estimate(row: Row) -> Cell:
-    write = {"risk": percent, "risk_difference": percent, "risk_ratio": ratio}
-    write |= dict.fromkeys(("marginal_hazard_ratio", "calibrated_hazard_ratio", "negative_control"), ratio)
-    write["calibrated_p_value"] = lambda value: decimal(value, 3)
-    number = write.get(row["estimand"], _tenths)
+    number = _WRITERS.get(row["estimand"], _tenths)
     return Cell(number(row["value"]) + bracketed(interval(number(row["lower"]), number(row["upper"]))))
 
 
 def _tenths(value: float | None) -> str:
     return decimal(value, 1)
+
+
+def _thousandths(value: float | None) -> str:
+    return decimal(value, 3)
 
 
 def _compared(rows: pl.DataFrame, labels: Labels, position: int) -> Table | None:
@@ -196,9 +223,25 @@ def _controls(rows: pl.DataFrame, labels: Labels) -> Table | None:
     return Table("Negative controls", heading, tuple(lines), (note,))
 
 
+def _sensitivity(rows: pl.DataFrame, labels: Labels, position: int) -> Table | None:
+    """Return how strong what was not measured, or was found with error, would have to be."""
+    told = {row["estimand"]: row for row in rows.filter(pl.col("estimand").is_in(_SENSITIVITY)).iter_rows(named=True)}
+    if not told or all(_is_no(row["status"]) for row in told.values()):
+        return None
+    lines = [Line(called, (_cell(told[name]),)) for name, called in _SENSITIVITY.items() if name in told]
+    notes = (
+        *methods(rows.filter(pl.col("estimand").is_in(_SENSITIVITY)), labels, position),
+        "What other washouts, gaps and windows would give, the study shows when it is run over them (Study.over).",
+    )
+    return Table("How far to believe it", ("", "Ratio"), tuple(lines), notes)
+
+
 def _cell(row: Row | None) -> Cell:
+    """Return an estimate; of a sealed one that it is, since the reason stands above the table."""
     if row is None:
         return BLANK
+    if row["status"].startswith(SEALED):
+        return Cell(SEALED, "not_estimable")
     return refused(row) or _estimate(row)
 
 
@@ -233,3 +276,13 @@ def _column(name: str, labels: Labels) -> str:
     """Return the label of a model column: ``Sex: male`` for ``sex[male]``."""
     term, bracket, level = name.partition("[")
     return f"{labels.term(term)}: {labels.level(term, level.removesuffix(']'))}" if bracket else labels.term(term)
+
+
+_RATIOS = (*_SENSITIVITY, "risk_ratio", "marginal_hazard_ratio", "calibrated_hazard_ratio", "negative_control")
+_WRITERS = {
+    "risk": percent,
+    "risk_difference": percent,
+    "calibrated_p_value": _thousandths,
+    **dict.fromkeys(_RATIOS, ratio),
+}
+"""How each estimand is written, if not as days with one decimal."""

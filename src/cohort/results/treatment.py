@@ -43,6 +43,32 @@ class Gates(Spec):
     control_events: Annotated[float, Field(ge=1, description="fewest events of a negative control in either arm")] = 10
 
 
+class Sensitivity(Spec):
+    """What the effect is held against: an unmeasured confounder, and an outcome that is found with error."""
+
+    confounder: Annotated[
+        tuple[Share, Share] | None, Field(description="its prevalence in the treated and in the untreated")
+    ] = None
+    outcome_found: Annotated[
+        tuple[Share, Share] | None, Field(description="sensitivity of the outcome's definition: from, to")
+    ] = None
+    outcome_free: Annotated[
+        tuple[Share, Share] | None, Field(description="specificity of the outcome's definition: from, to")
+    ] = None
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Sensitivity:
+        found, free = self.outcome_found, self.outcome_free
+        if (found is None) != (free is None):
+            raise ValueError("outcome_found and outcome_free come together: sensitivity and specificity")
+        if found is not None and free is not None:
+            if found[0] > found[1] or free[0] > free[1]:
+                raise ValueError("outcome_found and outcome_free go from the smaller to the larger share")
+            if found[0] + free[0] <= 1:
+                raise ValueError("sensitivity and specificity must add up to more than 1, or the outcome is chance")
+        return self
+
+
 class TreatmentEffect(Spec):
     """Average effect of a treatment among comparable persons: risks, time lost and hazard ratio under weights.
 
@@ -80,6 +106,7 @@ class TreatmentEffect(Spec):
     negative_exposures: Annotated[
         tuple[str, ...], Field(description="yes/no covariates that cannot affect the outcome: negative controls")
     ] = ()
+    sensitivity: Annotated[Sensitivity, Field(description="what the effect is held against")] = Sensitivity()
     gates: Annotated[Gates, Field(description="bounds that open the seal")] = Gates()
     unsealed: Annotated[str | None, Field(min_length=10, description="why estimates are shown past closed gates")] = (
         None

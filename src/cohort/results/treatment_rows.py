@@ -17,6 +17,7 @@ from cohort.errors import NotEstimableError
 from cohort.results.analysis_table import control_column
 from cohort.results.estimates import NOT_ESTIMABLE, OK, SEALED
 from cohort.results.negative_controls import calibrate
+from cohort.results.sensitivity_rows import sensitivity_rows
 from cohort.results.treatment import variables_of
 from cohort.survival.cox_model import Follow, estimate
 from cohort.survival.cox_zph import proportional_hazards_test
@@ -76,7 +77,8 @@ def _rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None, contr
         gates["hazard_ratio"] = (*gates["hazard_ratio"], hazards)
     shown = _effects(found, gates, unsealed=effect.unsealed is not None)
     parts = [shown, balance_rows(alike), gate_rows(max(gates.values(), key=len)), _sizes(weights)]
-    parts += [calibration.calibrated(shown, effect.level)]
+    sizes = {_GROUPS[arm]: size for arm, size in weights.effective_size.items()}
+    parts += [calibration.calibrated(shown, effect.level), sensitivity_rows(shown, sizes, effect.sensitivity)]
     rows = pl.concat(parts, how="diagonal").join(_counts(frame, scores), on="group", how="left", maintain_order="left")
     rows = pl.concat([rows, calibration.table()], how="diagonal_relaxed")
     # how many is a count that no rule has judged

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from cohort.errors import NotEstimableError
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
-from cohort.results.treatment import Share, check_terms, variables_of
+from cohort.results.treatment import Sensitivity, Share, check_terms, variables_of
 from cohort.spec import Spec, Whole
 
 
@@ -50,6 +50,7 @@ class EmulatedTrial(Spec):
     truncate: Annotated[float | None, Field(gt=0.5, lt=1, description="quantile that weights are cut at")] = None
     replicates: Annotated[Whole, Field(ge=20, description="bootstrap samples of persons behind the limits")] = 200
     seed: Annotated[Whole, Field(ge=0, description="seed of the bootstrap")] = 0
+    sensitivity: Annotated[Sensitivity, Field(description="what the effect is held against")] = Sensitivity()
     gates: Annotated[TrialGates, Field(description="bounds that open the seal")] = TrialGates()
     unsealed: Annotated[str | None, Field(min_length=10, description="why estimates are shown past closed gates")] = (
         None

@@ -16,6 +16,7 @@ from cohort.effects.propensity import one_thread
 from cohort.effects.trial_checks import TrialChecks, check_trial
 from cohort.errors import NotEstimableError
 from cohort.results.analysis_table import AnalysisTable
+from cohort.results.sensitivity_rows import sensitivity_rows
 from cohort.results.treatment_rows import balance_rows, gate_rows, seal, without_sealed_numbers
 from cohort.survival import cumulative_incidence, fit_cox
 
@@ -81,8 +82,10 @@ def _rows(trial: EmulatedTrial, frame: pl.DataFrame, table: AnalysisTable) -> pl
     shown = without_sealed_numbers(
         pl.concat([_effects(trial, found), _compared(trial, frame)]).join(status, "estimand")
     )
+    sizes = dict(zip(trial.strategies, checks.effective_size, strict=True))
     parts = [
         shown,
+        sensitivity_rows(shown, sizes, trial.sensitivity),
         balance_rows(checks.balance, start, _DIFFERENCE),
         gate_rows(gates, start),
         _sizes(trial, checks),
