@@ -1,4 +1,4 @@
-"""The command line: demo, simulate, ingest, check, verify, run, why, circe, schema.
+"""The command line: demo, simulate, ingest, check, verify, run, why, circe, schema, bench.
 
 Every command shows a bar per step on a terminal and one log line per step elsewhere, and ends with the exit code of
 `cohort.errors`. Imports are inside the commands, so that ``--help`` answers at once.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
+from cohort.bench import command as benchmarks
 from cohort.checks import command as checks
 from cohort.errors import CohortError, InputRefusedError, ResourceError, StudyError
 from cohort.progress import LogFormat, Reporter
@@ -144,6 +145,7 @@ def ingest(
 
 
 app.command()(checks.check)
+app.command()(benchmarks.bench)
 
 
 @app.command()

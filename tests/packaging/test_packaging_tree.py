@@ -10,8 +10,8 @@ import tomllib
 import pytest
 
 ALLOWED_IMPORTERS = {
-    "pandas": "survival/_lifelines/",
-    "lifelines": "survival/_lifelines/",
+    "pandas": ("survival/_lifelines/",),
+    "lifelines": ("survival/_lifelines/", "bench/peers.py"),  # the latter times it, each time in a process of its own
 }
 
 
@@ -42,7 +42,7 @@ def test_every_dependency_says_why(root):
 
 
 @pytest.mark.parametrize("library", sorted(ALLOWED_IMPORTERS))
-def test_only_one_package_imports(root, library):
+def test_only_these_modules_import(root, library):
     package = root / "src" / "cohort"
     importers = {
         str(path.relative_to(package))
