@@ -96,6 +96,7 @@ _HOME = {
     "treatment_effect": "results.treatment",
     "exposure": "features.exposure",
     "emulated_trial": "results.trial",
+    "exposure_cox": "results.exposure_cox",
     "CohortError": "errors",
 }
 """Public name → module that defines it."""

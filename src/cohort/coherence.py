@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cohort.study import Study
 
 
-ROBUST = ("kaplan_meier", "cumulative_incidence", "incidence_rate", "cox")
+ROBUST = ("kaplan_meier", "cumulative_incidence", "incidence_rate", "cox", "exposure_cox")
 """The analyses that allow for delayed entry and for several entries of a person."""
 
 

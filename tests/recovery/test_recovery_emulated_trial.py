@@ -17,8 +17,6 @@ from cohort.result import Result
 from cohort.results.trial_rows import EVER, TIME_VARYING
 from cohort.truth import known_truth
 
-BACK, CHRONIC, OPIOID = co.diagnosis("low_back_pain"), co.diagnosis("chronic_pain_explicit"), co.dispensing("opioid")
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
@@ -29,21 +27,11 @@ def folder(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def result(folder) -> Result:
-    people = (
-        co.Cohort("Incident low back pain")
-        .enter_at_first(BACK, washout_days=180)
-        .require_enrolled(co.Window(-365, 0))
-        .exclude(CHRONIC, co.Window(-365, -1), reason="chronic pain already recorded")
-        .follow_up(max_days=365, censor_at=["disenrolment"])
-    )
-    study = co.Study(
-        people,
-        outcome=co.chronification("low_back_pain", after_days=90, within_days=365),
-        covariates=[co.age(), co.sex()],
-        exposures=[co.exposure("opioid", OPIOID)],
-        analyses=[co.emulated_trial("opioid", 180, "age + sex", 364, replicates=40)],
-    )
+def result(folder, root) -> Result:
+    text = (root / "examples" / "opioid_target_trial.toml").read_text("utf-8")
+    (folder / "study.toml").write_text(text.replace("replicates = 200", "replicates = 40"))
+    study = co.Study.from_toml(folder / "study.toml")
+    assert [finding.code for finding in study.audit()] == ["trial_after_landmark"]
     return study.run(folder / "store")
 
 
@@ -71,6 +59,13 @@ def test_the_trial_finds_that_the_drug_does_nothing(estimates) -> None:
 def test_ever_treated_misses_and_a_time_varying_exposure_does_not(estimates) -> None:
     assert ratio(estimates, EVER)["upper"] < 0.85
     assert abs(math.log(ratio(estimates, TIME_VARYING)["value"])) < 3 * ratio(estimates, TIME_VARYING)["std_error"]
+
+
+@pytest.mark.parametrize("analysis", [2, 3])  # day by day, and at a landmark
+def test_models_of_the_exposure_find_nothing_either(estimates, analysis) -> None:
+    rows = estimates.filter(pl.col("analysis") == analysis, pl.col("term") == "opioid", pl.col("category") == "true")
+    found = rows.row(0, named=True)
+    assert found["lower"] < 1 < found["upper"]
 
 
 def test_the_report_shows_the_error_beside_the_truth(folder, result, tmp_path) -> None:

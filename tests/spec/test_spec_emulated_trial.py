@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 
 import numpy as np
 import polars as pl
@@ -242,3 +243,23 @@ def test_what_cannot_be_asked_names_the_field(options: dict[str, object], fault:
     asked = {"exposure": "opioid", "grace_days": 30, "adjust_for": "age", "horizon_days": 365} | options
     with pytest.raises(StudyError, match=fault):
         co.emulated_trial(**asked)
+
+
+def test_every_snippet_of_the_page_on_effects_is_a_study(root, tmp_path) -> None:
+    page = (root / "docs" / "effects.md").read_text("utf-8")
+    whole = (root / "examples" / "opioid_target_trial.toml").read_text("utf-8").split("# What may start after index")[0]
+    known = (
+        '[[covariates]]\nkind = "exposed"\nname = "{}"\nrecord = {{ table = "dispensing", codes = "opioid" }}\n'
+        "window = [0, 14]\n"
+    )
+    head = whole + "".join(known.format(name) for name in ("early_opioid", "flu_vaccine"))
+    snippets = re.findall(r"```toml\n(.*?)```", page, flags=re.S)
+    assert len(snippets) == 5
+    exposures, trial_, unsealed, controls, sensitivity = snippets
+    for text in (exposures + trial_ + sensitivity, unsealed, controls + sensitivity):
+        (tmp_path / "study.toml").write_text(head + text)
+        study_ = co.Study.from_toml(tmp_path / "study.toml")
+        assert "error" not in {finding.severity for finding in study_.audit()}
+    line = re.search(r"`study\.over\((.*?)\)`", page)
+    assert line is not None
+    assert line[1] == "washout_days=[90, 180, 365]"

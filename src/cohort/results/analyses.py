@@ -13,6 +13,7 @@ from pydantic import Field
 
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
+from cohort.results.exposure_cox import ExposureCox
 from cohort.results.regressions import Cox, FineGray
 from cohort.results.treatment import TreatmentEffect
 from cohort.results.trial import EmulatedTrial
@@ -137,7 +138,7 @@ class IncidenceRate(_Counted):
 
 
 Analysis = Annotated[
-    CumulativeIncidence | KaplanMeier | IncidenceRate | Cox | FineGray | TreatmentEffect | EmulatedTrial,
+    CumulativeIncidence | KaplanMeier | IncidenceRate | Cox | FineGray | ExposureCox | TreatmentEffect | EmulatedTrial,
     Field(discriminator="kind"),
 ]
 """Any analysis of a study."""
