@@ -225,7 +225,7 @@ class Study(Spec):
         analysis
             Position of the analysis whose estimate is compared, counted from 1.
         pick
-            Which of its estimates: group, term, category, or the day (``time``) of a curve.
+            Which of its estimates: group, term, category, estimand, or the day (``time``) of a curve.
         """
         from cohort.multiverse import Multiverse
 
