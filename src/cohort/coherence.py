@@ -72,8 +72,15 @@ def _negative_controls(study: Study) -> None:
         raise ValueError(f"two outcomes are named {', '.join(sorted(repeated))}; give each negative control a label")
     for number, analysis in enumerate(study.analyses, start=1):
         for name in getattr(analysis, "negative_exposures", ()):
-            if study.variables.get(name) != "boolean":
-                raise ValueError(f"analyses[{number}].negative_exposures: {name!r} is no yes/no covariate of the study")
+            after_index = hasattr(analysis, "exposure")
+            known = {exposure.name for exposure in study.exposures} if after_index else _booleans(study)
+            if name not in known:
+                what = "exposure" if after_index else "yes/no covariate"
+                raise ValueError(f"analyses[{number}].negative_exposures: {name!r} is no {what} of the study")
+
+
+def _booleans(study: Study) -> set[str]:
+    return {name for name, kind in study.variables.items() if kind == "boolean"}
 
 
 def _groups(study: Study) -> None:

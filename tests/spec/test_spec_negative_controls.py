@@ -8,6 +8,7 @@ import math
 import numpy as np
 import polars as pl
 import pytest
+from test_spec_emulated_trial import table as trial_table
 from worlds import people, world
 
 import cohort as co
@@ -146,10 +147,41 @@ def test_a_control_is_followed_past_the_studys_own_outcome_and_only_by_who_is_fr
     }
 
 
+def emulated(rate: float) -> co.Estimates:
+    """Return a trial with negative-control outcomes that come at a rate, and a negative-control exposure."""
+    rng, persons = np.random.default_rng(7), trial_table(700)
+    frame = persons.parts[0].with_columns(massage=pl.Series(rng.integers(0, 60, 700)))
+    for number, _ in enumerate(NAMES, start=1):
+        event = np.ceil(rng.exponential(rate, 700)).astype(np.int64)
+        frame = frame.with_columns(
+            pl.Series(control_column(number, "entry"), np.zeros(700, dtype=np.int64)),
+            pl.Series(control_column(number, "time"), np.minimum(event, 200)),
+            pl.Series(control_column(number, "cause"), (event <= 200).astype(np.int8)),
+        )
+    asked = co.emulated_trial("physio", 30, "age", 180, replicates=20, negative_exposures=("massage",))
+    return asked.estimate(1, AnalysisTable((frame,), persons.causes, 0, persons.variables, controls=NAMES))
+
+
+def test_an_emulated_trial_is_calibrated_by_trials_of_its_controls() -> None:
+    found = emulated(rate=200.0)
+    assert {row["category"] for row in rows(found, "negative_control")} == {"outcome", "exposure"}
+    assert all(0.6 < row["value"] < 1.6 for row in rows(found, "negative_control"))
+    (calibrated,) = rows(found, "calibrated_hazard_ratio")
+    assert calibrated["status"] == "ok"
+    assert calibrated["lower"] < 1 < calibrated["upper"]
+    gate = next(row for row in rows(found, "gate") if row["term"] == "negative_controls")
+    assert gate["category"] == "passed"
+
+
+def test_an_emulated_trial_whose_controls_hardly_happen_stays_sealed() -> None:
+    found = emulated(rate=100_000.0)
+    assert rows(found, "risk_difference")[0]["status"].startswith("sealed: negative controls with 10 events in either")
+
+
 def study(**options: object) -> co.Study:
     parts = {
         "outcome": co.first_record(PAIN),
-        "covariates": [co.age(), co.exposed("opioid", co.Window(-30, 0), name="opioid")],
+        "covariates": [co.age(), co.sex(), co.exposed("opioid", co.Window(-30, 0), name="opioid")],
         "negative_controls": [co.first_record(CANCER, label="cancer")],
         "analyses": [co.treatment_effect("opioid", "age", 100)],
     }
@@ -171,6 +203,17 @@ def test_a_study_file_names_them_once_and_the_auditor_counts_them(tmp_path) -> N
     [
         ({"negative_controls": [co.first_record(PAIN)]}, "two outcomes are named chronic_pain_explicit"),
         ({"analyses": [co.treatment_effect("opioid", "age", 100, negative_exposures=("flu",))]}, "is no covariate"),
+        (
+            {"analyses": [co.treatment_effect("opioid", "age", 100, negative_exposures=("sex",))]},
+            "is no yes/no covariate",
+        ),
+        (
+            {
+                "exposures": [co.exposure("later", OPIOID)],
+                "analyses": [co.emulated_trial("later", 30, "age", 100, negative_exposures=("opioid",))],
+            },
+            "'opioid' is no exposure",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused(options: dict[str, object], fault: str) -> None:

@@ -47,7 +47,7 @@ def trial_after_landmark(study: Study) -> Iterator[Finding]:
 def few_negative_controls(study: Study) -> Iterator[Finding]:
     """Find a treatment effect with fewer negative controls than its gate can ever be opened by."""
     for number, analysis in enumerate(study.analyses, start=1):
-        if isinstance(analysis, TreatmentEffect):
+        if isinstance(analysis, TreatmentEffect | EmulatedTrial):
             given = len(study.negative_controls) + len(analysis.negative_exposures)
             if 0 < given < FEWEST:
                 yield Finding(

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from cohort.effects.calibration import SystematicError, systematic_error
 from cohort.effects.gates import Bounds, Gate, judge_systematic_error
-from cohort.effects.marginal import weighted_effects
-from cohort.effects.propensity import propensity_scores
-from cohort.effects.weights import balancing_weights
 from cohort.errors import NotEstimableError
 from cohort.results.analysis_table import control_column
 from cohort.results.estimates import ALL, OK
-from cohort.results.treatment import variables_of
 
-if TYPE_CHECKING:
-    from cohort.results.treatment import TreatmentEffect
-
-_METHOD = "Cox model under weights, as the treatment; counts are those of the arm with fewer events"
+_METHOD = "analysed as the treatment is; counts are those of the arm with fewer events"
+_FOLLOW_UP = ("entry", "time", "cause")
+_Numbers = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +26,7 @@ class Control:
 
     name: str
     kind: str
-    numbers: tuple[float, float, float, float] | None = None
+    numbers: _Numbers | None = None
     n: int | None = None
     events: int | None = None
     status: str = OK
@@ -72,7 +67,8 @@ class Calibration:
 
     def calibrated(self, shown: pl.DataFrame, level: float) -> pl.DataFrame:
         """Return calibrated hazard ratio and p-value, sealed where the hazard ratio is."""
-        found = shown.filter(pl.col("estimand") == "marginal_hazard_ratio")
+        answers = shown.filter(pl.col("category").is_null()) if "category" in shown.columns else shown
+        found = answers.filter(pl.col("estimand") == "marginal_hazard_ratio")
         if not self.controls or found.is_empty():
             return shown.clear()
         row = found.row(0, named=True)
@@ -86,23 +82,38 @@ class Calibration:
             numbers["calibrated_p_value"] = {"value": self.error.p_value(*at)}
         method = f"empirical calibration by {sum(control.status == OK for control in self.controls)} negative controls"
         rows = [
-            {"estimand": name, "group": "true", "status": status, "method": method} | values
+            {"estimand": name, "group": row["group"], "status": status, "method": method} | values
             for name, values in numbers.items()
         ]
         return pl.DataFrame(rows, schema=shown.schema)
 
 
-def calibrate(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None, outcomes: Sequence[str]) -> Calibration:
+class Candidate(NamedTuple):
+    """What may serve as a negative control: its rows, the treatment's column, delayed entry, who is in which arm."""
+
+    name: str
+    kind: str
+    rows: pl.DataFrame
+    treatment: str
+    entry: str | None
+    arm: pl.Expr
+
+
+Fit = Callable[[Candidate], _Numbers]
+"""From a candidate to hazard ratio, standard error of its logarithm, and limits."""
+
+
+def calibrate(candidates: Iterable[Candidate], fit: Fit, events: float) -> Calibration:
     """Analyse every negative control as the treatment is analysed, and fit the systematic error.
 
     Parameters
     ----------
-    frame
-        One row per person, with the treatment, the covariates, and follow-up until each negative-control outcome.
-    outcomes
-        Their names, in the order in which the columns are numbered.
+    fit
+        The analysis of the treatment, for its hazard ratio; what it cannot estimate is told and left out.
+    events
+        Fewest events in either arm.
     """
-    found = tuple(_controls(effect, frame, entry, outcomes))
+    found = tuple(_control(candidate, fit, events) for candidate in candidates)
     used = [control.numbers for control in found if control.numbers is not None]
     if not found:
         return Calibration((), None)
@@ -113,33 +124,32 @@ def calibrate(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None, o
     return Calibration(found, error)
 
 
-def _controls(
-    effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None, outcomes: Sequence[str]
-) -> Iterator[Control]:
-    for number, name in enumerate(outcomes, start=1):
-        columns = {name: control_column(number, name) for name in ("entry", "time", "cause")}
+def control_columns(outcomes: Sequence[str]) -> list[str]:
+    """Return the columns of follow-up until each negative-control outcome."""
+    numbers = range(1, len(outcomes) + 1)
+    return [control_column(number, name) for number in numbers for name in _FOLLOW_UP]
+
+
+def followed_until(
+    frame: pl.DataFrame, entry: str | None, outcomes: Sequence[str]
+) -> Iterator[tuple[str, pl.DataFrame, str | None]]:
+    """Yield each negative-control outcome with the rows of those at risk of it, and their column of delayed entry."""
+    for number, outcome in enumerate(outcomes, start=1):
+        columns = {name: control_column(number, name) for name in _FOLLOW_UP}
         watched = frame.filter(pl.col(columns["time"]).is_not_null())
-        watched = watched.with_columns(pl.col(column).cast(pl.Int64).alias(name) for name, column in columns.items())
-        late = bool((watched["entry"] > 0).any()) or entry is not None
-        yield _control(effect, watched, effect.treatment, "entry" if late else None, (name, "outcome"))
-    for name in effect.negative_exposures:
-        yield _control(effect, frame.drop_nulls(name), name, entry, (name, "exposure"))
+        rows = watched.with_columns(pl.col(column).cast(pl.Int64).alias(name) for name, column in columns.items())
+        late = bool((rows["entry"] > 0).any()) or entry is not None
+        yield outcome, rows, "entry" if late else None
 
 
-def _control(
-    effect: TreatmentEffect, frame: pl.DataFrame, treatment: str, entry: str | None, named: tuple[str, str]
-) -> Control:
-    known = frame.drop_nulls(list(variables_of(effect.adjust_for)))
-    arms = known.group_by(treatment).agg(n=pl.len(), events=(pl.col("cause") == 1).sum()).sort("events", "n")
-    if arms.height < 2 or arms["events"][0] < effect.gates.control_events:
-        return Control(*named, status=f"not_estimable: too_few_events: below {effect.gates.control_events:g} in an arm")
+def _control(candidate: Candidate, fit: Fit, events: float) -> Control:
+    named = (candidate.name, candidate.kind)
+    arms = candidate.rows.group_by(candidate.arm.alias("arm")).agg(n=pl.len(), events=(pl.col("cause") == 1).sum())
+    arms = arms.sort("events", "n")
+    if arms.height < 2 or arms["events"][0] < events:
+        return Control(*named, status=f"not_estimable: too_few_events: below {events:g} in an arm")
     try:
-        scores = propensity_scores(known, treatment, effect.adjust_for, model=effect.model, folds=effect.folds)
-        weights = balancing_weights(scores, effect.estimand, truncate=effect.truncate)
-        fit = weighted_effects(
-            known, weights, entry=entry, horizon=effect.horizon_days, measures=("hazard_ratio",), level=effect.level
-        )
+        numbers = fit(candidate)
     except NotEstimableError as error:
         return Control(*named, status=str(error))
-    ratio, spread, lower, upper = fit.table.select("estimate", "std_error", "lower", "upper").row(0)
-    return Control(*named, (ratio, spread, lower, upper), int(arms["n"][0]), int(arms["events"][0]))
+    return Control(*named, numbers, int(arms["n"][0]), int(arms["events"][0]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,9 +14,8 @@ from cohort.effects.marginal import ARMS, Effects, weighted_effects
 from cohort.effects.propensity import Propensity, one_thread, propensity_scores
 from cohort.effects.weights import BalancingWeights, balancing_weights
 from cohort.errors import NotEstimableError
-from cohort.results.analysis_table import control_column
 from cohort.results.estimates import NOT_ESTIMABLE, OK, SEALED
-from cohort.results.negative_controls import calibrate
+from cohort.results.negative_controls import Candidate, calibrate, control_columns, followed_until
 from cohort.results.sensitivity_rows import sensitivity_rows
 from cohort.results.treatment import variables_of
 from cohort.survival.cox_model import Follow, estimate
@@ -41,7 +40,7 @@ def effect_rows(
     NotEstimableError
         What scores, weights and estimates raise.
     """
-    watched = [control_column(n, name) for n, _ in enumerate(controls, start=1) for name in ("entry", "time", "cause")]
+    watched = control_columns(controls)
     columns = list(dict.fromkeys([*effect.uses, "time", "cause", *([entry] if entry else []), *watched]))
     _require_persons(effect, frame)
     with one_thread():  # that, and an order of rows that only their values decide, keep every digit the same
@@ -69,7 +68,8 @@ def _rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None, contr
     found = weighted_effects(
         frame, weights, entry=entry, horizon=effect.horizon_days, measures=effect.measures, level=effect.level
     )
-    calibration = calibrate(effect, frame, entry, controls)
+    candidates = _candidates(effect, frame, entry, controls)
+    calibration = calibrate(candidates, lambda control: _control_ratio(effect, control), bounds.control_events)
     judged = (*judge(weights, alike, bounds), *calibration.gates(bounds))
     gates: dict[str, tuple[Gate, ...]] = dict.fromkeys(found.table["measure"], judged)
     if "hazard_ratio" in gates:
@@ -84,6 +84,34 @@ def _rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None, contr
     # how many is a count that no rule has judged
     note = "" if scores.kept.all() else "; persons with a missing covariate left out"
     return rows.with_columns(method=pl.concat_str(pl.col("method"), pl.lit(note)))
+
+
+def _candidates(
+    effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None, outcomes: Sequence[str]
+) -> Iterator[Candidate]:
+    """Yield the negative controls: the study's outcomes, then the effect's exposures; of persons without missing."""
+    known = frame.drop_nulls([effect.treatment, *variables_of(effect.adjust_for)])
+    for name, rows, late in followed_until(known, entry, outcomes):
+        yield Candidate(name, "outcome", rows, effect.treatment, late, pl.col(effect.treatment))
+    for name in effect.negative_exposures:
+        yield Candidate(name, "exposure", known.drop_nulls(name), name, entry, pl.col(name))
+
+
+def _control_ratio(effect: TreatmentEffect, control: Candidate) -> tuple[float, float, float, float]:
+    """Return the hazard ratio of a negative control under weights of its own, its error and limits."""
+    rows = control.rows
+    scores = propensity_scores(rows, control.treatment, effect.adjust_for, model=effect.model, folds=effect.folds)
+    weights = balancing_weights(scores, effect.estimand, truncate=effect.truncate)
+    fit = weighted_effects(
+        rows,
+        weights,
+        entry=control.entry,
+        horizon=effect.horizon_days,
+        measures=("hazard_ratio",),
+        level=effect.level,
+    )
+    ratio, spread, lower, upper = fit.table.select("estimate", "std_error", "lower", "upper").row(0)
+    return ratio, spread, lower, upper
 
 
 def _effects(found: Effects, gates: Mapping[str, Sequence[Gate]], *, unsealed: bool) -> pl.DataFrame:

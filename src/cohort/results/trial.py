@@ -22,6 +22,8 @@ class TrialGates(Spec):
     per_parameter: Annotated[float, Field(ge=0, description="departures per column of a model of departing")] = 10
     events: Annotated[float, Field(ge=0, description="outcome events of a strategy")] = 10
     proportional_hazards: Annotated[Share, Field(description="smallest p-value of a constant hazard ratio")] = 0.05
+    systematic_error: Annotated[float, Field(gt=0, description="largest error expected from negative controls")] = 0.25
+    control_events: Annotated[float, Field(ge=1, description="fewest events of a negative control in either arm")] = 10
 
 
 class EmulatedTrial(Spec):
@@ -50,6 +52,9 @@ class EmulatedTrial(Spec):
     truncate: Annotated[float | None, Field(gt=0.5, lt=1, description="quantile that weights are cut at")] = None
     replicates: Annotated[Whole, Field(ge=20, description="bootstrap samples of persons behind the limits")] = 200
     seed: Annotated[Whole, Field(ge=0, description="seed of the bootstrap")] = 0
+    negative_exposures: Annotated[
+        tuple[str, ...], Field(description="exposures that cannot affect the outcome: negative controls")
+    ] = ()
     sensitivity: Annotated[Sensitivity, Field(description="what the effect is held against")] = Sensitivity()
     gates: Annotated[TrialGates, Field(description="bounds that open the seal")] = TrialGates()
     unsealed: Annotated[str | None, Field(min_length=10, description="why estimates are shown past closed gates")] = (
@@ -63,6 +68,8 @@ class EmulatedTrial(Spec):
     def _ends_its_grace(self) -> EmulatedTrial:
         if self.grace_days >= self.horizon_days:
             raise ValueError(f"grace_days = {self.grace_days} does not end before horizon_days = {self.horizon_days}")
+        if self.exposure in self.negative_exposures:
+            raise ValueError(f"negative_exposures names {self.exposure!r}, which is the exposure; leave it out")
         return self
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,7 @@ from cohort.effects.propensity import one_thread
 from cohort.effects.trial_checks import TrialChecks, check_trial
 from cohort.errors import NotEstimableError
 from cohort.results.analysis_table import AnalysisTable
+from cohort.results.negative_controls import Candidate, calibrate, control_columns, followed_until
 from cohort.results.sensitivity_rows import sensitivity_rows
 from cohort.results.treatment_rows import balance_rows, gate_rows, seal, without_sealed_numbers
 from cohort.survival import cumulative_incidence, fit_cox
@@ -43,7 +44,8 @@ def trial_rows(trial: EmulatedTrial, table: AnalysisTable) -> pl.DataFrame:
     NotEstimableError
         What cloning, weights and estimates raise; ``nobody_at_risk``.
     """
-    columns = ["person_id", "entry", "time", "cause", trial.exposure, *trial.uses]
+    columns = ["person_id", "entry", "time", "cause", trial.exposure, *trial.uses, *trial.negative_exposures]
+    columns += control_columns(table.controls)
     everybody = table.lazy().select(columns).with_columns(pl.col("cause").cast(pl.Int64)).collect()
     frame = everybody.drop_nulls(list(trial.uses))
     if frame.is_empty():
@@ -66,9 +68,38 @@ def _rows(trial: EmulatedTrial, frame: pl.DataFrame, table: AnalysisTable) -> pl
         terms=trial.adjust_for,
         truncate=trial.truncate,
     )
-    found = clone_censor_weight(
-        frame,
-        treatment_time=trial.exposure,
+    found = _emulate(trial, frame, trial.exposure)
+    bounds = Bounds(**trial.gates.model_dump())
+    candidates = _candidates(trial, frame, table.controls)
+    calibration = calibrate(candidates, lambda control: _control_ratio(trial, control), bounds.control_events)
+    *judged, hazards = judge_trial(checks, bounds)
+    gates = (*judged, *calibration.gates(bounds), hazards)
+    status = _status(trial, gates)
+    shown = without_sealed_numbers(
+        pl.concat([_effects(trial, found), _compared(trial, frame)]).join(status, "estimand")
+    )
+    sizes = dict(zip(trial.strategies, checks.effective_size, strict=True))
+    parts = [
+        shown,
+        calibration.calibrated(shown, trial.level),
+        sensitivity_rows(shown, sizes, trial.sensitivity),
+        balance_rows(checks.balance, start, _DIFFERENCE),
+        gate_rows(gates, start),
+        _sizes(trial, checks),
+    ]
+    rows = pl.concat(parts, how="diagonal").join(_counts(trial, frame), on="group", how="left", maintain_order="left")
+    counted = pl.concat([rows, calibration.table()], how="diagonal").with_columns(
+        time=pl.lit(trial.horizon_days, pl.Int64), outcome=pl.lit(table.outcome)
+    )
+    sealed = status.filter(estimand="risk").select("status")
+    curves = without_sealed_numbers(_curves(trial, frame, found, table).join(sealed, how="cross"))
+    return pl.concat([counted, curves], how="diagonal")
+
+
+def _emulate(trial: EmulatedTrial, rows: pl.DataFrame, exposure: str) -> Emulation:
+    return clone_censor_weight(
+        rows,
+        treatment_time=exposure,
         grace_days=trial.grace_days,
         terms=trial.adjust_for,
         horizon=trial.horizon_days,
@@ -77,26 +108,21 @@ def _rows(trial: EmulatedTrial, frame: pl.DataFrame, table: AnalysisTable) -> pl
         seed=trial.seed,
         level=trial.level,
     )
-    gates = judge_trial(checks, Bounds(**trial.gates.model_dump()))
-    status = _status(trial, gates)
-    shown = without_sealed_numbers(
-        pl.concat([_effects(trial, found), _compared(trial, frame)]).join(status, "estimand")
-    )
-    sizes = dict(zip(trial.strategies, checks.effective_size, strict=True))
-    parts = [
-        shown,
-        sensitivity_rows(shown, sizes, trial.sensitivity),
-        balance_rows(checks.balance, start, _DIFFERENCE),
-        gate_rows(gates, start),
-        _sizes(trial, checks),
-    ]
-    rows = pl.concat(parts, how="diagonal").with_columns(
-        time=pl.lit(trial.horizon_days, pl.Int64), outcome=pl.lit(table.outcome)
-    )
-    counted = rows.join(_counts(trial, frame), on="group", how="left", maintain_order="left")
-    sealed = status.filter(estimand="risk").select("status")
-    curves = without_sealed_numbers(_curves(trial, frame, found, table).join(sealed, how="cross"))
-    return pl.concat([counted, curves], how="diagonal")
+
+
+def _candidates(trial: EmulatedTrial, frame: pl.DataFrame, outcomes: Sequence[str]) -> Iterator[Candidate]:
+    """Yield the negative controls: the study's outcomes, then the trial's exposures."""
+    for name, rows, late in followed_until(frame, None, outcomes):
+        yield Candidate(name, "outcome", rows, trial.exposure, late, _in_time(trial, trial.exposure))
+    for name in trial.negative_exposures:
+        yield Candidate(name, "exposure", frame, name, None, _in_time(trial, name))
+
+
+def _control_ratio(trial: EmulatedTrial, control: Candidate) -> tuple[float, float, float, float]:
+    """Return the hazard ratio of a negative control from a trial of its own, its error and limits."""
+    table = _emulate(trial, control.rows, control.treatment).table.filter(measure="hazard_ratio")
+    ratio, spread, lower, upper = table.select("estimate", "std_error", "lower", "upper").row(0)
+    return ratio, spread, lower, upper
 
 
 def _status(trial: EmulatedTrial, gates: tuple[Gate, ...]) -> pl.DataFrame:
@@ -183,8 +209,14 @@ def _risks(rows: pl.DataFrame, exposure: str, horizon: int) -> dict[bool, float]
 
 def _started(trial: EmulatedTrial) -> pl.Expr:
     """Return which persons started in time; the others did not, or left before they could."""
-    started = (pl.col(trial.exposure) <= trial.grace_days) & (pl.col(trial.exposure) <= pl.col("time"))
-    return pl.when(started).then(pl.lit(trial.strategies[0])).otherwise(pl.lit(trial.strategies[1])).alias("group")
+    start, abstain = map(pl.lit, trial.strategies)
+    return pl.when(_in_time(trial, trial.exposure)).then(start).otherwise(abstain).alias("group")
+
+
+def _in_time(trial: EmulatedTrial, exposure: str) -> pl.Expr:
+    """Return whether an exposure started within the grace period and before follow-up ended."""
+    start = pl.col(exposure)
+    return ((start <= trial.grace_days) & (start <= pl.col("time"))).fill_null(value=False)
 
 
 def _counts(trial: EmulatedTrial, frame: pl.DataFrame) -> pl.DataFrame:
