@@ -28,6 +28,7 @@ _HOME = {
     "measurement": "population.occurrence",
     "episode_of": "population.occurrence",
     "on_dates": "population.occurrence",
+    "drawn_day": "population.occurrence",
     "chronification": "outcomes.outcome",
     "first_record": "outcomes.outcome",
     "first_of": "outcomes.outcome",
@@ -97,6 +98,9 @@ _HOME = {
     "exposure": "features.exposure",
     "emulated_trial": "results.trial",
     "exposure_cox": "results.exposure_cox",
+    "mean_cumulative_count": "results.courses",
+    "mean_care_free_days": "results.courses",
+    "response_shares": "results.courses",
     "CohortError": "errors",
 }
 """Public name → module that defines it."""

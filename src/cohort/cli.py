@@ -1,4 +1,4 @@
-"""The command line: demo, simulate, ingest, check, verify, run, why, circe, schema, bench.
+"""The command line: from extracts to reports, and what keeps both in order.
 
 Every command shows a bar per step on a terminal and one log line per step elsewhere, and ends with the exit code of
 `cohort.errors`. Imports are inside the commands, so that ``--help`` answers at once.
@@ -13,25 +13,26 @@ import traceback
 from datetime import datetime
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from cohort.bench import command as benchmarks
 from cohort.checks import command as checks
-from cohort.errors import CohortError, InputRefusedError, ResourceError, StudyError
+from cohort.codes import command as codes
+from cohort.errors import CohortError, ResourceError, StoppedError, StudyError
+from cohort.federated import command as federated
 from cohort.progress import LogFormat, Reporter
+from cohort.runs import command as runs
 from cohort.shipped import shipped
-
-if TYPE_CHECKING:
-    from cohort.engines.engine import Engine
-    from cohort.study import Study
+from cohort.stopping import Stop, end_now, stop_on_signals
 
 app = typer.Typer(
     name="cohort",
     help="Claims and registry extracts in; how long pain lasts, who becomes chronic, who responds to treatment out.",
     epilog="Exit codes: 0 done · 2 usage or study file · 3 input refused · 4 another run holds the lock · "
-    "5 model not estimable (the report still stands) · 6 out of disk or memory · 7 release gate refused.",
+    "5 model not estimable (the report still stands) · 6 out of disk or memory · 7 release gate refused · "
+    "8 stopped before the end (Ctrl-C, SIGTERM, --timeout).",
     no_args_is_help=True,
     pretty_exceptions_enable=False,  # its tracebacks show local variables, and those can be a person's
     add_completion=False,
@@ -68,7 +69,7 @@ def demo(
     study = shipped("examples") / "low_back_pain.toml"
     simulate(out / "extracts", persons=persons, log_format=log_format)
     ingest(out / "extracts", layout="tuva", store=out / "store", log_format=log_format)
-    run(study, store=out / "store", out=out / "report", log_format=log_format)
+    runs.run(study, store=str(out / "store"), out=out / "report", log_format=log_format)
 
 
 @app.command()
@@ -145,71 +146,25 @@ def ingest(
 
 
 app.command()(checks.check)
+app.add_typer(codes.app)
 app.command()(benchmarks.bench)
 
 
-@app.command()
-def verify(store: Annotated[Path, typer.Argument(help="Folder of the store.")]) -> None:
-    """Hold every file of a store against what was committed; name each file that has changed."""
-    from cohort.store.verify import verify as hold_against_manifests
-
-    seen = hold_against_manifests(store)
-    counted = f"{seen.snapshots} snapshots, {seen.files:,} files, {seen.bytes:,} bytes"
-    if seen.problems:
-        raise InputRefusedError(f"{counted}: {len(seen.problems)} damaged\n" + "\n".join(seen.problems))
-    typer.echo(f"{counted}: all as committed")
+for command in (runs.verify, runs.run, runs.diff, runs.prune, federated.counts, federated.combine):
+    app.command()(command)
 
 
 @app.command()
-def run(
-    study: Annotated[Path, typer.Argument(help="Study file (TOML).")],
-    store: Annotated[Path | None, typer.Option("--store", help="Folder of the store.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for what is written; made if absent.")] = None,
-    explain: Annotated[
-        bool, typer.Option("--explain", help="Print protocol and audit, draw design.svg; read no data.")
-    ] = False,
-    as_of: Annotated[int | None, typer.Option(min=1, help="Snapshot of the store; default: the newest.")] = None,
-    check: Annotated[
-        Path | None, typer.Option(help="counts.json of `cohort check`: the report then says how good the data are.")
-    ] = None,
-    show_bias: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the simulated extracts: show what immortal time does, beside their truth."),
-    ] = None,
-    engine: Annotated[
-        Literal["local", "spark", "dask"], typer.Option(help="Where the work on persons is done.")
-    ] = "local",
-    master: Annotated[
-        str | None, typer.Option(help="Spark master, such as local[2]; default: that of its settings.")
-    ] = None,
-    log_format: LogOption = LogFormat.TEXT,
+def push(
+    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
+    target: Annotated[str, typer.Argument(help="Where it is copied to, such as s3://bucket/store.")],
 ) -> None:
-    """Run a study on a store and write the report, or explain what it would do."""
-    from cohort.checks.check import recheck
-    from cohort.store.files import locked, make_folder
-    from cohort.store.store import Store
-    from cohort.study import Study
-    from cohort.truth import known_truth
-    from cohort.why import remember
+    """Copy a store to an object store, without what is private; studies read it there (run --store s3://…)."""
+    from cohort.store.places import place
+    from cohort.store.push import push as send
 
-    plan = Study.from_toml(study)
-    if explain:
-        _explain(plan, out or Path())
-        return
-    if store is None or out is None:
-        raise StudyError("a run needs --store and --out; --explain needs neither")
-    make_folder(out)
-    with locked(out, ".lock"), Reporter(as_json=log_format is LogFormat.JSON) as reporter:
-        for finding in plan.audit():
-            if finding.severity == "warning":  # errors stop the run, and are its message
-                reporter.warn(finding.code, finding.message)
-        data = Store.open(store, as_of=as_of)
-        truth = known_truth(show_bias, data) if show_bias else None
-        result = plan.run(data, progress=reporter, engine=_engine(engine, master))
-        page = result.report(out, check=recheck(check) if check else None, truth=truth)
-        remember(plan, result.store, out)
-    typer.echo(f"report: {page}")
-    result.raise_if_not_estimable()
+    sent = send(store, place(target))
+    typer.echo(f"{target}: {sent.snapshots} snapshots, {sent.files:,} files, {sent.bytes:,} bytes sent")
 
 
 @app.command()
@@ -224,7 +179,8 @@ def why(
     """Replay one person: each rule, its verdict, and the rows that decided it. Shows personal data on the terminal."""
     from cohort.ingest.pseudonyms import key_of, pseudonym_of
     from cohort.ingest.source_lines import lines_of
-    from cohort.why import recall, why
+    from cohort.runs.receipt import recall
+    from cohort.why import why
 
     study, store = recall(run)
     if person == "-":  # arguments are seen by others on the machine, an identifier must not be
@@ -264,26 +220,14 @@ def schema() -> None:
     typer.echo((resources.files("cohort") / "study.schema.json").read_text("utf-8"), nl=False)
 
 
-def _engine(name: str, master: str | None) -> Engine:
-    from cohort import engines
-
-    if master is not None and name != "spark":
-        raise StudyError(f"--master is for --engine spark; leave it out with --engine {name}")
-    made: Engine = engines.spark(master=master) if name == "spark" else getattr(engines, name)()
-    return made
-
-
-def _explain(plan: Study, folder: Path) -> None:
-    from cohort.explain import explain
-
-    typer.echo(f"design diagram: {explain(plan, folder)}")
-
-
 def main() -> None:
     """Run the command line; every failure ends in its documented exit code and a message without a traceback."""
     os.umask(0o077)
+    stop_on_signals()
     try:
         app()
+    except Stop as stop:
+        _fail(StoppedError(f"{stop}; nothing half-done counts, and the same command begins again"))
     except CohortError as error:
         _fail(error)
     except MemoryError:
@@ -310,6 +254,9 @@ def _without_values(error: Exception) -> CohortError:
 
 def _fail(error: CohortError) -> NoReturn:
     print(f"cohort: error: {error}", file=sys.stderr)
+    if isinstance(error, StoppedError):  # threads may still be at work
+        sys.stderr.flush()
+        end_now(error.exit_code)
     sys.exit(error.exit_code)
 
 

@@ -55,3 +55,9 @@ class ReleaseRefusedError(CohortError):
     """The release gate would have let a protected number out (exit 7)."""
 
     exit_code = 7
+
+
+class StoppedError(CohortError):
+    """Ctrl-C, a signal or ``--timeout`` stopped the work before its end (exit 8); old results are untouched."""
+
+    exit_code = 8

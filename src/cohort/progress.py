@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import time
 from enum import StrEnum
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 
 class LogFormat(StrEnum):
@@ -20,14 +31,27 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class RateColumn(ProgressColumn):
+    """Units of a step per second, over the last seconds."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate, or nothing while there is none."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s", justify="right")
+
+
 class Reporter:
     """Callable as ``reporter(step, done, total)``; use it as a context manager.
 
-    Log lines carry the step and its seconds, never a value of a row.
+    Log lines carry the run, the step, its rows and seconds and the peak of memory, never a value of a row.
     """
 
     def __init__(self, as_json: bool = False) -> None:
         """Write bars to a terminal on standard error, log lines otherwise."""
+        self.run_id: str | None = None
+        """The run that the lines belong to; none for what is no run."""
+        self.rows: dict[str, int] = {}
+        """How many rows a step goes through, where that is known."""
         self._console = Console(stderr=True)
         self._json = as_json
         self._bars: Progress | None = None
@@ -36,8 +60,10 @@ class Reporter:
 
     def __enter__(self) -> Self:
         if self._console.is_terminal and not self._json:
-            columns = (TextColumn("{task.description:<12}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-            self._bars = Progress(*columns, console=self._console)
+            columns = (TextColumn("{task.description:<12}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+            self._bars = Progress(
+                *columns, RateColumn(), TimeElapsedColumn(), TimeRemainingColumn(), console=self._console
+            )
             self._bars.start()
         return self
 
@@ -60,13 +86,32 @@ class Reporter:
     def warn(self, code: str, message: str) -> None:
         """Say what is doubtful about the design; the run goes on."""
         if self._json:
-            print(json.dumps({"warning": code, "message": message}, ensure_ascii=False), file=sys.stderr)
+            self._line(warning=code, message=message)
         else:
             print(f"cohort: warning: {message}", file=sys.stderr)
+
+    def say(self, what: str, message: str, **numbers: int) -> None:
+        """Say in a batch job what has been decided or estimated; a terminal has the bars."""
+        if self._json:
+            self._line(**{what: message}, **numbers)
+        elif self._bars is None:
+            print(f"cohort: {message}", file=sys.stderr)
 
     def _log(self, step: str, total: int) -> None:
         seconds = round(time.monotonic() - self._started.pop(step), 3)
         if self._json:
-            print(json.dumps({"step": step, "units": total, "seconds": seconds}), file=sys.stderr)
+            rows = {"rows": self.rows[step]} if step in self.rows else {}
+            self._line(step=step, units=total, **rows, seconds=seconds, peak_mb=peak_mb())
         else:
             print(f"cohort: {step}: done in {seconds:.1f} s", file=sys.stderr)
+
+    def _line(self, **what: Any) -> None:
+        run = {} if self.run_id is None else {"run": self.run_id}
+        print(json.dumps({**run, **what}, ensure_ascii=False), file=sys.stderr)
+
+
+def peak_mb() -> int:
+    """Return the most memory that this process or one that it waited for has held, in MB of 2**20 bytes."""
+    per_mb = 2**20 if sys.platform == "darwin" else 2**10  # bytes there, kilobytes elsewhere
+    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return max(resource.getrusage(kind).ru_maxrss for kind in kinds) // per_mb

@@ -119,6 +119,8 @@ def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
     ends = ["the outcome", "death", "the end of the data"]
     if "disenrolment" in end.censor_at:
         ends.append(f"the end of enrolment, gaps of up to {end.bridge_days} days bridged")
+    if "other_arm" in end.censor_at:
+        ends.append("the first record of another arm after index")
     ends.extend(f"the first {record} after index" for record in end.censor_records)
     if end.until:
         ends.append(str(end.until))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,16 @@ from cohort.protocol import codelists, definitions, protocol
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import Released
 from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, Estimates
-from cohort.results.provenance import CodelistUsed, InputFile, Provenance, installed_versions
+from cohort.results.provenance import CodelistUsed, InputFile, Provenance, installed_code, installed_versions
 from cohort.store.store import Store
 from cohort.timeline import timeline
 
 if TYPE_CHECKING:
+    from markupsafe import Markup
+
     from cohort.checks.judge import CheckResult
     from cohort.report.bias import KnownTruth
+    from cohort.report.document import ReportContent
     from cohort.study import Study
     from cohort.why import Why
 
@@ -57,10 +61,38 @@ class Result:
         return why(self.study, self.store, person)
 
     def report(self, folder: str | Path, check: CheckResult | None = None, truth: KnownTruth | None = None) -> Path:
-        """Write report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path.
+        """Publish report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path.
 
-        With ``check``, what `cohort.check` found of the same snapshot is a section of the page, under the same rule;
-        with ``truth`` (`cohort.truth.known_truth`), what immortal time does in simulated data.
+        They appear in one step in place of those of the run before, which stays in ``runs``. With ``check``, what
+        `cohort.check` found of the same snapshot is a section of the page, under the same rule; with ``truth``
+        (`cohort.truth.known_truth`), what immortal time does in simulated data.
+
+        Raises
+        ------
+        InputRefusedError
+            If the check is of other data.
+        LockedError
+            If another run is writing to the folder.
+        """
+        from cohort.runs.publication import next_run
+        from cohort.runs.receipt import publish_result
+        from cohort.store.files import locked, make_folder
+
+        section = self.quality(check)
+        make_folder(folder := Path(folder))
+        with locked(folder, ".lock"):
+            publish_result(self.knowing(truth), next_run(folder), section)
+        return folder / "report.html"
+
+    def knowing(self, truth: KnownTruth | None) -> Result:
+        """Return the result with the truth of its simulated data as an option of the run."""
+        if truth is None:
+            return self
+        options = {**self.provenance.options, **truth_option(truth)}
+        return replace(self, provenance=replace(self.provenance, options=options))
+
+    def quality(self, check: CheckResult | None) -> Markup | None:
+        """Return the section of data quality as it may leave, of a check of the same data; none without a check.
 
         Raises
         ------
@@ -68,32 +100,18 @@ class Result:
             If the check is of other data.
         """
         from cohort.checks.document import released_section
-        from cohort.report.document import Definition, ReportContent, write_report
-        from cohort.report.labels import AnalysisTitle
 
-        titles = [
-            AnalysisTitle(number, analysis.title, analysis.contrast, landmark=self.table.landmark)
-            for number, analysis in enumerate(self.study.analyses, start=1)
-        ]
-        content = ReportContent(
-            title=self.study.title,
-            protocol=protocol(self.study),
-            released=self.released,
-            provenance=self.provenance,
-            definitions=tuple(Definition(*row) for row in definitions(self.study)),
-            warnings=tuple(finding.message for finding in self.study.audit()),
-            labels=_labels(self.study),
-            analyses=(AnalysisTitle(0, "Who is in the cohort", self.study.grouping), *titles),
-            timeline=timeline(self.study),
-            quality=released_section(self._same_data(check), self.released.rule) if check else None,
-            truth=truth,
-        )
-        return write_report(content, Path(folder))
-
-    def _same_data(self, check: CheckResult) -> CheckResult:
+        if check is None:
+            return None
         if check.counts.fingerprint != self.provenance.store_sha256:
             raise InputRefusedError("the check is of another snapshot than the study; check the one that it reads")
-        return check
+        return released_section(check, self.released.rule)
+
+    def content(self, quality: Markup | None = None) -> ReportContent:
+        """Return all that a report of this run prints."""
+        options = {**self.provenance.options, **quality_option(quality)}
+        provenance = replace(self.provenance, options=options)
+        return content_of(self.study, self.released, provenance, quality)
 
     def raise_if_not_estimable(self) -> None:
         """Raise if a model had no answer; the report stands and says so.
@@ -103,15 +121,67 @@ class Result:
         NotEstimableError
             Naming the analysis and the reason.
         """
-        rows = self.estimates.frame.filter(pl.col("estimand").is_in(RATIOS))
-        for number, status in rows.select("analysis", "status").unique().sort("analysis", "status").iter_rows():
-            if status.startswith(NOT_ESTIMABLE):
-                raise NotEstimableError(f"analysis {number}: {status.removeprefix(NOT_ESTIMABLE).lstrip(': ')}")
+        raise_if_not_estimable(self.estimates)
+
+
+def raise_if_not_estimable(estimates: Estimates) -> None:
+    """Raise if a model among released estimates had no answer.
+
+    Raises
+    ------
+    NotEstimableError
+        Naming the analysis and the reason.
+    """
+    rows = estimates.frame.filter(pl.col("estimand").is_in(RATIOS))
+    for number, status in rows.select("analysis", "status").unique().sort("analysis", "status").iter_rows():
+        if status.startswith(NOT_ESTIMABLE):
+            raise NotEstimableError(f"analysis {number}: {status.removeprefix(NOT_ESTIMABLE).lstrip(': ')}")
+
+
+def content_of(
+    study: Study, released: Released, provenance: Provenance, quality: Markup | None = None
+) -> ReportContent:
+    """Return all that a report of released results prints."""
+    from cohort.report.bias import KnownTruth
+    from cohort.report.document import Definition, ReportContent
+    from cohort.report.labels import AnalysisTitle
+
+    titles = [
+        AnalysisTitle(number, analysis.title, analysis.contrast, landmark=study.outcome.landmark)
+        for number, analysis in enumerate(study.analyses, start=1)
+    ]
+    return ReportContent(
+        title=study.title,
+        protocol=protocol(study),
+        released=released,
+        provenance=provenance,
+        definitions=tuple(Definition(*row) for row in definitions(study)),
+        warnings=tuple(finding.message for finding in study.audit()),
+        labels=_labels(study),
+        analyses=(AnalysisTitle(0, "Who is in the cohort", study.grouping), *titles),
+        timeline=timeline(study),
+        quality=quality,
+        truth=KnownTruth.from_json(told) if (told := provenance.options.get(TRUTH)) else None,
+    )
+
+
+def quality_option(section: Markup | None) -> dict[str, str]:
+    """Return the section of data quality as an option of the run: it decides bytes of the page."""
+    return {} if section is None else {"quality_sha256": hashlib.sha256(section.encode()).hexdigest()}
+
+
+TRUTH = "known_truth"
+"""The option of a run that holds the truth of its simulated data."""
+
+
+def truth_option(truth: KnownTruth | None) -> dict[str, str]:
+    """Return the truth of simulated data as an option of the run, so that the page can be written again from it."""
+    return {} if truth is None else {TRUTH: truth.to_json()}
 
 
 def _labels(study: Study) -> dict[str, str]:
     """Return what the page calls each covariate, and the reasons for which it is missing."""
-    names = {column.name: column.label for column in study.measured}
+    names = {column.name: column.label for column in (*study.covariates, *study.exposures)}
     return names | {f"{name}{MISSING}": f"{label}: why missing" for name, label in names.items()}
 
 
@@ -124,13 +194,14 @@ def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
         inputs=tuple(InputFile(file.name, file.sha256, file.bytes) for file in manifest.inputs),
         codelists=codelists_used(study),
         versions=installed_versions(),
+        code_sha256=installed_code(),
         unsealed={
             number: reason
             for number, analysis in enumerate(study.analyses, start=1)
             if (reason := getattr(analysis, "unsealed", None)) is not None
         },
         started=started,
-        finished=dt.datetime.now(dt.UTC),
+        finished=max(started, dt.datetime.now(dt.UTC)),  # a clock may be set back meanwhile
     )
 
 

@@ -26,6 +26,7 @@ from cohort.errors import StudyError
 from cohort.features.covariates import Covariate, VariableType
 from cohort.features.exposure import Exposure
 from cohort.matched import differences_before, match
+from cohort.outcomes.course import Course
 from cohort.outcomes.outcome import Outcome
 from cohort.plan import BucketPart, codes_needed, run_bucket
 from cohort.population.attrition import Attrition
@@ -140,9 +141,10 @@ class Study(Spec):
         return arms | {covariate.name: covariate.type for covariate in self.covariates}
 
     @property
-    def measured(self) -> tuple[Covariate | Exposure, ...]:
-        """Return what each entry has a column of: the covariates, and the exposures, which no Table 1 shows."""
-        return (*self.covariates, *self.exposures)
+    def measured(self) -> tuple[Covariate | Exposure | Course, ...]:
+        """Return what each entry has columns of: covariates, exposures, what analyses follow beyond the outcome."""
+        courses = (analysis for analysis in self.analyses if isinstance(analysis, Course))
+        return (*self.covariates, *self.exposures, *courses)
 
     def audit(self) -> tuple[Finding, ...]:
         """Return the design faults that can be seen in the plan."""

@@ -7,29 +7,23 @@ log or an error.
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from cohort.codes.records import KEY, Tables, needed_rows
-from cohort.errors import InputRefusedError, StudyError
+from cohort.errors import InputRefusedError
 from cohort.plan import BucketRows, Selection, codes_needed, select
 from cohort.population.criteria import AgeBetween, Enrolled, RegionIn, SexIs
-from cohort.store.files import make_folder
 from cohort.store.store import Store
-from cohort.store.tables import LANES
+from cohort.store.tables import LANES, Supplied
 from cohort.time import Window, days_between
 
 if TYPE_CHECKING:
     from cohort.ingest.source_lines import SourceLines
     from cohort.study import Study
-
-PRIVATE = "private"
-"""Folder of a run with what `why` needs: the study, and where the store is. Nothing in it belongs to a person."""
 
 _OF_PERSON = (AgeBetween, SexIs, RegionIn)
 _NO_ROWS = pl.DataFrame(schema={"table": pl.String, "date": pl.Date})
@@ -84,7 +78,8 @@ def why(study: Study, store: Store, person: int) -> Why:
         If the store holds nobody of that pseudonym.
     """
     bucket = store.bucket(person % LANES % store.buckets)
-    mine = {name: table.filter(pl.col("person_id") == person).collect().lazy() for name, table in bucket.items()}
+    own = {name: table.filter(pl.col("person_id") == person).collect().lazy() for name, table in bucket.items()}
+    mine = Supplied(own)
     if mine["person"].collect().is_empty():
         raise InputRefusedError("the store's person table holds nobody of this pseudonym; check the number")
     return replay(study, mine, store.data_end, person)
@@ -187,34 +182,3 @@ def _conclusion(found: Why) -> list[str]:
         f"In the cohort on {index}: at risk after day {entry}, to day {time}: {reason}"
         for index, entry, time, reason in rows
     ]
-
-
-def remember(study: Study, store: Store, folder: Path) -> None:
-    """Write what `recall` needs into a folder of a run that only its owner may open."""
-    private = folder / PRIVATE
-    make_folder(private)
-    private.chmod(0o700)
-    study.to_toml(private / "study.toml", whole=True)
-    where = {"store": str(store.path.resolve()), "snapshot": store.manifest.number}
-    (private / "store.json").write_text(json.dumps(where) + "\n", encoding="utf-8")
-
-
-def recall(folder: Path) -> tuple[Study, Store]:
-    """Return the study and the store of a run, held against the hashes that the run left.
-
-    Raises
-    ------
-    StudyError
-        If the folder holds no run, or another study or store than the run's.
-    """
-    from cohort.study import Study
-
-    try:
-        ran = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        where = json.loads((folder / PRIVATE / "store.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        raise StudyError(f"{folder} does not hold a whole run; give the folder that cohort run wrote (--out)") from None
-    study, store = Study.from_toml(folder / PRIVATE / "study.toml"), Store.open(where["store"], as_of=where["snapshot"])
-    if study.sha256 != ran["study_sha256"] or store.manifest.fingerprint != ran["store_sha256"]:
-        raise StudyError(f"{folder}: the study or the store is not the one of run.json; run the study again")
-    return study, store

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -61,9 +62,36 @@ def test_the_scripts_run_in_order(root, tmp_path):
 def test_the_batch_commands_run(batch):
     folder, done = batch
     verbs = [line.split()[1] for line in done]
-    assert verbs == ["simulate", "ingest", "check", "run", "run", "verify"]
+    assert verbs == [
+        "simulate",
+        "ingest",
+        "check",
+        "run",
+        "run",
+        "verify",
+        "verify",
+        "diff",
+        "prune",
+        "prune",
+        "run",
+        "run",
+    ]
     assert {line: said.stderr for line, said in done.items() if said.returncode != 0} == {}
     assert (folder / "report" / "report.html").is_file()
+
+
+def test_a_report_is_its_own_receipt_and_does_not_differ_from_itself_made_again(batch):
+    _, done = batch
+    said = {" ".join(line.split()[1:3]): seen.stdout for line, seen in done.items()}
+    assert "all as worked out again from the store" in said["verify report/report.html"]
+    assert "0 of " in said["diff report_again"]
+    assert said["prune report"] == "runs removed: none; 0 bytes freed\n"
+
+
+def test_memory_and_processes_print_the_same_bytes(batch):
+    folder, _ = batch
+    usual, small = ((folder / name / "estimates.csv").read_bytes() for name in ("report", "report_small"))
+    assert usual == small
 
 
 def test_an_earlier_snapshot_gives_the_same_numbers_again(batch):
@@ -76,8 +104,9 @@ def test_json_logs_look_as_printed(root, batch):
     _, done = batch
     (printed,) = blocks(page(root, "batch_reports.md"), "json")
     logged = next(said.stderr for line, said in done.items() if line.startswith("cohort run"))
-    steps = [json.loads(line) for line in logged.splitlines()]
+    steps = [line for line in map(json.loads, logged.splitlines()) if "step" in line]
     assert [set(json.loads(printed))] * len(steps) == [set(step) for step in steps]
+    assert len(steps) == 2
     assert json.loads(printed)["step"] in {step["step"] for step in steps}
 
 
@@ -96,10 +125,52 @@ def test_what_cron_and_systemd_start_runs(root, batch, tmp_path):
     before = (folder / "report" / "report.html").read_bytes()
     assert start(["/bin/sh", "-c", job], tmp_path, PATH=f"{programs}:{os.environ['PATH']}").returncode == 0
     assert (folder / "report" / "report.html").read_bytes() == before
-    assert (folder / "monthly.log").read_text().count('"step"') >= 4
+    assert (folder / "monthly.log").read_text().count('"step": "check"') == 2
+    assert "nothing was computed" in (folder / "monthly.out").read_text()  # the run of the page stands
     service = blocks(text, "ini")[0]
     started = re.search(r"^ExecStart=(.*)$", service, flags=re.M)[1]
     assert shlex.split(started) == ["/bin/sh", shlex.split(command)[4]]  # what was just tried
+
+
+def test_airflow_starts_what_was_tried(root, batch, monkeypatch):
+    """Airflow is not installed here: what the file imports of it is stood in for, and what it would start is run."""
+    (source,) = blocks(page(root, "batch_reports.md"), "python")
+    folder, _ = batch
+    tasks = []
+
+    class Operator:
+        def __init__(self, **options):
+            tasks.append(self)
+            self.options, self.after = options, None
+
+        def __rshift__(self, other):
+            other.after = self
+            return other
+
+    class Dag:
+        def __init__(self, **options):
+            self.options = options
+
+        __enter__ = __exit__ = lambda self, *_: None
+
+    names = [
+        "airflow",
+        "airflow.sdk",
+        *(f"airflow.providers{part}" for part in ("", ".standard", ".standard.operators")),
+    ]
+    for name in names:
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    monkeypatch.setitem(
+        sys.modules, "airflow.providers.standard.operators.bash", types.SimpleNamespace(BashOperator=Operator)
+    )
+    sys.modules["airflow.sdk"].DAG = Dag
+    exec(compile(source, "monthly_pain_report.py", "exec"), {"__name__": "dag"})  # noqa: S102 -- our own page
+    assert [task.options["task_id"] for task in tasks] == ["load", "check", "report"]
+    assert [task.after for task in tasks] == [None, *tasks[:2]]
+    for task in tasks:
+        line = task.options["bash_command"]
+        done = start([sys.executable, "-m", "cohort.cli", *shlex.split(line)[1:]], folder)
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_units_are_units(root, tmp_path):

@@ -219,7 +219,7 @@ def test_the_auditor_asks_for_new_users_and_has_no_error_for_the_exposure() -> N
     [
         ({"exposures": []}, "'opioid' is no exposure; the study has no exposures"),
         ({"exposures": [co.exposure("opiate", OPIOID)]}, "known here: opiate"),
-        ({"exposures": [co.exposure("age", OPIOID)]}, "two covariates or exposures are named age"),
+        ({"exposures": [co.exposure("age", OPIOID)]}, "two covariates, exposures or analyses are named age"),
         ({"analyses": [co.cox("opioid + age")]}, "'opioid', which is no covariate"),
         ({"analyses": [co.emulated_trial("opioid", 30, "sex", 365)]}, "'sex', which is no covariate"),
     ],

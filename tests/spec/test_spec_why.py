@@ -16,7 +16,8 @@ import cohort as co
 from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest.pseudonyms import key_of, pseudonym_of
 from cohort.ingest.source_lines import SourceLine, SourceLines, lines_of
-from cohort.why import recall, remember, replay
+from cohort.runs.receipt import recall
+from cohort.why import replay
 
 BACK = co.Codelist.from_rows("back", [{"system": "icd10cm", "code": "M54.5"}])
 CANCER = co.Codelist.from_rows("cancer", [{"system": "icd10cm", "code": "C50"}])
@@ -144,7 +145,6 @@ def ran(tmp_path_factory, root):
     people = co.Cohort("Back pain").enter_at_first(co.diagnosis(str(codes)), washout_days=180)
     result = co.Study(people, outcome=STUDY.outcome).run(store)
     result.report(folder / "out")
-    remember(result.study, store, folder / "out")  # as the command does
     codes.unlink()  # a run stands without the files it was read from
     return folder, result
 
@@ -203,7 +203,8 @@ def test_the_folder_of_the_run_is_held_against_its_hashes(ran, tmp_path):
     folder, result = ran
     study, store = recall(folder / "out")
     assert (study.sha256, store.manifest.fingerprint) == (result.study.sha256, result.store.manifest.fingerprint)
-    private = folder / "out" / "private"
+    private = folder / "out" / "private" / "000001"
+    assert private.parent.stat().st_mode & 0o777 == 0o700
     assert private.stat().st_mode & 0o777 == 0o700
     written = (private / "study.toml").read_text()
     (private / "study.toml").write_text(written.replace("washout_days = 180", "washout_days = 90"))
@@ -217,9 +218,10 @@ def test_the_folder_of_the_run_is_held_against_its_hashes(ran, tmp_path):
 def test_the_private_folder_names_no_person(ran):
     folder, result = ran
     persons = {str(person) for person in result.store.scan("person").select("person_id").collect()["person_id"]}
-    text = "".join(path.read_text() for path in (folder / "out" / "private").iterdir())
+    text = "".join(path.read_text() for path in (folder / "out" / "private" / "000001").iterdir())
     assert not any(person in text for person in persons)
-    assert set(json.loads((folder / "out" / "private" / "store.json").read_text())) == {"store", "snapshot"}
+    kept = json.loads((folder / "out" / "private" / "000001" / "store.json").read_text())
+    assert set(kept) == {"store", "snapshot", "run_id", "files"}
 
 
 # Source lines -----------------------------------------------------------------------------------------------------

@@ -45,11 +45,11 @@ def study(root):
 
 def test_help_names_every_command_and_exit_code():
     shown = cohort("--help").stdout
-    for word in ("demo", "simulate", "ingest", "check", "run", "Exit codes", "3 input refused"):
+    for word in ("demo", "simulate", "ingest", "check", "run", "diff", "prune", "Exit codes", "3 input refused"):
         assert word in shown
 
 
-@pytest.mark.parametrize("command", ["demo", "simulate", "ingest", "check", "run"])
+@pytest.mark.parametrize("command", ["demo", "simulate", "ingest", "check", "run", "diff"])
 def test_every_command_explains_itself(command):
     done = cohort(command, "--help")
     assert done.returncode == 0
@@ -104,11 +104,14 @@ def test_an_older_snapshot_is_read_and_one_that_is_not_there_refused(study, stor
     assert cohort("run", study, "--store", store, "--out", tmp_path, "--as-of", 9).returncode == 3
 
 
-def test_a_batch_job_logs_one_json_line_per_step(study, store, tmp_path):
+def test_a_batch_job_logs_one_json_line_per_step_with_the_run_that_the_results_name(study, store, tmp_path):
     done = cohort("run", study, "--store", store, "--out", tmp_path, "--log-format", "json")
-    steps = [json.loads(line) for line in done.stderr.splitlines()]
-    assert [step["step"] for step in steps] == ["cohort", "analyses"]
-    assert all(step["seconds"] >= 0 for step in steps)
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {line["run"] for line in lines} == {json.loads((tmp_path / "run.json").read_text())["run_id"]}
+    assert lines[0]["run"] in (tmp_path / "report.html").read_text()
+    assert {"memory_mb", "disk_mb"} < set(lines[0])  # what the run was expected to need
+    assert [line["step"] for line in lines[1:]] == ["cohort", "analyses"]
+    assert all(line["seconds"] >= 0 and line["rows"] > 0 and line["peak_mb"] > 50 for line in lines[1:])
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

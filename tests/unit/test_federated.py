@@ -7,8 +7,10 @@ from dataclasses import replace
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
 
 import cohort as co
+from cohort.cli import app
 from cohort.errors import InputRefusedError, ReleaseRefusedError, StudyError
 from cohort.federated.cells import cells_of, protected, rows_of, widened
 from cohort.federated.pooled import combine
@@ -172,3 +174,33 @@ def test_designs_that_counts_cannot_tell_are_refused(study, stores):
     zeros = study.model_copy(update={"disclosure": co.DisclosureRule(minimum=11, show_zero=False)})
     with pytest.raises(ReleaseRefusedError, match="shows what is 0"):
         site_counts(zeros, stores["bergen"], "bergen")
+
+
+# Commands -----------------------------------------------------------------------------------------------------------
+
+
+def test_from_two_stores_to_one_report_by_command(study, stores, tmp_path):
+    file = tmp_path / "study.toml"
+    study.to_toml(file)
+    for site, store in stores.items():
+        made = invoke("counts", file, "--store", store.path, "--out", tmp_path / f"{site}.counts")
+        assert "every day apart" in made
+    said = invoke("combine", *(tmp_path / f"{site}.counts" for site in stores), "--out", tmp_path / "out")
+    assert said == f"report: {tmp_path / 'out' / 'report.html'}\n"
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert study.title in page
+    assert "aarhus.counts" in page  # the inputs of its provenance
+    estimates = pl.read_parquet(tmp_path / "out" / "estimates.parquet")
+    assert estimates.equals(combine([tmp_path / f"{site}.counts" for site in stores]).released.estimates.frame)
+
+
+def test_a_folder_is_no_file_of_counts(stores, tmp_path):
+    with pytest.raises(StudyError, match="is a folder"):
+        invoke("counts", tmp_path / "study.toml", "--store", stores["bergen"].path, "--out", tmp_path)
+
+
+def invoke(*arguments):
+    ran = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if ran.exception is not None:
+        raise ran.exception
+    return ran.stdout

@@ -12,7 +12,7 @@ HEAD = ("persons", "step", "seconds", "rows", "rows/s", "peak MB", "disk MB", "b
 def text(timings: Sequence[Timing]) -> str:
     """Return a table for a terminal: a line per contender, with how long it takes against our step."""
     ours = {(timing.persons, timing.step): timing.seconds for timing in timings if timing.contender == timing.step}
-    lines = [HEAD, *(_cells(timing, ours) for timing in timings)]
+    lines = [HEAD, *(cells(timing, ours) for timing in timings)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(HEAD))]
     return "\n".join(
         "  ".join(
@@ -23,7 +23,8 @@ def text(timings: Sequence[Timing]) -> str:
     )
 
 
-def _cells(timing: Timing, ours: dict[tuple[int, str], float]) -> tuple[str, ...]:
+def cells(timing: Timing, ours: dict[tuple[int, str], float]) -> tuple[str, ...]:
+    """Return one line: the contender's numbers, and how long it takes against our step."""
     own = ours.get((timing.persons, timing.step))
     beside = "" if timing.contender == timing.step or not own else f"{timing.seconds / own:.1f} ×"
     numbers = (timing.rows, timing.rows_per_s, timing.peak_mb, timing.disk_mb)

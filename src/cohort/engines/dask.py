@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,12 @@ class Dask:
     name: str = "dask"
 
     def map(
-        self, store: Store, function: Callable[[Tables], Result], step: str, progress: Progress | None = None
+        self,
+        store: Store,
+        function: Callable[[Tables], Result],
+        step: str,
+        progress: Progress | None = None,
+        buckets: Sequence[int] | None = None,
     ) -> Iterator[Result]:
         """Yield ``function`` of every bucket, in bucket order; see `Engine`.
 
@@ -34,10 +39,11 @@ class Dask:
         ResourceError
             If Dask gave the job up.
         """
-        futures = self.client.map(on_workers(store, function).attempt, range(store.buckets), pure=False)
-        for number, future in enumerate(futures):
+        numbers = range(store.buckets) if buckets is None else buckets
+        futures = self.client.map(on_workers(store, function).attempt, numbers, pure=False)
+        for done, (number, future) in enumerate(zip(numbers, futures, strict=True)):
             if progress is not None:
-                progress(step, number, store.buckets)
+                progress(step, done, len(numbers))
             try:
                 part, failure = future.result()
             except Exception as error:  # noqa: BLE001 -- of many kinds; its text may be a worker's traceback
@@ -46,7 +52,7 @@ class Dask:
             future.release()
             yield opened(number, part, failure)
         if progress is not None:
-            progress(step, store.buckets, store.buckets)
+            progress(step, len(numbers), len(numbers))
 
 
 def dask(client: Client | None = None, *, workers: int | None = None) -> Dask:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from cohort.codes.records import Tables
 from cohort.errors import CohortError
+from cohort.store.places import absolute
 from cohort.store.store import Store
 
 Result = TypeVar("Result")
@@ -21,10 +22,17 @@ Progress = Callable[[str, int, int], None]
 class Engine(Protocol):
     """A way to walk over the buckets of a store."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
 
     def map(
-        self, store: Store, function: Callable[[Tables], Result], step: str, progress: Progress | None = None
+        self,
+        store: Store,
+        function: Callable[[Tables], Result],
+        step: str,
+        progress: Progress | None = None,
+        buckets: Sequence[int] | None = None,
     ) -> Iterator[Result]:
         """Yield ``function`` of every bucket, in bucket order.
 
@@ -34,6 +42,8 @@ class Engine(Protocol):
             A pure function of one bucket's tables; for a cluster it must pickle, and so must its result.
         step
             What progress is reported as.
+        buckets
+            Only these, in this order; default all.
         """
 
 
@@ -67,7 +77,7 @@ class Task:
 
 def on_workers(store: Store, function: Callable[[Tables], Any]) -> Task:
     """Return the task of a function; the store's folder is made absolute, since workers start elsewhere."""
-    return Task(Store(store.path.resolve(), store.manifest), function)
+    return Task(Store(absolute(store.path), store.manifest), function)
 
 
 def opened(number: int, part: bytes | None, failure: str | None) -> Any:

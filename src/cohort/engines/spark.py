@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,12 @@ class Spark:
     name: str = "spark"
 
     def map(
-        self, store: Store, function: Callable[[Tables], Result], step: str, progress: Progress | None = None
+        self,
+        store: Store,
+        function: Callable[[Tables], Result],
+        step: str,
+        progress: Progress | None = None,
+        buckets: Sequence[int] | None = None,
     ) -> Iterator[Result]:
         """Yield ``function`` of every bucket, in bucket order; see `Engine`.
 
@@ -43,9 +48,10 @@ class Spark:
         ResourceError
             If Spark gave the job up.
         """
+        wanted = list(range(store.buckets) if buckets is None else buckets)
         if progress is not None:
-            progress(step, 0, store.buckets)
-        numbers = self.session.range(0, store.buckets, 1, numPartitions=store.buckets)
+            progress(step, 0, len(wanted))
+        numbers = self.session.range(0, store.buckets, 1, numPartitions=store.buckets).where(_in(wanted, store.buckets))
         frame = numbers.mapInArrow(_runner(on_workers(store, function)), _BACK)
         try:
             rows = sorted(frame.collect())
@@ -54,7 +60,7 @@ class Spark:
                 f"Spark gave the job up ({type(error).__name__}); its own log says which executor was lost and why"
             ) from None
         if progress is not None:
-            progress(step, store.buckets, store.buckets)
+            progress(step, len(wanted), len(wanted))
         for number, part, failure in rows:
             yield opened(number, None if part is None else bytes(part), failure)
 
@@ -82,6 +88,11 @@ def spark(session: SparkSession | None = None, *, master: str | None = None) -> 
     quiet: dict[str, Any] = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false"}
     builder = Session.builder.appName("cohort").config(map=quiet)
     return Spark((builder if master is None else builder.master(master)).getOrCreate())
+
+
+def _in(wanted: Sequence[int], buckets: int) -> str:
+    """Return the condition that a bucket is wanted, in Spark's SQL."""
+    return "true" if len(wanted) == buckets else f"id in ({', '.join(map(str, wanted)) or 'null'})"
 
 
 def _runner(task: Task) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:

@@ -14,7 +14,7 @@ from cohort.errors import InputRefusedError
 from cohort.federated.cells import rows_of, widened
 from cohort.federated.site import SiteCounts, used
 from cohort.population.attrition import Attrition, Step
-from cohort.result import codelists_used
+from cohort.result import codelists_used, content_of, raise_if_not_estimable
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import Released, release
 from cohort.results.provenance import InputFile, Provenance, installed_versions
@@ -34,6 +34,37 @@ class Pooled:
     provenance: Provenance
     width: int
     """Days of the intervals that the sites' days are on; with 1, every day, all is as from the persons themselves."""
+
+    def report(self, folder: str | Path) -> Path:
+        """Publish the report of the sites together, as that of a run is, and return the page's path.
+
+        Raises
+        ------
+        LockedError
+            If another run is writing to the folder.
+        """
+        from cohort.report.document import write_report
+        from cohort.runs.publication import next_run, publish
+        from cohort.store.files import locked, make_folder
+
+        content = content_of(self.study, self.released, self.provenance)
+        make_folder(folder := Path(folder))
+        with locked(folder, ".lock"):
+            publish(next_run(folder), lambda staged: write_report(content, staged), self._remember)
+        return folder / "report.html"
+
+    def _remember(self, private: Path, _released: Path) -> None:
+        self.study.to_toml(private / "study.toml", whole=True)
+
+    def raise_if_not_estimable(self) -> None:
+        """Raise if a model had no answer; the report stands and says so.
+
+        Raises
+        ------
+        NotEstimableError
+            Naming the analysis and the reason.
+        """
+        raise_if_not_estimable(self.released.estimates)
 
 
 def combine(paths: Sequence[str | Path], *, one_baseline: bool = False) -> Pooled:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import polars as pl
 from markupsafe import Markup
@@ -26,6 +27,17 @@ class KnownTruth:
     persons: int
     seed: int
     hazard_ratios: Mapping[int, float]
+
+    def to_json(self) -> str:
+        """Return the truth as text."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> KnownTruth:
+        """Return the truth that `to_json` wrote."""
+        told = json.loads(text)
+        ratios = {int(day): ratio for day, ratio in told.pop("hazard_ratios").items()}
+        return cls(hazard_ratios=ratios, **told)
 
     def at(self, day: int) -> tuple[int, float]:
         """Return the horizon nearest to a day, and the true hazard ratio by then."""

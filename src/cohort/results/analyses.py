@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import Field
 
 from cohort.results.analysis_table import AnalysisTable
+from cohort.results.courses import CareFreeDays, MeanCumulativeCount, ResponseShares
 from cohort.results.estimates import Estimates
 from cohort.results.exposure_cox import ExposureCox
 from cohort.results.regressions import Cox, FineGray
@@ -138,7 +139,17 @@ class IncidenceRate(_Counted):
 
 
 Analysis = Annotated[
-    CumulativeIncidence | KaplanMeier | IncidenceRate | Cox | FineGray | ExposureCox | TreatmentEffect | EmulatedTrial,
+    CumulativeIncidence
+    | KaplanMeier
+    | IncidenceRate
+    | Cox
+    | FineGray
+    | ExposureCox
+    | TreatmentEffect
+    | EmulatedTrial
+    | MeanCumulativeCount
+    | CareFreeDays
+    | ResponseShares,
     Field(discriminator="kind"),
 ]
 """Any analysis of a study."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from cohort.codes.records import KEY
@@ -60,8 +62,7 @@ class AnalysisTable:
     @property
     def most_rows(self) -> int:
         """Return the most rows that one person has, 1 of an empty table."""
-        most = [part.group_by("person_id").len()["len"].max() for part in self.parts if part.height]
-        return max((int(n) for n in most if isinstance(n, int)), default=1)
+        return max((_longest_run(part["person_id"].to_numpy()) for part in self.parts if part.height), default=1)
 
     @property
     def outcome(self) -> str:
@@ -80,3 +81,10 @@ class AnalysisTable:
 def control_column(number: int, name: str) -> str:
     """Return what the analysis table calls ``entry``, ``time`` or ``cause`` of a negative control, counted from 1."""
     return f"negative_control_{number}.{name}"
+
+
+def _longest_run(values: npt.NDArray[np.int64]) -> int:
+    """Return how often the commonest of some values, shape (n,) with n > 0, occurs; quick where they are sorted."""
+    ordered = np.sort(values, kind="stable")
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    return int(np.diff(np.append(starts, ordered.size)).max())

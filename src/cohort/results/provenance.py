@@ -7,6 +7,7 @@ same data differ only in ``started`` and ``finished``. Those two go to ``run.jso
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import hashlib
 import json
 import platform
@@ -50,7 +51,10 @@ class CodelistUsed:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """What a run read, ran and when; `started` and `finished` are UTC and stay out of everything byte-stable."""
+    """What a run read, ran and when; `started` and `finished` are UTC and stay out of everything byte-stable.
+
+    ``options`` are what else decides a byte of the report, such as the hash of the check that it shows.
+    """
 
     study_sha256: str
     store_sha256: str
@@ -60,17 +64,29 @@ class Provenance:
     seeds: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     unsealed: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
     """Position of an analysis → why the study shows its estimates past closed gates."""
+    options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    code_sha256: str = ""
     started: dt.datetime | None = None
     finished: dt.datetime | None = None
 
+    @property
+    def run_id(self) -> str:
+        """Return a name for what was computed, the same whenever and wherever that is done: no part is a clock time."""
+        return hashlib.sha256(json.dumps(self._made_from(), sort_keys=True).encode()).hexdigest()[:16]
+
     def content(self) -> dict[str, Any]:
         """Return all but the clock times, in a fixed order: safe to print into byte-stable files."""
+        return {"run_id": self.run_id, **self._made_from()}
+
+    def _made_from(self) -> dict[str, Any]:
         return {
             "study_sha256": self.study_sha256,
             "store_sha256": self.store_sha256,
             "versions": dict(sorted(self.versions.items())),
+            "code_sha256": self.code_sha256,
             "seeds": dict(sorted(self.seeds.items())),
             "unsealed": [{"analysis": number, "reason": why} for number, why in sorted(self.unsealed.items())],
+            "options": dict(sorted(self.options.items())),
             "codelists": [asdict(used) for used in sorted(self.codelists, key=lambda used: (used.name, used.version))],
             "inputs": [asdict(file) for file in sorted(self.inputs, key=lambda file: (file.name, file.sha256))],
         }
@@ -94,6 +110,17 @@ def installed_versions(libraries: Iterable[str] = LIBRARIES) -> dict[str, str]:
 
         found["cohort"] = __version__
     return found
+
+
+@functools.cache
+def installed_code() -> str:
+    """Return the SHA-256 of this package as it is on disk: a checkout changes between versions."""
+    package, digest = Path(__file__).resolve().parents[1], hashlib.sha256()
+    for path in sorted(package.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(package).as_posix()}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def _utc(moment: dt.datetime | None) -> str | None:

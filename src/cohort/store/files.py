@@ -48,8 +48,10 @@ def exhaustion() -> Iterator[None]:
 
 
 @contextmanager
-def locked(folder: Path, name: str = "lock") -> Iterator[None]:
+def locked(folder: Path, name: str = "lock", *, wait: bool = False) -> Iterator[None]:
     """Hold the write lock of a store or of a result folder; the kernel drops it when the process ends, however it ends.
+
+    With ``wait`` another holder is waited for: only for locks that are held for moments.
 
     Raises
     ------
@@ -59,7 +61,7 @@ def locked(folder: Path, name: str = "lock") -> Iterator[None]:
     handle = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             raise LockedError(f"another run is writing to {folder}; wait for it to end and run again") from None
         yield

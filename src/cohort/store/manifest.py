@@ -181,6 +181,11 @@ class Manifest(_Record):
         """Return the account of the ingestion that made this commit."""
         return Account(files=self.inputs, tables=self.counts, claims=self.claims)
 
+    @property
+    def files(self) -> list[StoredFile | KeptFile]:
+        """Return every file that the commit names."""
+        return [*(file for files in self.tables.values() for file in files), *self.lines, *self.persons]
+
     def holds_same_rows(self, other: Manifest) -> bool:
         """Return whether the two commits hold the same bytes, table for table and bucket for bucket."""
         return self.buckets == other.buckets and _content(self) == _content(other)

@@ -11,7 +11,8 @@ import polars as pl
 from cohort.errors import InputRefusedError
 from cohort.store import manifest as manifests
 from cohort.store.manifest import Account, Manifest
-from cohort.store.tables import TABLES
+from cohort.store.places import is_remote, place
+from cohort.store.tables import TABLES, Supplied
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class Store:
     Parameters
     ----------
     path
-        The store's folder.
+        The store's folder, or its prefix in an object store (`cohort.store.places`).
     manifest
         The commit that this object reads; later commits do not change it.
     """
@@ -38,7 +39,7 @@ class Store:
         InputRefusedError
             If there is no store, no such snapshot, or no whole manifest.
         """
-        folder = Path(path)
+        folder = place(path)
         manifest = manifests.newest(folder) if as_of is None else manifests.read(folder, as_of)
         if manifest is None:
             raise InputRefusedError(
@@ -73,18 +74,19 @@ class Store:
         """Return all rows of a table; no rows if the layout did not supply it."""
         return self._scan(table, None)
 
-    def bucket(self, number: int) -> dict[str, pl.LazyFrame]:
+    def bucket(self, number: int) -> Supplied:
         """Return every table's rows of the persons in one bucket, sorted by the table's sort key.
 
-        Without ``cost`` where the supplier gave no amounts: nothing paid and nothing known are not the same.
+        Without the tables of which the supplier gave nothing; who asks for one of them gets no rows.
         """
         if not 0 <= number < self.buckets:
             raise ValueError(f"bucket {number} does not exist: the store has buckets 0 to {self.buckets - 1}")
-        known = [table for table in TABLES if table != "cost" or self.manifest.tables.get(table)]
-        return {table: self._scan(table, number) for table in known}
+        return Supplied({table: self._scan(table, number) for table in TABLES if self.manifest.tables.get(table)})
 
     def _scan(self, table: str, bucket: int | None) -> pl.LazyFrame:
         files = [file for file in self.manifest.tables.get(table, ()) if bucket is None or file.bucket == bucket]
         if not files:
             return pl.LazyFrame(schema=TABLES[table].schema)
-        return pl.scan_parquet([self.path / file.path for file in files], hive_partitioning=False, glob=False)
+        paths = [self.path / file.path for file in files]
+        sources = [str(path) for path in paths] if is_remote(self.path) else paths
+        return pl.scan_parquet(sources, hive_partitioning=False, glob=False)

@@ -11,6 +11,7 @@ from cohort.errors import InputRefusedError
 from cohort.store import manifest as manifests
 from cohort.store.files import sha256_of
 from cohort.store.manifest import KeptFile, Manifest, StoredFile
+from cohort.store.places import is_remote
 
 ORPHAN_DAYS = 7
 """Age below which a folder that no snapshot names is left alone: its run may still be looked into."""
@@ -37,7 +38,10 @@ def verify(store: Path) -> Verification:
     readable, problems = _manifests(store)
     if not readable and not problems:
         raise InputRefusedError(f"{store} holds no store: there is no manifest in it")
-    files = {file.path: file for manifest in readable for file in _files(manifest)}
+    sought = [file for manifest in readable for file in manifest.files]
+    if is_remote(store):  # what is private stays where the store was made
+        sought = [file for file in sought if not file.path.startswith("private/")]
+    files = {file.path: file for file in sought}
     problems += [problem for _, file in sorted(files.items()) if (problem := _problem(store, file))]
     problems += _key_problem(store, readable)
     return Verification(len(readable), len(files), sum(file.bytes for file in files.values()), tuple(problems))
@@ -51,7 +55,7 @@ def sweep(store: Path, *, older_than_days: float = ORPHAN_DAYS) -> list[Path]:
     readable, problems = _manifests(store)
     if problems:
         return []
-    named = {store / parent for manifest in readable for file in _files(manifest) for parent in Path(file.path).parents}
+    named = {store / parent for manifest in readable for file in manifest.files for parent in Path(file.path).parents}
     oldest = time.time() - older_than_days * 86_400
     orphans = [
         folder
@@ -71,10 +75,6 @@ def _manifests(store: Path) -> tuple[list[Manifest], list[str]]:
         except InputRefusedError as error:
             problems.append(str(error))
     return readable, problems
-
-
-def _files(manifest: Manifest) -> list[StoredFile | KeptFile]:
-    return [*(file for table in manifest.tables.values() for file in table), *manifest.lines, *manifest.persons]
 
 
 def _problem(store: Path, file: StoredFile | KeptFile) -> str | None:

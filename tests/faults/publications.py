@@ -1,0 +1,201 @@
+"""Reports that are published, killed half-way and started many times over, while readers look on.
+
+``python tests/faults/publications.py polled 500 100000`` publishes so many runs while readers read the folder of
+results at least so many times: no reading may find files of two runs, half a file, or an older run after a newer.
+``kills 200 [SEED]`` kills a publication at so many random moments, ``calls`` before every call that touches a file in
+turn: afterwards the old run or the new one stands, whole, and the next publication succeeds. ``starts 200 20`` starts a
+study so many times at once, in so many rounds: exactly one may run, and every other must be told so, each in under 2
+seconds from when it begins.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from kills import EVENTS, in_a_child
+
+FILES = ("report.html", "estimates.csv", "estimates.parquet", "attrition.csv", "run.json")
+CHANGES = {*EVENTS, "os.symlink"}
+
+
+def publish_one(out: Path, size: int = 20_000) -> int:
+    """Publish a run whose every file is full of the run's number; return the number."""
+    from cohort.runs.publication import next_run, publish
+
+    run = next_run(out)
+
+    def write(folder: Path) -> None:
+        for name in FILES:
+            (folder / name).write_text(run.name * size)
+
+    return publish(run, write, lambda private, _: (private / "store.json").write_text("{}")).number
+
+
+def read_one(out: Path, size: int = 20_000) -> int:
+    """Return the number of the run that stands, asserting that each file is whole and of that run.
+
+    The link is followed once; what lies behind it never changes.
+    """
+    folder = out / "runs" / (out / "latest").readlink().name
+    for name in FILES:
+        assert (folder / name).read_bytes() == folder.name.encode() * size, f"{folder}/{name} is torn"
+    through_the_link = (out / "report.html").read_bytes()
+    assert through_the_link == through_the_link[:6] * size, "report.html is torn"
+    assert through_the_link[:6] >= folder.name.encode(), "an older run after a newer"
+    return int(folder.name)
+
+
+def polled(folder: Path, publications: int, readings: int) -> Iterator[str]:
+    """Read all the while that runs are published."""
+    out = folder / "out"
+    publish_one(out, 200)
+    reader = os.fork()
+    if reader == 0:
+        last = done = 0
+        while done < readings or last <= publications:
+            number = read_one(out, 200)
+            assert number >= last, "an older run after a newer"
+            last, done = number, done + 1
+        print(f"{done:,} readings, the last of run {last}", flush=True)
+        os._exit(0)
+    for _ in range(publications):
+        publish_one(out, 200)
+    assert os.waitstatus_to_exitcode(os.waitpid(reader, 0)[1]) == 0
+    yield f"{publications} publications, none torn"
+
+
+def _check_after_a_kill(out: Path, before: int) -> None:
+    assert read_one(out, 200) in (before, before + 1)
+    after = publish_one(out, 200)
+    assert read_one(out, 200) == after > before
+    left = [path for path in out.rglob("*") if path.name.startswith(".writing")]
+    assert not left, left
+    assert all((out / "private" / path.name).is_dir() for path in (out / "runs").iterdir())
+
+
+def kills(folder: Path, number: int, seed: int = 7) -> Iterator[str]:
+    """Kill a publication at random moments."""
+    out, chance = folder / "out", random.Random(seed)  # noqa: S311 -- no secret
+    publish_one(out, 200)
+    started = time.perf_counter()
+    assert in_a_child(lambda: publish_one(out, 200)) == 0
+    lasts, killed = time.perf_counter() - started, 0
+    for _ in range(number):
+        before = read_one(out, 200)
+        child = os.fork()
+        if child == 0:
+            publish_one(out, 200)
+            os._exit(0)
+        time.sleep(chance.uniform(0, lasts))
+        os.kill(child, signal.SIGKILL)
+        killed += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+        assert in_a_child(lambda before=before: _check_after_a_kill(out, before)) == 0
+    yield f"{number} kills, {killed} of them before the publication had ended, none lost"
+
+
+def calls(folder: Path) -> Iterator[str]:
+    """Kill a publication before its n-th call that touches a file, n = 1, 2, … until one is not killed."""
+    out, number, ended = folder / "out", 0, -signal.SIGKILL
+    publish_one(out, 200)
+    while ended != 0:
+        number += 1
+        before = read_one(out, 200)
+        ended = in_a_child(lambda number=number: _until_call(out, number))
+        assert ended in (0, -signal.SIGKILL), ended
+        assert in_a_child(lambda before=before: _check_after_a_kill(out, before)) == 0, f"killed at call {number}"
+    yield f"killed before each of {number - 1} calls, none lost"
+
+
+def _until_call(out: Path, number: int) -> None:
+    left = number
+
+    def count(event: str, _: object) -> None:
+        nonlocal left
+        left -= event in CHANGES
+        if event in CHANGES and left == 0:  # the kill is an event itself
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(count)
+    publish_one(out, 200)
+
+
+def starts(folder: Path, number: int, rounds: int) -> Iterator[str]:
+    """Start one study many times at once; who wins goes on until all others have been told."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit"))
+    from run_worlds import PEOPLE, load
+
+    assert in_a_child(lambda: load(folder / "extract", folder / "store", PEOPLE, buckets=1) and None) == 0
+    slowest = 0.0
+    for turn in range(rounds):
+        told, hear = os.pipe()
+        children = [_start(folder, hear, number) for _ in range(number)]
+        os.close(hear)
+        with os.fdopen(told) as lines:
+            said = sorted(line.split() for line in lines)
+        ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert sorted(ended) == [0] + [4] * (number - 1), f"round {turn}: {sorted(ended)}"
+        slowest = max(slowest, *(float(seconds) for _, seconds in said))
+        assert len(said) == number - 1
+        assert slowest < 2, f"round {turn}: told after {slowest:.2f} s"
+    yield f"{rounds} rounds of {number} starts, exactly one ran in each; told after {slowest:.3f} s at most"
+
+
+def _start(folder: Path, hear: int, number: int) -> int:
+    """Start a job in a child of its own: the winner waits for all others, a loser says how long it took to be told."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = _job(folder, hear, number)
+        finally:
+            os._exit(code)
+    return child
+
+
+def _job(folder: Path, hear: int, number: int) -> int:
+    from run_worlds import study
+
+    from cohort.engines.local import Local
+    from cohort.errors import LockedError
+    from cohort.progress import Reporter
+    from cohort.runs.batch import Job
+    from cohort.store.store import Store
+
+    class Patient(Job):
+        def _quality(self) -> None:
+            """Hold the locks until every other start has been told."""
+            while len(list(folder.glob("told-*"))) < number - 1:
+                time.sleep(0.01)
+            for path in folder.glob("told-*"):
+                path.unlink()
+
+    job = Patient(study(), Store.open(folder / "store"), Local(), folder / "out")
+    started = time.monotonic()
+    try:
+        job.run(Reporter())
+    except LockedError:
+        os.write(hear, f"told {time.monotonic() - started:.4f}\n".encode())
+        (folder / f"told-{os.getpid()}").touch()
+        return LockedError.exit_code
+    return 0
+
+
+def main(kind: str, *numbers: int) -> None:
+    """Run one kind and say what was survived."""
+    import cohort.runs.batch
+    import cohort.store.store  # noqa: F401 -- imported once, before the children are forked
+
+    with tempfile.TemporaryDirectory(prefix="cohort-publications-") as folder:
+        for said in {"polled": polled, "kills": kills, "calls": calls, "starts": starts}[kind](Path(folder), *numbers):
+            print(f"{kind}: {said}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], *map(int, sys.argv[2:]))
