@@ -245,9 +245,9 @@ def _counts(table: AnalysisTable, rule: DisclosureRule) -> list[pl.Expr]:
 
 def _shown(counts: list[int], rule: DisclosureRule) -> int | None:
     """Return the first of some counts rounded, unless one of them is too small to be shown or told by the others."""
-    base = max(rule.minimum, 1)
+    base = -(-max(rule.minimum, 1) // rule.round_to) * rule.round_to
     small = any(count < rule.minimum and (count > 0 or not rule.show_zero) for count in counts)
-    return None if small else base * round(counts[0] / base)
+    return None if small else (counts[0] + base // 2) // base * base
 
 
 def _rounded(row: pl.DataFrame, rule: DisclosureRule) -> pl.DataFrame:

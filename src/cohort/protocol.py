@@ -40,11 +40,7 @@ def protocol(study: Study) -> tuple[Row, ...]:
         *(("Negative controls", name_of(control), control.text) for control in study.negative_controls),
         *(("Analyses", f"{n}. {a.title}", a.text) for n, a in enumerate(study.analyses, start=1)),
         *_trials(study),
-        (
-            "Release",
-            "smallest count shown",
-            str(study.disclosure.minimum) if study.disclosure.minimum else "no rule applied",
-        ),
+        ("Release", "disclosure rule", study.disclosure.text),
     )
 
 

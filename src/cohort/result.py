@@ -200,6 +200,7 @@ def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
             for number, analysis in enumerate(study.analyses, start=1)
             if (reason := getattr(analysis, "unsealed", None)) is not None
         },
+        disclosure=study.disclosure.model_dump(),
         started=started,
         finished=max(started, dt.datetime.now(dt.UTC)),  # a clock may be set back meanwhile
     )

@@ -38,6 +38,7 @@ from cohort.results.analyses import Analysis
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, Released, release
 from cohort.results.estimates import Estimates
+from cohort.results.history import PastRelease, aligned
 from cohort.results.table_one import count_table_one
 from cohort.spec import STUDY_FILE, Spec, describe
 from cohort.store.store import Store
@@ -119,6 +120,18 @@ class Study(Spec):
         return copied
 
     @property
+    def population_sha256(self) -> str:
+        """Return the hash of who is in: releases of one population can be subtracted, whatever they ask."""
+        values = self.cohort.model_dump(mode="json", context={"hash": True})
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """Return what is asked at each position of the results: Table 1 by its grouping, then the analyses."""
+        dumped = (analysis.model_dump(mode="json") for analysis in self.analyses)
+        return (f"Table 1 by {self.grouping}", *(json.dumps(values, sort_keys=True) for values in dumped))
+
+    @property
     def grouping(self) -> str | None:
         """Return what Table 1 is split by: cases and controls, matched arms, or what an analysis groups by, or arms."""
         if isinstance(self.cohort.matching, RiskSets):
@@ -151,7 +164,12 @@ class Study(Spec):
         return audit(self)
 
     def run(
-        self, store: Store | str | Path, progress: Progress | None = None, *, engine: Engine | None = None
+        self,
+        store: Store | str | Path,
+        progress: Progress | None = None,
+        *,
+        engine: Engine | None = None,
+        history: Sequence[PastRelease] = (),
     ) -> Result:
         """Run the plan on a store: every bucket on its own, then sums, then the release gate.
 
@@ -160,6 +178,8 @@ class Study(Spec):
         engine
             Where the buckets' work is done: ``co.engines.local()`` (the default), ``co.engines.spark(session)`` or
             ``co.engines.dask(client)``; the results are the same to the last bit.
+        history
+            Earlier releases of the study, which this one must not be subtracted from (`earlier_releases`).
 
         Raises
         ------
@@ -172,7 +192,7 @@ class Study(Spec):
         self._stop_on_design_errors()
         store = store if isinstance(store, Store) else Store.open(store)
         parts = tuple((engine or local()).map(store, self._bucket_function(store), "cohort", progress))
-        table, released = self.conclude(parts, progress)
+        table, released = self.conclude(parts, progress, history)
         return Result(self, table, released, trace(self, store, started), store)
 
     def entries(
@@ -189,7 +209,7 @@ class Study(Spec):
         return Estimates.concat([self._table_one(table), *self._estimate(table, progress)])
 
     def conclude(
-        self, parts: tuple[BucketPart, ...], progress: Progress | None = None
+        self, parts: tuple[BucketPart, ...], progress: Progress | None = None, history: Sequence[PastRelease] = ()
     ) -> tuple[AnalysisTable, Released]:
         """Put the buckets' parts together, estimate, and pass the release gate."""
         table = self._analysis_table(parts)
@@ -200,7 +220,10 @@ class Study(Spec):
         if self.cohort.matching is not None:
             table, step = match(table, self.cohort)
             attrition = Attrition((*attrition.steps, step))
-        released = release(self.estimates(table, progress), attrition, self.disclosure, table.most_rows)
+        before_now = aligned(history, self.asked)
+        released = release(self.estimates(table, progress), attrition, self.disclosure, table.most_rows, before_now)
+        if released.record is not None:
+            released = replace(released, record=replace(released.record, analyses=self.asked))
         return table, replace(released, estimates=Estimates.concat([released.estimates, *before]))
 
     def _stop_on_design_errors(self) -> None:

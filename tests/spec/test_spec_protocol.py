@@ -23,7 +23,7 @@ def test_every_choice_that_decides_a_number_is_in_the_protocol(study):
         "a second encounter for low back pain 90 to 365 days after index, or a code of chronic pain explicit"
     )
     assert said["Covariates", "Early opioid"] == "any dispensing of opioid from day 0 to day 14"
-    assert said["Release", "smallest count shown"] == "11"
+    assert said["Release", "disclosure rule"].startswith("cms: counts of 1 to 10 withheld")
 
 
 def test_definitions_carry_this_studys_settings_and_their_sources(study):

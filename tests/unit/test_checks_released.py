@@ -14,8 +14,8 @@ from cohort.checks.rules import Rule
 from cohort.cli import app
 from cohort.errors import InputRefusedError
 from cohort.report.document import render
-from cohort.report.numbers import WITHHELD
 from cohort.results.disclosure import DisclosureRule
+from cohort.results.estimates import WITHHELD
 from cohort.shipped import shipped
 
 

@@ -167,6 +167,13 @@ def test_a_few_events_less_than_in_the_rates_are_not_shown():
     assert frame.filter(pl.col("analysis") == 2)["events"].null_count() == 2
 
 
+def test_a_rate_whose_persons_are_three_less_than_the_cohort_goes_whole():
+    # its events are the rate times the person-days, whether they are printed or not
+    frame = gate(rates(all=(997, 170)), 1000)
+    assert frame["status"].to_list() == ["suppressed"]
+    assert frame.select("value", "lower", "person_days").null_count().row(0) == (1, 1, 1)
+
+
 def test_what_comes_without_counts_is_withheld_and_said():
     bare = Estimates.from_rows(pl.DataFrame({"value": [0.7]}), analysis=1, estimand="concordance")
     released = release(bare, flow(1000), RULE)

@@ -20,8 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from cohort.checks.judge import CheckResult, Judgement, Status
-from cohort.report.numbers import WITHHELD, count, decimal, percent, plain, ratio
+from cohort.report.numbers import count, decimal, percent, plain, ratio
 from cohort.results.disclosure import DisclosureRule
+from cohort.results.estimates import WITHHELD
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _TROUBLE = (Status.NOT_RUN, Status.FAILED, Status.WARNED)

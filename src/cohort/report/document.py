@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Any
 
@@ -18,14 +17,15 @@ from cohort.report.effects import effect_sections
 from cohort.report.figures_design import design
 from cohort.report.flow import flow
 from cohort.report.labels import AnalysisTitle, Labels
-from cohort.report.numbers import WITHHELD, plain
+from cohort.report.numbers import plain
 from cohort.report.sections import curve_sections, model_sections, other_sections, rate_sections
 from cohort.report.spans import Span
 from cohort.report.summary import summary
 from cohort.report.table_one import table_one
 from cohort.results.disclosure import Released
-from cohort.results.estimates import write_csv
+from cohort.results.estimates import WITHHELD
 from cohort.results.provenance import CodelistUsed, Provenance
+from cohort.results.publication import write_released
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -79,15 +79,8 @@ def write_report(content: ReportContent, folder: Path) -> Path:
     Every file is written complete into a temporary folder beside its place and then renamed, the page last, so an
     older report stays readable until the new one stands. Same content, same bytes; only ``run.json`` knows the time.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=folder, prefix=".report-") as temporary:
-        staged = Path(temporary)
-        content.released.estimates.write(staged)
-        write_csv(content.released.attrition.to_polars(), staged / "attrition.csv")
-        (staged / "run.json").write_text(content.provenance.to_json(), encoding="utf-8", newline="\n")
-        (staged / "report.html").write_text(render(content), encoding="utf-8", newline="\n")
-        for name in ("estimates.csv", "estimates.parquet", "attrition.csv", "run.json", "report.html"):
-            (staged / name).replace(folder / name)
+    texts = {"run.json": content.provenance.to_json(), "report.html": render(content)}
+    write_released(content.released, texts, folder)
     return folder / "report.html"
 
 

@@ -6,12 +6,11 @@ import math
 import unicodedata
 from dataclasses import dataclass
 
+from cohort.results.estimates import WITHHELD
 from cohort.time import DAYS_PER_YEAR, to_years
 
 THIN = "\u202f"  # narrow no-break space: groups of three digits, and before a unit
 MINUS = "\u2212"
-WITHHELD = "[c]"
-"""Token of a withheld number: the symbol for "confidential" of the UK statistical service; neither 0 nor missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import numpy as np
 
@@ -38,7 +39,8 @@ class Ledger:
     """The counts of a result: their values, the sums between them, the rows that show or need them.
 
     ``prices`` says what hiding a cell costs besides its rows. A cell that no row shows, such as persons without the
-    event, is still solved for and still protected.
+    event, is still solved for and still protected. ``places`` says where in the study a count stands, in words that
+    mean the same in another release (`cohort.results.history`).
     """
 
     values: dict[str, int] = field(default_factory=dict)
@@ -46,11 +48,16 @@ class Ledger:
     shown_in: dict[str, set[int]] = field(default_factory=dict)
     needed_by: dict[str, set[int]] = field(default_factory=dict)
     prices: dict[str, float] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
     _partitions: dict[tuple[str, tuple[tuple[str, int], ...]], dict[str, str]] = field(default_factory=dict)
 
-    def cell(self, key: str, value: int, shown: Iterable[int] = (), needed: Iterable[int] = ()) -> str:
-        """Enter a count, the rows that show it, and the rows that go if it goes; return its key."""
+    def cell(
+        self, key: str, value: int, shown: Iterable[int] = (), needed: Iterable[int] = (), place: str | None = None
+    ) -> str:
+        """Enter a count, the rows that show it, the rows that go if it goes, and its place; return its key."""
         self.values[key] = value
+        if place is not None:
+            self.places[place] = key
         for register, rows in ((self.shown_in, set(shown)), (self.needed_by, set(needed))):
             if rows:
                 register.setdefault(key, set()).update(rows)
@@ -86,15 +93,20 @@ class Ledger:
         return {name: keys.get(name) or self.cell(f"{kind}|none|{name}", 0) for name in counts}
 
 
-def cells_to_hide(ledger: Ledger, minimum: int, show_zero: bool) -> set[str]:
+def cells_to_hide(
+    ledger: Ledger, minimum: int, show_zero: bool, changed: Mapping[str, int] = MappingProxyType({})
+) -> set[str]:
     """Return the cells to hide: the small ones, and the neighbours without which they could be worked out.
 
+    ``changed`` are cells to hide because of earlier releases, with what each must still be able to be; 0 asks nothing.
     One pass is enough: hiding more cells never makes a hidden one easier to find.
     """
-    small = {key for key, value in ledger.values.items() if int(show_zero) <= value < minimum}
-    hidden = set(small)
-    for target in sorted(small, key=lambda key: (ledger.values[key], key)):
-        hidden |= neighbours_to_hide(ledger, hidden, target, minimum, show_zero=show_zero)
+    zeros = set() if show_zero else {key for key in ledger.shown_in if ledger.values[key] == 0}
+    small = zeros | {key for key, value in ledger.values.items() if 0 < value < minimum}
+    hidden = small | set(changed)
+    rise_to = {**dict.fromkeys(small, minimum), **{key: most for key, most in changed.items() if most}}
+    for target in sorted(rise_to, key=lambda key: (ledger.values[key], key)):
+        hidden |= neighbours_to_hide(ledger, hidden, target, rise_to[target], show_zero=show_zero)
     return hidden
 
 

@@ -8,20 +8,25 @@ apart; there its censorings go unprinted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-CURVES = ("cumulative_incidence", "survival")
+from cohort.results.history import Curve, compatible
+
+_DAYS = {"time": pl.Int64, "n": pl.Int64, "events": pl.Int64, "censored": pl.Int64}
 CURVE_KEY = ("analysis", "estimand", "outcome", "group")
 Counts = npt.NDArray[np.int64]
 
 
-def coarsen(rows: pl.DataFrame, minimum: int, days: int) -> pl.DataFrame:
+def coarsen(
+    rows: pl.DataFrame, minimum: int, days: int, before: Mapping[str, Sequence[Curve]] = MappingProxyType({})
+) -> pl.DataFrame:
     """Return the curves at the points that may be shown.
 
     Parameters
@@ -32,18 +37,32 @@ def coarsen(rows: pl.DataFrame, minimum: int, days: int) -> pl.DataFrame:
         Smallest count of persons that may be shown.
     days
         Points fall on multiples of so many days, so that no point is the date of an event.
+    before
+        What earlier releases showed of a curve, by `curve_name`.
     """
     kept = [rows.clear()]
     for family in _families(rows):
-        joint = released_points(*_steps(family, apart=True), minimum, days)
+        changes = _changes(family, before)
+        joint = _thinned(released_points(*_steps(family, apart=True), minimum, days), [], changes, minimum)
         leading = family.group_by("outcome").agg(pl.col("events").sum()).sort("events", "outcome")["outcome"][-1]
         for part in family.partition_by("outcome", maintain_order=True):
             finer = joint
             if part["outcome"][0] == leading:
-                finer = released_points(*_steps(part, apart=False), minimum, days, joint)
+                points = released_points(*_steps(part, apart=False), minimum, days, joint)
+                finer = _thinned(points, joint, changes, minimum)
             curves = part.partition_by(CURVE_KEY, maintain_order=True)
             kept += [_at_points(curve, finer, censored=finer == joint) for curve in curves]
     return pl.concat(kept)
+
+
+def curve_name(curve: pl.DataFrame) -> str:
+    """Return what a curve is called in every release of a study."""
+    return "|".join("" if part is None else str(part) for part in curve.select(CURVE_KEY).row(0))
+
+
+def exact_days(curve: pl.DataFrame) -> Curve:
+    """Return day, persons at risk, events and censorings of one curve, for the history."""
+    return tuple(curve.select("time", "n", "events", "censored").sort("time").iter_rows())
 
 
 def released_points(
@@ -68,7 +87,8 @@ def released_points(
         grid = range((start // days + 1) * days, end + 1, days)
         news = {day for before, day in pairwise([start, *grid]) if (so_far[day + 1] != so_far[before + 1]).any()}
         inner = [day for day in grid if day in news and may_end[day]]
-        points += _longest_path(so_far[[day + 1 for day in (start, *inner, end)]], inner, minimum)
+        if inner:
+            points += _longest_path(so_far[[day + 1 for day in (start, *inner, end)]], inner, minimum)
         points += [end] if end in (joint or []) else []
     return sorted(set(points))
 
@@ -134,7 +154,9 @@ def _steps(family: pl.DataFrame, *, apart: bool) -> tuple[Counts, Counts]:
 
 def _by_day(curve: pl.DataFrame, column: str, last: int) -> Counts:
     counts = np.zeros(last + 1, np.int64)
-    np.add.at(counts, curve["time"].to_numpy(), curve[column].to_numpy())
+    np.add.at(
+        counts, np.minimum(curve["time"].to_numpy(), last), curve[column].to_numpy()
+    )  # an older one may be longer
     return counts
 
 
@@ -175,6 +197,38 @@ def _alike(keys: list[dict[str, Any]], numbers: Iterable[int], names: tuple[str,
     for number in numbers:
         found.setdefault(tuple(keys[number][name] for name in names), []).append(number)
     return list(found.values())
+
+
+def _changes(family: pl.DataFrame, before: Mapping[str, Sequence[Curve]]) -> Counts | None:
+    """Return what differs between each curve and what earlier releases showed of it, summed from the start.
+
+    Row 0 is the start, row d + 1 the end of day d; the differences may go up and down. None without earlier releases.
+    """
+    last = int(family.select(pl.col("time").max()).item())
+    columns = []
+    for curve in family.partition_by(CURVE_KEY, maintain_order=True):
+        now = _with_leavers(curve)
+        for days in before.get(curve_name(curve), ()):
+            then = _with_leavers(pl.DataFrame(days, schema=_DAYS, orient="row"))
+            columns += [_by_day(now, name, last) - _by_day(then, name, last) for name in ("events", "censored", "left")]
+    if not columns:
+        return None
+    return np.vstack([np.zeros((1, len(columns)), np.int64), np.column_stack(columns).cumsum(axis=0)])
+
+
+def _with_leavers(curve: pl.DataFrame) -> pl.DataFrame:
+    """Return days of one curve with those who left at each: what is at risk before it less what is before the next."""
+    after = pl.col("n").shift(-1, fill_value=0)
+    return curve.sort("time").with_columns(left=pl.col("n") - after)
+
+
+def _thinned(points: list[int], fixed: list[int], changes: Counts | None, minimum: int) -> list[int]:
+    """Return the points between any two of which no change is small; whatever is fixed stays."""
+    if changes is None:
+        return points
+    rows = [0, *(day + 1 for day in points), len(changes) - 1]
+    held = [number for number, row in enumerate(rows) if row - 1 in {-1, *fixed} or number == len(rows) - 1]
+    return [rows[number] - 1 for number in compatible(changes[rows], held, minimum)[1:-1]]
 
 
 def _against_first(counts: list[Counts]) -> list[Counts]:

@@ -6,7 +6,7 @@ files are written so that the same content is the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,12 +40,16 @@ SCHEMA = pl.Schema(
 )
 KEY = ("analysis", "estimand", "outcome", "term", "category", "group", "time")
 NUMBERS = ("value", "std_error", "lower", "upper", "n", "events", "censored", "person_days")
+CURVES = ("cumulative_incidence", "survival")
+"""The estimands that are curves."""
 RATIOS = ("hazard_ratio", "subdistribution_hazard_ratio")
 """The estimands of regression models."""
 RESPONSES = ("response_observed", "response_non_responder", "response_weighted")
 """The share who respond in three versions; ``n`` of the first counts those measured, of the others all."""
 ALL = "all"
 OK, SUPPRESSED, NOT_ESTIMABLE = "ok", "suppressed", "not_estimable"
+WITHHELD = "[c]"
+"""Token of a withheld number: the symbol for "confidential" of the UK statistical service; neither 0 nor missing."""
 SEALED = "sealed"
 """An effect estimate behind a gate that is closed."""
 COUNTS_SUPPRESSED = "ok, counts suppressed"
@@ -120,19 +124,48 @@ class Estimates:
     def write(self, folder: Path) -> tuple[Path, Path]:
         """Write ``estimates.csv`` and ``estimates.parquet``: the same content is the same bytes.
 
-        Floats are written in the shortest form that reads back as the same number, null as an empty field. In the
-        CSV a text that a spreadsheet would run as a formula gets an apostrophe in front. Parquet carries no
-        statistics, so nothing about a withheld value can be read off a footer.
+        Floats are written in the shortest form that reads back as the same number, null as an empty field, a withheld
+        number as `WITHHELD`. In the CSV a text that a spreadsheet would run as a formula gets an apostrophe in front.
+        Parquet names the withheld numbers of a row in a column ``withheld``, and carries no statistics, so nothing
+        about them can be read off a footer.
         """
         csv, parquet = folder / "estimates.csv", folder / "estimates.parquet"
-        write_csv(self.frame, csv)
-        self.frame.write_parquet(parquet, compression="zstd", statistics=False, row_group_size=1 << 20)
+        withheld = withheld_numbers(self.frame)
+        write_csv(self.frame, csv, withheld)
+        names = pl.concat_list(pl.when(mask).then(pl.lit(name)) for name, mask in withheld.items())
+        told = names.list.drop_nulls().list.join(" ").replace("", None).alias("withheld")
+        file = self.frame.with_columns(told)
+        file.write_parquet(parquet, compression="zstd", statistics=False, row_group_size=1 << 20)
         return csv, parquet
 
 
-def write_csv(frame: pl.DataFrame, path: Path) -> None:
-    """Write a frame as CSV whose text cells a spreadsheet shows and does not run."""
-    frame.with_columns(_inert(pl.col(pl.String))).write_csv(path)
+def withheld_numbers(frame: pl.DataFrame) -> dict[str, pl.Series]:
+    """Return, by column of numbers, in which rows a number is withheld; a null elsewhere is one that there is not.
+
+    Decided by the released rows alone, so it cannot tell of what was withheld: a withheld row lacks its value and what
+    other rows of its estimand show; of a row without its counts the counts; of a curve that does not tell censorings
+    from other causes the censorings.
+    """
+    applies = {name: set(frame.filter(pl.col(name).is_not_null())["estimand"]) for name in NUMBERS}
+    counts, status = ("n", "events", "censored"), pl.col("status")
+    found = {}
+    for name in NUMBERS:
+        here = pl.col("estimand").is_in(list(applies[name])) | pl.lit(name == "value")
+        gone = (status == SUPPRESSED) | (status == COUNTS_SUPPRESSED) & pl.lit(name in counts)
+        untold = pl.col("estimand").is_in(CURVES) & pl.col("events").is_not_null() & pl.lit(name == "censored")
+        found[name] = frame.select((pl.col(name).is_null() & (here & gone | untold)).alias(name))[name]
+    return found
+
+
+def write_csv(frame: pl.DataFrame, path: Path, withheld: Mapping[str, pl.Series] | None = None) -> None:
+    """Write a frame as CSV whose text cells a spreadsheet shows and does not run, withheld numbers as `WITHHELD`."""
+    inert = frame.with_columns(_inert(pl.col(pl.String)))
+    marked = (
+        pl.when(mask).then(pl.lit(WITHHELD)).otherwise(pl.col(name).cast(pl.String)).alias(name)
+        for name, mask in (withheld or {}).items()
+        if mask.any()
+    )
+    inert.with_columns(marked).write_csv(path)
 
 
 def _inert(text: pl.Expr) -> pl.Expr:

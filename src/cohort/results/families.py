@@ -9,13 +9,14 @@ import polars as pl
 
 from cohort.features.covariate import KNOWN, MISSING
 from cohort.results.cells import Ledger
-from cohort.results.coarsen import CURVES
-from cohort.results.estimates import ALL, RATIOS, RESPONSES
+from cohort.results.estimates import ALL, CURVES, RATIOS, RESPONSES
 
 ROW = "row"
 """Number of a row of estimates while it is at the gate."""
+_OTHERS = ("analysis", "estimand", "outcome", "term", "category", "time")
 _MISSING, _KNOWN = "(missing)", "(known)"
 _Rows = dict[str, list[int]]
+_Row = dict[str, Any]
 
 
 def family_ledger(frame: pl.DataFrame) -> Ledger:
@@ -37,8 +38,8 @@ def family_ledger(frame: pl.DataFrame) -> Ledger:
     for part in rest.filter(pl.col("estimand").is_in(RESPONSES)).partition_by("analysis", maintain_order=True):
         _enter_responses(ledger, part)
     others = rest.filter(~pl.col("estimand").is_in([*CURVES, *RATIOS, *RESPONSES]))
-    for part in others.partition_by("analysis", "estimand", "outcome", "term", "category", "time", maintain_order=True):
-        _enter_groups(ledger, part, "group")
+    for part in others.partition_by(*_OTHERS, maintain_order=True):
+        _enter_groups(ledger, part, "group", _place(*part.select(_OTHERS).row(0)))
     return ledger
 
 
@@ -52,7 +53,7 @@ def _enter_table_one(ledger: Ledger, table: pl.DataFrame) -> None:
     keys = _split(ledger, "persons", sizes)
     for group, part in _by(columns, "group").items():
         if group in keys:  # no row of a column stands when its size is withheld
-            ledger.cell(keys[group], sizes[group], shown=part[ROW])
+            ledger.cell(keys[group], sizes[group], shown=part[ROW], place=_place(0, "persons", group))
     variables = _by(table.filter(pl.col("term").is_not_null()), "term").items()
     cells = {term: _enter_variable(ledger, term, part, sizes, keys) for term, part in variables}
     for term, columns_of_term in cells.items():
@@ -66,7 +67,14 @@ def _enter_variable(
 
     Returns the keys of its cells by group and level.
     """
-    counts = {group: _level_counts(rows, sizes[group]) for group, rows in _by(part, "group").items() if group in sizes}
+    rows = part.select(ROW, "group", "category", "estimand", "value").rows(named=True)
+    incomplete = any(row["estimand"] == "missing" and row["value"] for row in rows)
+    counts = {
+        group: _level_counts([row for row in rows if row["group"] == group], sizes[group], incomplete=incomplete)
+        for group in dict.fromkeys(row["group"] for row in rows)
+        if group in sizes
+    }
+    contrasts = {group: _contrasts(rows, group) for group in counts}
     overall = counts.get(ALL, {})
     whole = ledger.partition("persons", {name: n for name, (n, _, _) in overall.items()}) if overall else {}
     cells: dict[str, list[str]] = {}
@@ -74,7 +82,8 @@ def _enter_variable(
     for group, levels in sorted(counts.items(), key=lambda item: item[0] != ALL):  # all persons first: the total
         for name, (n, shown, needed) in levels.items():
             key = whole.get(name) if group == ALL else None
-            cell = ledger.cell(key or f"{term}|{name}|{group}", n, shown, [*needed, *_contrasts(part, group, sizes)])
+            place = _place(0, term, name, group)
+            cell = ledger.cell(key or f"{term}|{name}|{group}", n, shown, [*needed, *contrasts[group]], place)
             cells.setdefault(name, []).append(cell)
             keys_of_group[group][name] = cell
         if group != ALL:
@@ -88,30 +97,38 @@ def _enter_variable(
 def _enter_reasons(ledger: Ledger, cells: dict[str, dict[str, str]], reasons: dict[str, dict[str, str]]) -> None:
     """Enter that a variable's missing values are those of the reasons shown beside it, group by group."""
     for group, of_reason in reasons.items():
-        if group in cells:
+        if _MISSING in cells.get(group, {}):
             why = [key for name, key in of_reason.items() if name not in {KNOWN, _MISSING}]
             ledger.add_up(cells[group][_MISSING], why)
 
 
-def _level_counts(rows: pl.DataFrame, size: int) -> dict[str, tuple[int, list[int], list[int]]]:
-    """Return, by level, the count, the rows that show it, and the rows that need it."""
-    found: dict[str, tuple[int, list[int], list[int]]] = {}
-    for level, part in _by(rows.filter(pl.col("category").is_not_null()), "category").items():
-        found[level] = (int(part.filter(_is("count"))["value"].item()), part[ROW].to_list(), [])
-    missing = rows.filter(_is("missing"))
-    absent = int(missing["value"].item()) if missing.height else 0
+def _level_counts(rows: list[_Row], size: int, *, incomplete: bool) -> dict[str, tuple[int, list[int], list[int]]]:
+    """Return, by level, the count, the rows that show it, and the rows that need it.
+
+    That nobody at all lacks a value is a property of the data's source, not a 0 to be hidden.
+    """
+    levels: dict[str, list[_Row]] = {}
+    for row in rows:
+        if row["category"] is not None:
+            levels.setdefault(row["category"], []).append(row)
+    found: dict[str, tuple[int, list[int], list[int]]] = {
+        level: (next(int(row["value"]) for row in part if row["estimand"] == "count"), [row[ROW] for row in part], [])
+        for level, part in levels.items()
+    }
+    missing = [row for row in rows if row["estimand"] == "missing"]
+    absent = int(missing[0]["value"]) if missing else 0
     if not found:
-        found[_KNOWN] = (size - absent, [], rows.filter(~_is("missing"))[ROW].to_list())
-    found[_MISSING] = (absent, missing[ROW].to_list(), [])
+        found[_KNOWN] = (size - absent, [], [row[ROW] for row in rows if row["estimand"] != "missing"])
+    if incomplete:
+        found[_MISSING] = (absent, [row[ROW] for row in missing], [])
     return found
 
 
-def _contrasts(part: pl.DataFrame, group: str, sizes: Mapping[str, int]) -> list[int]:
+def _contrasts(rows: list[_Row], group: str) -> list[int]:
     """Return the standardised differences that compare a group: its own, and all of them for the first group."""
-    contrasts = part.filter(_is("standardised_difference"))
-    own = contrasts.filter(pl.col("group") == group)
-    is_first = group != ALL and own.is_empty()
-    return (contrasts if is_first else own)[ROW].to_list()
+    contrasts = [row for row in rows if row["estimand"] == "standardised_difference"]
+    own = [row[ROW] for row in contrasts if row["group"] == group]
+    return [row[ROW] for row in contrasts] if group != ALL and not own else own
 
 
 def _enter_curves(ledger: Ledger, part: pl.DataFrame) -> None:
@@ -119,16 +136,19 @@ def _enter_curves(ledger: Ledger, part: pl.DataFrame) -> None:
     start = part.group_by("outcome", "group", maintain_order=True).agg(
         pl.col("n").first(), pl.col("events", "censored").sum(), pl.col(ROW)
     )
+    place = _place(*part.select("analysis", "estimand").row(0))
     together: dict[str, list[str]] = {}
     for curves in start.partition_by("outcome", maintain_order=True):
-        for group, key in _enter_groups(ledger, curves.explode(ROW), "group").items():
+        for group, key in _enter_groups(
+            ledger, curves.explode(ROW), "group", _place(place, curves["outcome"][0])
+        ).items():
             together.setdefault(group, []).append(key)
     for group, curves in _by(start, "group").items():
         n, censored, rows = curves["n"][0], curves["censored"][0], _rows_that_print_censorings(curves, start)
-        key = ledger.cell(f"censored|{part['analysis'][0]}|{part['estimand'][0]}|{group}", censored, shown=rows)
+        key = ledger.cell(f"censored|{place}|{group}", censored, rows, place=_place(place, "censored", group))
         other = n - censored - sum(ledger.values[event] for event in together.get(group, []))
         if other >= 0:
-            elsewhere = ledger.cell(f"other|{key}", other)
+            elsewhere = ledger.cell(f"other|{key}", other, place=_place(place, "other", group))
             ledger.add_up(
                 _split(ledger, "persons", dict(zip(start["group"], start["n"], strict=True)))[group],
                 [*together.get(group, []), key, elsewhere],
@@ -151,7 +171,7 @@ def _rows_that_print_censorings(curves: pl.DataFrame, start: pl.DataFrame) -> pl
 def _enter_model_term(ledger: Ledger, part: pl.DataFrame) -> None:
     """Enter the levels of one term of a model; without its reference level no ratio of the term stands."""
     named = part.with_columns(pl.col("category").fill_null(ALL))
-    events = _enter_groups(ledger, named, "category")
+    events = _enter_groups(ledger, named, "category", _place(*part.select("analysis", "outcome", "term").row(0)))
     reference = named.filter(pl.col("value") == 1, pl.col("std_error").is_null())
     for level in reference["category"]:
         if level in events:
@@ -166,25 +186,30 @@ def _enter_responses(ledger: Ledger, part: pl.DataFrame) -> None:
     whole = _split(ledger, "persons", {ALL: n})[ALL]
     ledger.cell(whole, n, shown=part[ROW])
     counts = {"responded": responded, "did not": measured - responded, "not measured": n - measured}
-    key = f"response|{part['analysis'][0]}"
-    ledger.add_up(whole, [ledger.cell(f"{key}|{name}", count, shown=part[ROW]) for name, count in counts.items()])
+    key = _place(part["analysis"][0], "response")
+    parts = [
+        ledger.cell(f"response|{key}|{name}", count, shown=part[ROW], place=_place(key, name))
+        for name, count in counts.items()
+    ]
+    ledger.add_up(whole, parts)
 
 
-def _enter_groups(ledger: Ledger, part: pl.DataFrame, by: str) -> dict[str, str]:
+def _enter_groups(ledger: Ledger, part: pl.DataFrame, by: str, place: str) -> dict[str, str]:
     """Enter persons, events and persons without the event of each group; return the keys of the events."""
     first = part.group_by(by, maintain_order=True).agg(pl.col("n", "events").first(), pl.col(ROW))
     rows: _Rows = dict(zip(first[by], first[ROW].to_list(), strict=True))
     sizes = dict(zip(first[by], first["n"], strict=True))
     persons = _split(ledger, "persons", sizes)
     for name, key in persons.items():
-        ledger.cell(key, sizes[name], shown=rows[name])
+        ledger.cell(key, sizes[name], shown=rows[name], place=_place(place, "persons", name))
     happened = {name: events for name, events in zip(first[by], first["events"], strict=True) if events is not None}
     kind = f"events of {part['outcome'][0]}"
     events = _split(ledger, kind, happened)
     others = []
     for name, key in events.items():
-        ledger.cell(key, happened[name], shown=rows[name])
+        ledger.cell(key, happened[name], shown=rows[name], place=_place(place, "events", name))
         others.append(_enter_others(ledger, persons[name], key))
+        ledger.places[_place(place, "without", name)] = others[-1]
     if ALL not in persons and len(others) == len(persons):
         whole = _enter_others(ledger, f"persons|{sum(sizes.values())}", f"{kind}|{sum(happened.values())}")
         ledger.add_up(whole, others)
@@ -198,6 +223,11 @@ def _enter_others(ledger: Ledger, persons: str, events: str) -> str:
     if left >= 0:
         ledger.add_up(persons, [events, key])
     return key
+
+
+def _place(*parts: object) -> str:
+    """Return where in a study a count stands: the same words in each release of the study."""
+    return "|".join("" if part is None else str(part) for part in parts)
 
 
 def _split(ledger: Ledger, kind: str, counts: Mapping[str, int]) -> dict[str, str]:

@@ -66,6 +66,7 @@ class Provenance:
     """Position of an analysis → why the study shows its estimates past closed gates."""
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     code_sha256: str = ""
+    disclosure: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     started: dt.datetime | None = None
     finished: dt.datetime | None = None
 
@@ -87,6 +88,7 @@ class Provenance:
             "seeds": dict(sorted(self.seeds.items())),
             "unsealed": [{"analysis": number, "reason": why} for number, why in sorted(self.unsealed.items())],
             "options": dict(sorted(self.options.items())),
+            "disclosure": dict(self.disclosure),
             "codelists": [asdict(used) for used in sorted(self.codelists, key=lambda used: (used.name, used.version))],
             "inputs": [asdict(file) for file in sorted(self.inputs, key=lambda file: (file.name, file.sha256))],
         }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from cohort.population.attrition import Attrition
-from cohort.results.coarsen import CURVE_KEY, CURVES
-from cohort.results.estimates import ALL, OK, RATIOS
+from cohort.results.coarsen import CURVE_KEY
+from cohort.results.estimates import ALL, CURVES, OK, RATIOS
 
 
 def analyses_a_few_off(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> set[int]:

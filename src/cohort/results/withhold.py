@@ -1,20 +1,27 @@
-"""What the release gate does to rows: withhold them, withhold their counts, cut their digits."""
+"""What the release gate does to rows: withhold them, or withhold their counts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import polars as pl
 
 from cohort.population.attrition import Attrition
-from cohort.results.coarsen import CURVE_KEY, CURVES, coarsen
-from cohort.results.estimates import COUNTS_SUPPRESSED, NUMBERS, OK, RATIOS, SUPPRESSED
+from cohort.results.coarsen import CURVE_KEY, coarsen
+from cohort.results.estimates import COUNTS_SUPPRESSED, CURVES, NUMBERS, OK, RATIOS, SUPPRESSED
 from cohort.results.families import ROW
+from cohort.results.history import Curve
 from cohort.results.sizes import analyses_a_few_off
+
+TAILS = {"minimum": 0.0, "lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.25, "maximum": 0.0}
+"""Estimands that are the value of one person, and the share of persons beyond it."""
 
 
 def withhold_rows(frame: pl.DataFrame, rows: Iterable[int]) -> pl.DataFrame:
     """Return the frame with all numbers of the given rows taken out: status ``suppressed``."""
+    if not (rows := set(rows)):
+        return frame
     return _withhold(frame, pl.col(ROW).is_in(list(rows)))
 
 
@@ -45,6 +52,8 @@ def withhold_scarce_means(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
     indicator taken for a number would show its count. The term's standardised differences, made from them, go too.
     """
     keys = ["analysis", "outcome", "term", "category", "group"]
+    if "mean" not in set(frame["estimand"]):
+        return frame
     moments, contrast = pl.col("estimand").is_in(["mean", "std_deviation"]), "standardised_difference"
     if not _holds_anywhere(frame, moments):
         return frame
@@ -56,6 +65,8 @@ def withhold_scarce_means(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
         .filter(apart > 1e-6, apart < minimum - 0.5)
         .select(*keys, scarce=pl.lit(True))
     )
+    if scarce.is_empty():
+        return frame
     marked = frame.join(scarce, on=keys, how="left", nulls_equal=True, maintain_order="left")
     of_a_scarce_term = (pl.col("estimand") == contrast) & pl.col("term").is_in(scarce["term"].to_list())
     return _withhold(marked, (moments & pl.col("scarce").fill_null(False)) | of_a_scarce_term).drop("scarce")
@@ -65,18 +76,26 @@ def withhold_sizes(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> p
     """Withhold counts of an analysis whose persons or events differ from others of the study by a few.
 
     Ten thousand in the cohort and 9,997 in a model are three with a missing covariate. The estimate may stand, its
-    counts may not; of a curve, which is made of them, nothing does.
+    counts may not; of what is made of them, a curve, a rate, the persons that weights leave, nothing does.
     """
-    differing = pl.col("analysis").is_in(sorted(analyses_a_few_off(frame, attrition, minimum)))
-    is_curve = pl.col("estimand").is_in(CURVES)
-    return _withhold_counts(_withhold(frame, differing & is_curve), differing & ~is_curve)
+    few_off = analyses_a_few_off(frame, attrition, minimum)
+    if not few_off:
+        return frame
+    differing = pl.col("analysis").is_in(sorted(few_off))
+    made_of_counts = pl.col("estimand").is_in([*CURVES, "incidence_rate", "proportion", "effective_size"])
+    return _withhold_counts(_withhold(frame, differing & made_of_counts), differing & ~made_of_counts)
 
 
-def release_curves(frame: pl.DataFrame, minimum: int, days: int) -> pl.DataFrame:
+def release_curves(
+    frame: pl.DataFrame, minimum: int, days: int, before: Mapping[str, Sequence[Curve]] = MappingProxyType({})
+) -> pl.DataFrame:
     """Return the frame with its curves at the points that may be shown, one row saying so for each withheld curve."""
     is_curve = pl.col("estimand").is_in(CURVES)
     curves = frame.filter(is_curve)
-    coarse = coarsen(curves.filter(pl.col("status") == OK, pl.col("value").is_not_null()).drop(ROW), minimum, days)
+    if curves.is_empty():
+        return frame.drop(ROW)
+    exact = curves.filter(pl.col("status") == OK, pl.col("value").is_not_null()).drop(ROW)
+    coarse = coarsen(exact, minimum, days, before)
     refused = curves.filter(pl.col("status") != OK).drop(ROW)
     lost = curves.filter(pl.col("status") == OK).drop(ROW).join(coarse, on=CURVE_KEY, how="anti", nulls_equal=True)
     withheld = pl.concat([lost.with_columns(status=pl.lit(SUPPRESSED)), refused]).with_columns(
@@ -85,35 +104,33 @@ def release_curves(frame: pl.DataFrame, minimum: int, days: int) -> pl.DataFrame
     return pl.concat([frame.filter(~is_curve).drop(ROW), coarse, withheld.unique(CURVE_KEY, maintain_order=True)])
 
 
-def round_statistics(frame: pl.DataFrame, minimum: int, significant_digits: int) -> pl.DataFrame:
-    """Cut the digits of everything that is not a function of counts shown beside it.
+def withhold_extremes(frame: pl.DataFrame, minimum: int, *, show: bool) -> pl.DataFrame:
+    """Withhold percentiles with fewer than ``minimum`` persons beyond them; a smallest and a largest value have none.
 
-    Mean and standard deviation: the last decimal that is not finer than ``minimum / n``. Curves: the decimal nearest
-    to one person of the group, which hides the order of events and censorings between two points. Standardised
-    differences: two decimals. Models and the rest: ``significant_digits``. Counts, proportions and rates say no more
-    than the counts beside them, and stay as they are.
+    Where a study says that extremes may be shown, these two stay: the last persons of a percentile do not.
     """
-    persons = pl.col("n").max().over(CURVE_KEY).cast(pl.Float64)
-    decimals = (
-        pl.when(pl.col("estimand").is_in(CURVES))
-        .then((persons.log10() + 0.5).floor())
-        .when(pl.col("estimand").is_in(["mean", "std_deviation"]))
-        .then((pl.col("n") / minimum).log10().floor())
-        .when(pl.col("estimand") == "standardised_difference")
-        .then(2.0)
-        .clip(0, 12)
-    )
-    exact = pl.col("estimand").is_in(["count", "missing", "proportion", "incidence_rate"])
-    scale = pl.lit(10.0) ** decimals
-    return frame.with_columns(
-        pl.when(exact)
-        .then(pl.col(name))
-        .when(decimals.is_not_null())
-        .then((pl.col(name) * scale).round() / scale)
-        .otherwise(pl.col(name).round_sig_figs(significant_digits))
-        .alias(name)
-        for name in ("value", "std_error", "lower", "upper")
-    )
+    if not set(TAILS) & set(frame["estimand"]):
+        return frame
+    tail = pl.col("estimand").replace_strict(TAILS, default=None, return_dtype=pl.Float64)
+    few = (tail * pl.col("n") < minimum).fill_null(value=False)
+    return _withhold(frame, few & (pl.lit(not show) | (tail > 0)) & pl.col("value").is_not_null())
+
+
+def withhold_in_words(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
+    """Take counts of persons out of texts: how many were left out of a model, how small a share is out of equipoise.
+
+    A text is no cell, so nobody could audit what it says beside the others.
+    """
+    told = pl.col("method").str.replace_all(r"\b\d+ persons with a missing", "persons with a missing")
+    outside = (pl.col("n") * pl.min_horizontal(pl.col("value"), 1 - pl.col("value"))).fill_null(0)
+    gate = (pl.col("estimand") == "gate") & (pl.col("term") == "equipoise")
+    small = gate & (outside > 0) & (outside < minimum)
+    texts = frame.filter(small)["method"].drop_nulls().unique().to_list()
+    if not texts:
+        return frame.with_columns(told)
+    sealed = pl.col("status").str.replace_many(texts, ["equipoise"] * len(texts))
+    unsaid = frame.with_columns(sealed, pl.when(~small).then(told).alias("method"))
+    return _withhold(unsaid, small)
 
 
 def _withhold(frame: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from cohort.engines.engine import Engine
 from cohort.engines.local import MOST_AT_A_TIME
 from cohort.errors import CohortError, InputRefusedError, StoppedError
 from cohort.result import Result, quality_option, trace, truth_option
+from cohort.results.history import earlier_releases, history_folder, record_release
 from cohort.runs.folders import Run, newest
 from cohort.runs.kept import Kept, Resuming
 from cohort.runs.ledger import RunLedger, only_run, open_ledger
@@ -45,6 +46,8 @@ class Job:
     check: Path | None = None
     force: bool = False
     truth: KnownTruth | None = None
+    history: Path | None = None
+    """Where earlier releases are remembered; in the store if it is not said, and nowhere if that cannot be written."""
 
     def run(self, reporter: Reporter) -> tuple[Run, bool]:
         """Run the study unless its results stand already; return the run that readers see, and whether it is new.
@@ -96,15 +99,21 @@ class Job:
         reporter.say("estimate", said, memory_mb=needed.memory // _MB, disk_mb=disk // _MB)
         if not keeps:
             reporter.warn("read_only", "the store cannot be written: the run cannot be resumed, nor compared later")
+        if not keeps and self.history is None:
+            reporter.warn(
+                "no_history", "no earlier release is remembered: give --history, or releases can be subtracted"
+            )
 
     def _anew(self, reporter: Reporter, run_id: str, quality: Markup | None) -> Run:
         run, ledger = next_run(self.out), open_ledger(self.store.path, run_id)
         kept = None if ledger is None else self._kept(ledger, run)
+        history = self.history or (None if ledger is None else history_folder(self.store.path))
         finished = 0 if kept is None else len(kept.numbers())
         if finished:
             reporter.say("resumed", f"{finished} of {self.store.buckets} buckets are finished already")
         try:
-            published = publish_result(self._result(reporter, kept).knowing(self.truth), run, quality)
+            result = self._result(reporter, kept, history).knowing(self.truth)
+            published = publish_result(result, run, quality, history)
         except Stop as stop:
             stopped()
             raise StoppedError(f"{stop}; {self._how_to_go_on(kept)}") from None
@@ -118,9 +127,16 @@ class Job:
         ledger.refer(run, self.store.manifest.number)
         return Kept(ledger.make_buckets(self.study.sha256))
 
-    def _result(self, reporter: Reporter, kept: Kept | None) -> Result:
+    def _result(self, reporter: Reporter, kept: Kept | None, history: Path | None) -> Result:
+        """Run the study; what it releases is recorded before it is published, or it could be subtracted unseen."""
         reporter.rows["cohort"] = rows_of(self.store)
-        return self.study.run(self.store, reporter, engine=Resuming(self.engine, kept, reporter.rows))
+        population = self.study.population_sha256
+        earlier = () if history is None else earlier_releases(history, population)
+        engine = Resuming(self.engine, kept, reporter.rows)
+        result = self.study.run(self.store, reporter, engine=engine, history=earlier)
+        if history is not None and result.released.record is not None:
+            record_release(history, population, result.released.record)
+        return result
 
     def _how_to_go_on(self, kept: Kept | None) -> str:
         finished = 0 if kept is None else len(kept.numbers())

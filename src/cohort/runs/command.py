@@ -51,6 +51,13 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Compute anew although the results of this very run stand.")
     ] = False,
+    disclosure: Annotated[
+        Literal["cms", "nhs", "opensafely", "none"] | None,
+        typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's."),
+    ] = None,
+    history: Annotated[
+        Path | None, typer.Option(help="Folder that remembers earlier releases; default: in the store, for its owner.")
+    ] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and publish the report, or explain what it would do. What stands is not computed again."""
@@ -59,10 +66,9 @@ def run(
     from cohort.runs.receipt import estimates_of
     from cohort.stopping import time_limit
     from cohort.store.store import Store
-    from cohort.study import Study
     from cohort.truth import known_truth
 
-    plan = Study.from_toml(study)
+    plan = _planned(study, disclosure)
     if explain:
         _explain(plan, out or Path())
         return
@@ -70,16 +76,29 @@ def run(
         raise StudyError("a run needs --store and --out; --explain needs neither")
     chosen = _engine(engine, master, memory, processes)
     with time_limit(timeout), Reporter(as_json=log_format is LogFormat.JSON) as reporter:
-        for finding in plan.audit():
-            if finding.severity == "warning":  # errors stop the run, and are its message
-                reporter.warn(finding.code, finding.message)
+        _warn(plan, reporter)
         data = Store.open(store, as_of=as_of)
         truth = known_truth(show_bias, data) if show_bias else None
-        job = Job(plan, data, chosen, out, check=check, force=force, truth=truth)
+        job = Job(plan, data, chosen, out, check=check, force=force, history=history, truth=truth)
         published, new = job.run(reporter)
     stands = "" if new else f", as run {reporter.run_id} left it; nothing was computed (--force does)"
     typer.echo(f"report: {out / 'report.html'}{stands}")
     raise_if_not_estimable(estimates_of(published))
+
+
+def _planned(study: Path, disclosure: Literal["cms", "nhs", "opensafely", "none"] | None) -> Study:
+    """Return the study of a file, under another disclosure rule where one is named."""
+    from cohort.results.disclosure_rule import DisclosureRule
+    from cohort.study import Study
+
+    plan = Study.from_toml(study)
+    return plan if disclosure is None else plan.model_copy(update={"disclosure": DisclosureRule(preset=disclosure)})
+
+
+def _warn(plan: Study, reporter: Reporter) -> None:
+    for finding in plan.audit():
+        if finding.severity == "warning":  # errors stop the run, and are its message
+            reporter.warn(finding.code, finding.message)
 
 
 def verify(

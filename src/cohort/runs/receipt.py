@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from cohort.study import Study
 
 
-def publish_result(result: Result, run: Run, quality: Markup | None = None) -> Run:
+def publish_result(result: Result, run: Run, quality: Markup | None = None, history: Path | None = None) -> Run:
     """Publish the report of a result as a run; the caller holds the lock of the folder of results.
 
     The store keeps who is in the run, and that the run refers to its snapshot, unless it cannot be written.
@@ -34,18 +34,19 @@ def publish_result(result: Result, run: Run, quality: Markup | None = None) -> R
     if (ledger := open_ledger(result.store.path, content.provenance.run_id)) is not None:
         ledger.refer(run, result.store.manifest.number)
         ledger.keep_who(result.table.parts)
-    remember = partial(_remember, result.study, result.store, content.provenance.run_id)
+    remember = partial(_remember, result.study, result.store, content.provenance.run_id, history)
     return publish(run, lambda folder: write_report(content, folder), remember)
 
 
-def _remember(study: Study, store: Store, run_id: str, private: Path, released: Path) -> None:
-    """Write the study, where the store is, and the hash of each released file."""
+def _remember(study: Study, store: Store, run_id: str, history: Path | None, private: Path, released: Path) -> None:
+    """Write the study, where the store and the history of releases are, and the hash of each released file."""
     study.to_toml(private / "study.toml", whole=True)
     files = {path.relative_to(released).as_posix(): sha256_of(path) for path in _files(released)}
     where = {
         "store": str(absolute(store.path)),
         "snapshot": store.manifest.number,
         "run_id": run_id,
+        "history": None if history is None else str(history.resolve()),
         "files": files,
     }
     (private / "store.json").write_text(json.dumps(where, indent=1) + "\n", encoding="utf-8")

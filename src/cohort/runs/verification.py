@@ -14,6 +14,7 @@ import polars as pl
 
 from cohort.errors import StudyError
 from cohort.results.estimates import KEY, SCHEMA
+from cohort.results.history import earlier_releases
 from cohort.results.provenance import Provenance
 from cohort.runs.folders import Run
 from cohort.runs.receipt import changed_files, recall
@@ -52,7 +53,9 @@ def verify_run(run: Run, progress: Progress | None = None) -> Receipt:
         If there is no such run, or its study, store or snapshot is gone.
     """
     study, store = recall(run.released)
-    result = study.run(store, progress)
+    history = run.private_facts().get("history")
+    earlier = earlier_releases(Path(history), study.population_sha256) if history else ()
+    result = study.run(store, progress, history=earlier)  # a release that is in the history is repeated as it was
     recorded = _recorded(result.provenance, run.released_facts())
     quality = _quality(recorded, store, result)
     with TemporaryDirectory(prefix="cohort-verify-") as temporary:
