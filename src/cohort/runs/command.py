@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from cohort.study import Study
 
 LogOption = Annotated[LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")]
+CheckOption = Annotated[
+    Path | None, typer.Option(help="counts.json of `cohort check`: the report then says how good the data are.")
+]
+BiasOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the simulated extracts: show what immortal time does, beside their truth."),
+]
+Preset = Literal["cms", "nhs", "opensafely", "none"] | None
+DisclosureOption = Annotated[
+    Preset, typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's.")
+]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of results (its newest run), or one of its runs/NUMBER.")]
 
 
@@ -26,13 +37,8 @@ def run(
         bool, typer.Option("--explain", help="Print protocol and audit, draw design.svg; read no data.")
     ] = False,
     as_of: Annotated[int | None, typer.Option(min=1, help="Snapshot of the store; default: the newest.")] = None,
-    check: Annotated[
-        Path | None, typer.Option(help="counts.json of `cohort check`: the report then says how good the data are.")
-    ] = None,
-    show_bias: Annotated[
-        Path | None,
-        typer.Option(help="Folder of the simulated extracts: show what immortal time does, beside their truth."),
-    ] = None,
+    check: CheckOption = None,
+    show_bias: BiasOption = None,
     engine: Annotated[
         Literal["local", "spark", "dask"], typer.Option(help="Where the work on persons is done.")
     ] = "local",
@@ -51,10 +57,7 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Compute anew although the results of this very run stand.")
     ] = False,
-    disclosure: Annotated[
-        Literal["cms", "nhs", "opensafely", "none"] | None,
-        typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's."),
-    ] = None,
+    disclosure: DisclosureOption = None,
     history: Annotated[
         Path | None, typer.Option(help="Folder that remembers earlier releases; default: in the store, for its owner.")
     ] = None,
@@ -86,7 +89,7 @@ def run(
     raise_if_not_estimable(estimates_of(published))
 
 
-def _planned(study: Path, disclosure: Literal["cms", "nhs", "opensafely", "none"] | None) -> Study:
+def _planned(study: Path, disclosure: Preset) -> Study:
     """Return the study of a file, under another disclosure rule where one is named."""
     from cohort.results.disclosure_rule import DisclosureRule
     from cohort.study import Study
