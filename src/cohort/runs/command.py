@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from cohort.study import Study
 
 LogOption = Annotated[LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")]
+DisclosureOption = Annotated[
+    Literal["cms", "nhs", "opensafely", "none"] | None,
+    typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's."),
+]
+HistoryOption = Annotated[
+    Path | None, typer.Option(help="Folder that remembers earlier releases; default: in the store, for its owner.")
+]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of results (its newest run), or one of its runs/NUMBER.")]
 
 
@@ -47,13 +54,8 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Compute anew although the results of this very run stand.")
     ] = False,
-    disclosure: Annotated[
-        Literal["cms", "nhs", "opensafely", "none"] | None,
-        typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's."),
-    ] = None,
-    history: Annotated[
-        Path | None, typer.Option(help="Folder that remembers earlier releases; default: in the store, for its owner.")
-    ] = None,
+    disclosure: DisclosureOption = None,
+    history: HistoryOption = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and publish the report, or explain what it would do. What stands is not computed again."""
