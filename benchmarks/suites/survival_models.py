@@ -25,6 +25,7 @@ from cohort.survival.cox_sums import workers
 STEPS = 5
 """Evaluations of a Cox fit on these data: the start, three steps, and the point that is reported."""
 STRIP, CHUNK = 4096, 1 << 17
+HOLD = 1 << 30
 
 
 def covariates(n: int, p: int, random: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -268,7 +269,7 @@ def _score(n: int) -> tuple[np.ndarray, pl.DataFrame]:
 
 
 def in_buckets(n: int, folder: Path, *, buckets: int):
-    """Fit ours to buckets in Parquet files, one in memory at a time."""
+    """Fit ours to buckets in Parquet files, whose columns are held in memory if they take no more than a gigabyte."""
     path = folder / str(buckets)
     path.mkdir()
     frame = follow_up(n, 10).with_columns(person_id=pl.Series(np.random.default_rng(9).permutation(n)))
@@ -281,7 +282,7 @@ def in_buckets(n: int, folder: Path, *, buckets: int):
     def each(function: Callable[[pl.LazyFrame], object]):
         return (function(pl.scan_parquet(path / f"{k}.parquet")) for k in range(buckets))
 
-    return lambda: sv.fit_cox_buckets(each, time="t", event="e", terms=terms).coef
+    return lambda: sv.fit_cox_buckets(each, time="t", event="e", terms=terms, hold_bytes=HOLD).coef
 
 
 def _coefficients_agree(relative: float):

@@ -28,6 +28,7 @@ _HOME = {
     "measurement": "population.occurrence",
     "episode_of": "population.occurrence",
     "on_dates": "population.occurrence",
+    "drawn_day": "population.occurrence",
     "chronification": "outcomes.outcome",
     "first_record": "outcomes.outcome",
     "first_of": "outcomes.outcome",
@@ -94,6 +95,9 @@ _HOME = {
     "cox": "results.analyses",
     "fine_gray": "results.analyses",
     "treatment_effect": "results.treatment",
+    "mean_cumulative_count": "results.courses",
+    "mean_care_free_days": "results.courses",
+    "response_shares": "results.courses",
     "CohortError": "errors",
 }
 """Public name → module that defines it."""

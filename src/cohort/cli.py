@@ -19,6 +19,7 @@ import typer
 
 from cohort.bench import command as benchmarks
 from cohort.checks import command as checks
+from cohort.codes import command as codes
 from cohort.errors import CohortError, ResourceError, StoppedError, StudyError
 from cohort.federated import command as federated
 from cohort.progress import LogFormat, Reporter
@@ -145,6 +146,7 @@ def ingest(
 
 
 app.command()(checks.check)
+app.add_typer(codes.app)
 app.command()(benchmarks.bench)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cohort.population.entry import ARM
 from cohort.population.matching import MatchedArms, RiskSets
+from cohort.results.courses import CareFreeDays, MeanCumulativeCount, ResponseShares
 from cohort.spec import nearest
 
 if TYPE_CHECKING:
@@ -34,16 +35,18 @@ def check_coherence(study: Study) -> None:
         _rows_of_persons,
         _treated_arm,
         _matched_arms,
+        _other_arm,
         _risk_sets,
+        _courses,
     )
     for check in checks:
         check(study)
 
 
 def _names(study: Study) -> None:
-    names = [*([ARM] if study.entry.arms else []), *(covariate.name for covariate in study.covariates)]
+    names = [*([ARM] if study.entry.arms else []), *(part.name for part in study.measured)]
     if repeated := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"two covariates are named {', '.join(sorted(repeated))}; give each its own name")
+        raise ValueError(f"two covariates or analyses are named {', '.join(sorted(repeated))}; give each its own name")
 
 
 def _uses(study: Study) -> None:
@@ -87,6 +90,11 @@ def _matched_arms(study: Study) -> None:
         raise ValueError(f"cohort.matching: matching needs an entry with two arms; this one has {len(arms) or 'none'}")
 
 
+def _other_arm(study: Study) -> None:
+    if "other_arm" in study.cohort.end.censor_at and not study.entry.arms:
+        raise ValueError("cohort.end.censor_at: 'other_arm' needs an entry with arms (cohort.entry.arms)")
+
+
 def _risk_sets(study: Study) -> None:
     if not isinstance(study.cohort.matching, RiskSets):
         return
@@ -95,4 +103,30 @@ def _risk_sets(study: Study) -> None:
             raise ValueError(
                 f"analyses[{number}]: cases and sampled controls (cohort.matching) are not everybody, so they have no "
                 "curves and rates; use cox, which compares within risk sets, or leave the matching out"
+            )
+
+
+def _courses(study: Study) -> None:
+    """Refuse analyses of a whole follow-up where it is too short, or where not everybody is in it from its start."""
+    longest, landmark = study.cohort.end.max_days, study.outcome.landmark
+    counted: list[tuple[Any, Any]] = []
+    for number, analysis in enumerate(study.analyses, start=1):
+        if isinstance(analysis, MeanCumulativeCount | CareFreeDays):
+            if longest is not None and analysis.horizon_days > longest:
+                raise ValueError(
+                    f"analyses[{number}]: horizon_days is {analysis.horizon_days}, follow-up ends on day {longest} "
+                    "(cohort.end.max_days); shorten the one or lengthen the other"
+                )
+            if (alike := (analysis.kind, analysis.record)) in counted:
+                raise ValueError(
+                    f"analyses[{number}] counts what another does: two horizons of the same care would show the few "
+                    "persons in between; keep one"
+                )
+            counted.append(alike)
+        first = analysis.response.landmark if isinstance(analysis, ResponseShares) else 0
+        if isinstance(analysis, CareFreeDays | ResponseShares) and landmark > first:
+            raise ValueError(
+                f"analyses[{number}] is of all from day {first} on, but the analysis "
+                f"table of {study.outcome.name!r} holds nobody who is lost by day {landmark}; give it a study whose "
+                "outcome can happen from index on"
             )

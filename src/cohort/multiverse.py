@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from cohort.codes.bucket_tables import BucketTables, batches
 from cohort.codes.records import needed_rows
 from cohort.engines.engine import Progress
 from cohort.engines.local import in_order, local
@@ -31,6 +32,9 @@ _EVENT = pl.col("outcome").alias("event")  # ``outcome`` may be a key that varie
 
 MOST = 10_000
 """More combinations are a slip of the pen."""
+
+ROWS_AT_A_TIME = 500_000
+"""Needed rows that are worked on together: asking a hundred studies has a price per batch, whatever its size."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,11 +115,12 @@ class Multiverse:
         store = store if isinstance(store, Store) else Store.open(store)
         codes = codes_of({id(part): part for study in self.studies for part in _parts(study)}.values())
 
-        def every_study(tables: Mapping[str, pl.LazyFrame]) -> list[Selection]:
-            rows = BucketRows(needed_rows(tables, codes), store.data_end)
-            return select_each(rows, ((s.cohort, s.outcome, s.covariates) for s in self.studies))
+        def every_study(tables: BucketTables) -> list[Selection]:
+            rows = BucketRows(tables, store.data_end)
+            return select_each(rows, ((s.cohort, s.outcome, s.measured) for s in self.studies))
 
-        chosen = join_buckets(list(local().map(store, every_study, "cohort", progress)))
+        read = local().map(store, lambda tables: needed_rows(tables, codes), "cohort", progress)
+        chosen = join_buckets(list(in_order(every_study, batches(read, ROWS_AT_A_TIME))))
         released, lines = [], []
         for number, (out, line) in enumerate(in_order(self._concluded, zip(range(len(chosen)), chosen, strict=True))):
             released.append(out)
@@ -186,7 +191,7 @@ def _variant(study: Study, analysis: int, keys: list[Key], values: tuple[Any, ..
 
 
 def _parts(study: Study) -> tuple[Any, ...]:
-    return (*study.cohort.parts, study.outcome, *study.covariates)
+    return (*study.cohort.parts, study.outcome, *study.measured)
 
 
 def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.DataFrame:

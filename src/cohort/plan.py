@@ -22,7 +22,9 @@ from cohort.codes.records import KEY, Tables, needed_codes, needed_rows
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
 from cohort.outcomes.base import Event
+from cohort.outcomes.course import Course
 from cohort.outcomes.dating import UNJUDGED, bounded, dated
+from cohort.outcomes.recurrent import EndOfFollowUp
 from cohort.population.attrition import Attrition, Step
 from cohort.population.cohort import Cohort
 from cohort.population.criteria import Rule
@@ -81,7 +83,7 @@ class Selection:
     possible: Possible
     rows: Rows
     exits: tuple[int, ...]
-    covariates: tuple[int, ...]
+    covariates: tuple[int | tuple[int, ...], ...]
     attrition: Attrition
     trail: tuple[Rows, ...] = ()
     """What each step from the candidates on kept, of a bucket that is traced."""
@@ -121,6 +123,7 @@ class BucketRows:
     _possible: dict[tuple[int, ...], Possible] = field(default_factory=dict)
     _flows: dict[tuple[int, ...], _Flow] = field(default_factory=dict)
     _cut: dict[int, tuple[Flags, BucketTables]] = field(default_factory=dict, repr=False)
+    _asked: dict[int, tuple[Rows, BucketTables]] = field(default_factory=dict, repr=False)
     _prevalent: dict[int, bool] = field(default_factory=dict)
 
     def entered(self, cohort: Cohort) -> _Flow:
@@ -195,7 +198,7 @@ class BucketRows:
             rows = days[ROW].to_numpy()
             flow.possible.ask(key[1:], (start, end), rows, ends)
             known = flow.possible.answers(key[1:], rows).lazy()
-            return _followed(self._tables_of(flow.possible, days), known, outcome, start)
+            return _followed(self._entries_of(flow.possible, days), known, outcome, start)
 
         flow.possible.ask(key, (outcome, start, end), flow.rows, exits)
         return key
@@ -211,6 +214,21 @@ class BucketRows:
         flow.possible.ask(id(covariate), covariate, flow.rows, column)
         return id(covariate)
 
+    def course(self, course: Course, cohort: Cohort, flow: _Flow) -> tuple[int, ...]:
+        """Find a course of every entry still in, whose exits are known; return the name of the answer."""
+        ends = id(cohort.start), id(cohort.end)
+
+        def columns(days: pl.DataFrame) -> pl.DataFrame:
+            tables, known = self._tables_of(flow.possible, days), flow.possible.answers(ends, days[ROW].to_numpy())
+            followed = _followed(tables, known.lazy(), EndOfFollowUp(), cohort.start).select(
+                *KEY, "entry", "time", "cause"
+            )
+            found = course.column(tables, followed)
+            return days.lazy().select(KEY).join(found, on=KEY, how="left", validate="1:1").collect()
+
+        flow.possible.ask((id(course), *ends), course, flow.rows, columns)
+        return id(course), *ends
+
     def _tables_of(self, possible: Possible, days: pl.DataFrame) -> BucketTables:
         """Return the rows of some entries' persons: nothing more is asked of the others."""
         rows = days[ROW].to_numpy()
@@ -221,6 +239,15 @@ class BucketRows:
             self._cut[id(possible)] = inside, tables
         return tables
 
+    def _entries_of(self, possible: Possible, days: pl.DataFrame) -> BucketTables:
+        """Return the rows of some entries' persons for asking about these entries, as many outcomes do in turn."""
+        rows = days[ROW].to_numpy()
+        asked, tables = self._asked.get(id(possible), (None, self.tables))
+        if asked is None or not np.array_equal(asked, rows):
+            tables = self._tables_of(possible, days).of_entries()
+            self._asked[id(possible)] = rows, tables
+        return tables
+
 
 def _entry_of(cohort: Cohort) -> Entry:
     if cohort.entry is None:
@@ -228,7 +255,9 @@ def _entry_of(cohort: Cohort) -> Entry:
     return cohort.entry
 
 
-def codes_needed(cohort: Cohort, outcome: Event, covariates: Iterable[Covariate]) -> dict[str, Codelist | None]:
+def codes_needed(
+    cohort: Cohort, outcome: Event, covariates: Iterable[Covariate | Course]
+) -> dict[str, Codelist | None]:
     """Return, for each coded table, every code that the study asks for; none = every row."""
     return codes_of((*cohort.parts, outcome, *covariates))
 
@@ -244,7 +273,7 @@ def run_bucket(
     tables: Tables,
     cohort: Cohort,
     outcome: Event,
-    covariates: Iterable[Covariate],
+    covariates: Iterable[Covariate | Course],
     codes: Mapping[str, Codelist | None],
     data_end: dt.date,
 ) -> BucketPart:
@@ -253,7 +282,7 @@ def run_bucket(
     return select(rows, cohort, outcome, covariates).part()
 
 
-def select(rows: BucketRows, cohort: Cohort, outcome: Event, covariates: Iterable[Covariate]) -> Selection:
+def select(rows: BucketRows, cohort: Cohort, outcome: Event, covariates: Iterable[Covariate | Course]) -> Selection:
     """Return one study's choice among the entries of a bucket whose needed rows are read."""
     entry, flow = _entry_of(cohort), rows.qualified(cohort)
     if (free := rows.free_of(outcome, flow)) is not None:
@@ -266,17 +295,22 @@ def select(rows: BucketRows, cohort: Cohort, outcome: Event, covariates: Iterabl
     for number, reason in enumerate(_losses(outcome, cohort.start), start=1):
         flow.keep(reason, flow.possible.answer(exits, LOST, flow.rows) != number)
     matched_on = () if cohort.matching is None else (cohort.matching,)
-    known = tuple(rows.covariate(covariate, flow) for covariate in (*covariates, *matched_on))
+    known = tuple(
+        rows.course(part, cohort, flow) if isinstance(part, Course) else rows.covariate(part, flow)
+        for part in (*covariates, *matched_on)
+    )
     return Selection(flow.possible, flow.rows, exits, known, Attrition(tuple(flow.steps)), tuple(flow.trail))
 
 
-def select_each(rows: BucketRows, studies: Iterable[tuple[Cohort, Event, tuple[Covariate, ...]]]) -> list[Selection]:
+def select_each(
+    rows: BucketRows, studies: Iterable[tuple[Cohort, Event, tuple[Covariate | Course, ...]]]
+) -> list[Selection]:
     """Return every study's choice among the entries of one bucket: what they share is asked once, for all at a time."""
     studies = list(studies)
     for stage in (rows.entered, rows.qualified):
-        flows = [stage(cohort) for cohort, _, _ in studies]
+        flows = {id(flow.rows): flow for flow in [stage(cohort) for cohort, _, _ in studies]}.values()
         for possible in {id(flow.possible): flow.possible for flow in flows}.values():
-            possible.expect(np.concatenate([flow.rows for flow in flows if flow.possible is possible]))
+            possible.expect([flow.rows for flow in flows if flow.possible is possible])
     return [select(rows, *study) for study in studies]
 
 

@@ -7,7 +7,7 @@ numbered in the order of their key; choices are ascending numbers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -103,10 +103,11 @@ class Possible:
         """Return which of some entries are their person's earliest among them."""
         return self._is_first(rows)
 
-    def expect(self, rows: Rows) -> None:
+    def expect(self, choices: Iterable[Rows]) -> None:
         """Say which entries will be asked about, so that the first who asks has all answered in one go."""
         self._expected[:] = False
-        self._expected[rows] = True
+        for rows in choices:
+            self._expected[rows] = True
 
     def kept(self, key: Any, part: Any, rows: Rows, ask: Ask) -> Flags:
         """Return which of some entries a part of a study keeps."""

@@ -52,7 +52,7 @@ def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
 
 def codelists(study: Study) -> tuple[Codelist, ...]:
     """Return every codelist that the study reads, each once, by name."""
-    parts = (*study.cohort.parts, study.outcome, *study.covariates)
+    parts = (*study.cohort.parts, study.outcome, *study.measured)
     lists = {record.codes.codelist for part in parts for record in part.records}
     return tuple(sorted(lists, key=lambda codelist: (codelist.name, codelist.sha256)))
 
@@ -80,6 +80,8 @@ def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
     ends = ["the outcome", "death", "the end of the data"]
     if "disenrolment" in end.censor_at:
         ends.append(f"the end of enrolment, gaps of up to {end.bridge_days} days bridged")
+    if "other_arm" in end.censor_at:
+        ends.append("the first record of another arm after index")
     ends.extend(f"the first {record} after index" for record in end.censor_records)
     if end.until:
         ends.append(str(end.until))

@@ -25,6 +25,7 @@ from cohort.engines.local import local
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate, VariableType
 from cohort.matched import differences_before, match
+from cohort.outcomes.course import Course
 from cohort.outcomes.outcome import Outcome
 from cohort.plan import BucketPart, codes_needed, run_bucket
 from cohort.population.attrition import Attrition
@@ -147,6 +148,11 @@ class Study(Spec):
         arms: dict[str, VariableType] = {ARM: "categorical"} if self.entry.arms else {}
         return arms | {covariate.name: covariate.type for covariate in self.covariates}
 
+    @property
+    def measured(self) -> tuple[Covariate | Course, ...]:
+        """Return what each entry has columns of: the covariates, and what analyses follow beyond the outcome."""
+        return (*self.covariates, *(analysis for analysis in self.analyses if isinstance(analysis, Course)))
+
     def audit(self) -> tuple[Finding, ...]:
         """Return the design faults that can be seen in the plan."""
         return audit(self)
@@ -249,8 +255,8 @@ class Study(Spec):
             run_bucket,
             cohort=self.cohort,
             outcome=self.outcome,
-            covariates=self.covariates,
-            codes=codes_needed(self.cohort, self.outcome, self.covariates),
+            covariates=self.measured,
+            codes=codes_needed(self.cohort, self.outcome, self.measured),
             data_end=store.data_end,
         )
 

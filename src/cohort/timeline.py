@@ -35,8 +35,12 @@ def _entry(study: Study) -> Iterator[Span]:
     entry = study.entry
     yield Span("index", entry.index_text(), INDEX)
     if entry.n is None and not entry.takes_any:
-        first = None if entry.washout_days is None else -entry.washout_days
-        yield Span("washout", f"no {' or '.join(map(str, entry.occurrences))}", Window(first, -1))
+        recorded = [str(what) for what in entry.occurrences if what.table != "drawn"]
+        for days in dict.fromkeys(entry.washouts):
+            own = [arm.name for arm, washout in zip(entry.arms, entry.washouts, strict=False) if washout == days]
+            who = f" (to enter {' or '.join(own)})" if len(set(entry.washouts)) > 1 else ""
+            if days != 0:
+                yield Span("washout", f"no {' or '.join(recorded)}{who}", Window(None if days is None else -days, -1))
 
 
 def _rules(study: Study) -> Iterator[Span]:

@@ -18,7 +18,7 @@ from cohort.errors import InputRefusedError
 from cohort.plan import BucketRows, Selection, codes_needed, select
 from cohort.population.criteria import AgeBetween, Enrolled, RegionIn, SexIs
 from cohort.store.store import Store
-from cohort.store.tables import LANES
+from cohort.store.tables import LANES, Supplied
 from cohort.time import Window, days_between
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ def why(study: Study, store: Store, person: int) -> Why:
         If the store holds nobody of that pseudonym.
     """
     bucket = store.bucket(person % LANES % store.buckets)
-    mine = {name: table.filter(pl.col("person_id") == person).collect().lazy() for name, table in bucket.items()}
+    own = {name: table.filter(pl.col("person_id") == person).collect().lazy() for name, table in bucket.items()}
+    mine = Supplied(own)
     if mine["person"].collect().is_empty():
         raise InputRefusedError("the store's person table holds nobody of this pseudonym; check the number")
     return replay(study, mine, store.data_end, person)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 
 import pytest
@@ -12,7 +13,8 @@ import cohort as co
 @pytest.fixture(scope="module")
 def blocks(root):
     text = (root / "docs" / "cohorts.md").read_text(encoding="utf-8")
-    return dict(re.findall(r"```(toml|python)\n(.*?)```", text, flags=re.S))
+    found = re.findall(r"```(toml|python)\n(.*?)```", text, flags=re.S)
+    return dict(reversed(found)) | {"population": found[-1][1]}  # of each language the first: one study twice
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +30,14 @@ def test_file_and_python_are_one_study(blocks, printed):
     assert names["study"].sha256 == printed.sha256
 
 
+def test_the_comparators_of_the_population_are_a_cohort_that_can_run(blocks):
+    names = {"co": co, "date": dt.date}
+    exec(compile(blocks["population"], "cohorts.md", "exec"), names)  # noqa: S102 -- our own page
+    outcome = co.first_record(co.diagnosis("chronic_pain_explicit"))
+    study = co.Study(names["people"], outcome=outcome, analyses=[co.cox("arm")])
+    assert [finding.code for finding in study.audit() if finding.severity == "error"] == []
+
+
 def test_the_design_stands(printed):
     assert [finding.code for finding in printed.audit()] == []
 
@@ -38,7 +48,10 @@ def test_every_rule_and_occurrence_is_on_the_page(root):
 
     kinds = [
         *(rule.model_fields["rule"].default for rule in vars(criteria).values() if hasattr(rule, "keep")),
-        *(one.model_fields["table"].default for one in (occurrence.Measurement, occurrence.EpisodeOf)),
+        *(
+            one.model_fields["table"].default
+            for one in (occurrence.Measurement, occurrence.EpisodeOf, occurrence.DrawnDay)
+        ),
         *(one.model_fields["kind"].default for one in (matching.MatchedArms, matching.RiskSets)),
     ]
     assert [kind for kind in kinds if kind not in text] == []

@@ -61,7 +61,7 @@ def test_an_answer_does_not_depend_on_who_asked_before(asked, expected, modulus)
         [(n // 3, start + dt.timedelta(days=n)) for n in range(20)], schema=["person_id", "index_date"], orient="row"
     )
     possible = Possible.of(days)
-    possible.expect(expected)
+    possible.expect([expected])
     for rows in asked:
         kept = possible.kept("rule", None, rows, lambda entries: entries.lazy().filter(pl.col(ROW) % modulus == 0))
         assert kept.tolist() == [row % modulus == 0 for row in rows]

@@ -49,6 +49,14 @@ def test_counts_do_not_depend_on_the_split_or_the_order(form, pieces) -> None:
         assert left[name].to_arrow().equals(right[name].to_arrow())
 
 
+@pytest.mark.parametrize("weights", [None, "w"])
+def test_many_rows_counted_on_all_cores_give_the_same_counts(monkeypatch, weights) -> None:
+    frame = big(10_000).with_columns(w=pl.Series(np.arange(10_000) % 7 / 8))
+    alone = sv.count_days(frame, "t", "c", by="g", weights=weights).cells
+    monkeypatch.setattr("cohort.survival.counts.MANY_ROWS", 1)
+    assert sv.count_days(frame, "t", "c", by="g", weights=weights).cells.equals(alone)
+
+
 @settings(max_examples=150, deadline=None)
 @given(PERSONS)
 def test_curves_equal_rational_arithmetic(persons) -> None:

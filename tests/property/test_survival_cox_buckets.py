@@ -60,6 +60,27 @@ def test_the_number_of_buckets_changes_no_bit(ties: Any, entry: str | None) -> N
     assert {bits(fit) for fit in fits} == {bits(fits[0])}
 
 
+@pytest.mark.parametrize("hold_bytes", [1 << 20, 10_000])  # all rows fit, a part of them does
+@pytest.mark.parametrize("buckets", [1, 7, 64])
+def test_rows_that_are_held_give_the_bits_of_rows_that_are_not(hold_bytes: int, buckets: int) -> None:
+    frame = population(600, 1).with_columns(weight=pl.col("person_id") % 3 / 2, ward=pl.col("person_id") % 4)
+    asked = {"terms": TERMS, "entry": "entry", "weights": "weight", "strata": "ward", "robust": True}
+    fits = [fit_cox_buckets(in_buckets(frame, buckets, buckets), **asked, hold_bytes=held) for held in (0, hold_bytes)]
+    assert bits(fits[0]) == bits(fits[1])
+    assert fits[0].n_events == fits[1].n_events
+
+
+def test_rows_that_are_held_are_fetched_once() -> None:
+    mapped, visits = in_buckets(population(600, 1), 4), []
+
+    def counted(function: Callable[[Any], Any]) -> Iterable[Any]:
+        visits.append(function)
+        return mapped(function)
+
+    fit_cox_buckets(counted, terms="age", hold_bytes=1 << 20)
+    assert len(visits) == 1
+
+
 def test_it_is_the_model_of_one_frame() -> None:
     frame = population(1500, 2)
     whole = fit_cox(frame, entry="entry", terms=TERMS)
@@ -170,6 +191,10 @@ def test_a_lane_in_two_buckets_and_broken_days_are_refused() -> None:
     parts = [frame.head(300), frame.tail(300)]
     with pytest.raises(InputRefusedError, match="lie in more than one bucket"):
         fit_cox_buckets(lambda function: [function(part) for part in parts], terms="age")
+    with pytest.raises(InputRefusedError, match="lie in more than one bucket"):
+        fit_cox_buckets(lambda function: [function(part) for part in parts], terms="age", hold_bytes=1 << 20)
+    with pytest.raises(InputRefusedError, match="absent"):
+        fit_cox_buckets(in_buckets(frame, 2), terms="absent", hold_bytes=1 << 20)
     with pytest.raises(InputRefusedError, match="column time is not in whole days"):
         fit_cox_buckets(in_buckets(frame.with_columns(time=pl.col("time") + 0.5), 2), terms="age")
 

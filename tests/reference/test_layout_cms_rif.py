@@ -198,3 +198,30 @@ def test_a_death_that_only_a_discharge_status_tells_is_kept_and_the_beneficiary_
             (2, None, "female", DAY(2016, 5, 5), "22", DAY(2016, 12, 31)),  # dated, so this death is believed
         ]
     )
+
+
+def test_costs_are_the_payments_of_the_raw_lines(store, lines, folder):
+    """A claim's payment once, though each of its lines repeats it; carrier and equipment lines one by one."""
+    paid = {}
+
+    def add(person, when, service, amount):
+        paid[person, when, service] = paid.get((person, when, service), 0) + amount
+
+    claims = {}
+    for line in lines:
+        if "LINE_NCH_PMT_AMT" in line:
+            add(line["BENE_ID"], day(line["LINE_1ST_EXPNS_DT"]), "medical", cents(line["LINE_NCH_PMT_AMT"]))
+        else:
+            claims[line["BENE_ID"], line["CLM_ID"]] = (line["first"], cents(line["CLM_PMT_AMT"]))
+    for (person, _), (when, amount) in claims.items():
+        add(person, when, "medical", amount)
+    for event in records_of(folder / "pde.csv", delimiter="|"):
+        parts = [event[name] for name in ("CVRD_D_PLAN_PD_AMT", "NCVRD_PLAN_PD_AMT", "LICS_AMT")]
+        add(event["BENE_ID"], day(event["SRVC_DT"]), "pharmacy", sum(cents(part) for part in parts))
+    assert stored(store, "cost") == keyed([(*key, amount) for key, amount in paid.items()])
+    institutional = [line for line in lines if "LINE_NCH_PMT_AMT" not in line]
+    assert len(claims) < len(institutional)  # so that a claim counted by its lines would be seen
+
+
+def cents(amount):
+    return round(float(amount or 0) * 100)

@@ -164,3 +164,38 @@ def test_counted_months_become_spans(root, months, died, spans):
         root, "synpuf", "enrolment", {"beneficiary": pl.DataFrame(years, schema_overrides={"BENE_DEATH_DT": pl.Date})}
     )
     assert found == expected
+
+
+def test_costs_are_the_payments_of_the_raw_files(store, folder):
+    """A claim's payment in whole cents once; a carrier claim's lines together; of a drug what the patient did not."""
+    paid = {}
+    for record in records_of(*sorted(folder.glob("*_Claims_Sample_*.csv"))):
+        lines = [record[f"LINE_NCH_PMT_AMT_{n}"] for n in range(1, 14)] if "LINE_NCH_PMT_AMT_1" in record else []
+        amount = sum(cents(line) for line in lines if line) if lines else cents(record["CLM_PMT_AMT"])
+        first = record.get("CLM_ADMSN_DT") or record["CLM_FROM_DT"]
+        key = (record["DESYNPUF_ID"], dt.datetime.strptime(first, "%Y%m%d").date(), "medical")
+        paid[key] = paid.get(key, 0) + amount
+    for record in records_of(*folder.glob("*Prescription_Drug_Events*.csv")):
+        key = (record["DESYNPUF_ID"], dt.datetime.strptime(record["SRVC_DT"], "%Y%m%d").date(), "pharmacy")
+        paid[key] = paid.get(key, 0) + cents(record["TOT_RX_CST_AMT"]) - cents(record["PTNT_PAY_AMT"])
+    assert stored(store, "cost") == keyed([(*key, amount) for key, amount in paid.items()])
+    assert len(paid) > 5
+
+
+def cents(amount):
+    return round(float(amount) * 100)
+
+
+def test_two_segments_of_a_claim_are_one_payment(root):
+    claim = {"person": 1, "claim": "a", "file": "inpatient", "encounter_start": DAY(2009, 1, 5), "paid": 250.1}
+    other = claim | {"claim": "b", "file": "carrier", "paid": -3.25}
+    segments = pl.DataFrame([claim, claim | {"paid": 0.0}, other, other | {"paid": None}])
+    drug = {"DESYNPUF_ID": 1, "SRVC_DT": DAY(2009, 2, 1), "TOT_RX_CST_AMT": 30.0, "PTNT_PAY_AMT": 12.5}
+    found = run_sql(root, "synpuf", "cost", {"claim": segments, "prescription": pl.DataFrame([drug])})
+    assert found == ordered(
+        [
+            (1, DAY(2009, 1, 5), "medical", 25010),
+            (1, DAY(2009, 1, 5), "medical", -325),
+            (1, DAY(2009, 2, 1), "pharmacy", 1750),
+        ]
+    )

@@ -52,3 +52,10 @@ def test_compare_lists_what_came_and_went():
         ("added", "icd11", "ME84", "back"),
     ]
     assert compare(BACK, BACK).is_empty()
+
+
+def test_a_frame_of_codes_with_their_rows_says_the_same():
+    akin = listed("akin", ("icd10", "M", "musculoskeletal"), ("icd9cm", "724", "back"))
+    counted = ROWS.group_by("system", "code").agg(rows=pl.len().cast(pl.Int64))
+    assert coverage(counted, BACK).collect().equals(coverage(ROWS, BACK).collect())
+    assert orphans(counted, BACK, like=akin).collect().equals(orphans(ROWS, BACK, like=akin).collect())

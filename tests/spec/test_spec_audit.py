@@ -89,6 +89,22 @@ def test_an_outcome_that_follow_up_cannot_see(max_days, expected):
 
 
 @pytest.mark.parametrize(
+    ("outcome", "said"),
+    [
+        (co.chronification("low_back_pain", definition="icd11_episode", longer_than_days=101), ["longer_than_days"]),
+        (co.chronification("low_back_pain", definition="icd11_episode", gap_days=101), []),  # bridges, is not awaited
+        (co.discontinuation("opioid", gap_days=101), ["gap_days"]),
+        (co.registry_response("observed"), ["target_day"]),  # day 84 and 42 days more
+        (co.first_of(co.first_record(PAIN), co.discontinuation("opioid", gap_days=101), label="any"), ["gap_days"]),
+    ],
+)
+def test_every_rule_that_reaches_beyond_follow_up_is_found(outcome, said):
+    found = co.Study(SOUND.follow_up(max_days=100), outcome=outcome).audit()
+    keys = [f.message.partition(":")[0].removeprefix("outcome.") for f in found if f.code == "outcome_after_follow_up"]
+    assert keys == said
+
+
+@pytest.mark.parametrize(
     ("people", "expected"),
     [
         (entering(OPIOID), ["prevalent_users", "enrolment_not_required"]),

@@ -193,7 +193,7 @@ FAULTS = {
     "term not there": ('terms = "early_opioid + age', 'terms = "early_opioid + ages', "analyses[3] uses 'ages', which is no covariate; did you mean 'age'?"),
     "code in a formula": ('terms = "early_opioid + age', "terms = \"{__import__('os').system('id')} + age", "analyses[3].terms:"),
     "grouping by a number": ('by = "sex"', 'by = "age"', "analyses[2] groups by 'age', which is a whole number"),
-    "two covariates of one name": ('name = "early_opioid"', 'name = "age"', "two covariates are named age"),
+    "two covariates of one name": ('name = "early_opioid"', 'name = "age"', "two covariates or analyses are named age"),
     "not TOML": ("[cohort]", "[cohort", "not TOML"),
 }  # fmt: skip
 

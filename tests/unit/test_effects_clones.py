@@ -10,7 +10,8 @@ import pytest
 
 from cohort import effects as ef
 from cohort import survival as sv
-from cohort.effects import clones
+from cohort.effects import clone_bootstrap, clones, emulation
+from cohort.effects.day_estimates import closed_ties, summed_ties
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 
 GRACE = 30
@@ -114,6 +115,51 @@ def test_truncated_weights_stop_at_their_quantile() -> None:
     whole, cut = (ef.clone_censor_weight(simulated(400), **query, **t) for t in ({}, {"truncate": 0.8}))
     assert cut.arms["largest_weight"][1] < whole.arms["largest_weight"][1]
     assert cut.method != whole.method
+
+
+@pytest.mark.parametrize("truncate", [None, 0.9])
+def test_a_sample_is_the_analysis_of_its_persons_repeated(truncate: float | None) -> None:
+    frame, draws = simulated(400), 3
+    design = np.asfortranarray(frame.select(pl.col("x", "s").cast(pl.Float64)).to_numpy())
+    people = clones.Persons(
+        frame["time"].to_numpy(), frame["cause"].to_numpy(), frame["started"].fill_null(np.inf).to_numpy(), design,
+        np.ones(frame.height),
+    )  # fmt: skip
+    question = emulation._Question(GRACE, 120, 1, (1, 2), ("x", "s"), truncate)
+    trial = emulation._emulate(people, question)
+    samples = emulation._bootstrap(trial, people, question, None, draws, 5)
+    for draw in range(draws):
+        times = np.empty(400, np.uint8)
+        key = np.random.SeedSequence([5, draw]).generate_state(1, np.uint64)[0]
+        clones.loops().draw_counts(np.arange(400), key, clone_bootstrap._BELOW, times)
+        again = clones.Persons(*(np.repeat(part, times, axis=0) for part in people[:4]), np.ones(times.sum()))
+        again = again._replace(x=np.asfortranarray(again.x))
+        arms = clones.clone(again, GRACE)
+        sums = [
+            # a sample is cut where the weights of all persons were
+            clones.sum_by_day(arm, again, clones.model_staying(arm, again, ("x", "s")), trial.sums[0].day, (1, 2), cap)
+            for arm, cap in zip(arms, trial.caps, strict=True)
+        ]
+        # steps end at 1e-4 standard errors of the coefficients, and the last one is of second order
+        assert samples[draw] == pytest.approx(emulation._numbers(*sums, question), rel=2e-5)
+
+
+def test_draws_are_poisson_of_mean_1_and_belong_to_the_person() -> None:
+    index, times = np.arange(100_000), np.empty(100_000, np.uint8)
+    clones.loops().draw_counts(index, np.uint64(77), clone_bootstrap._BELOW, times)
+    shares = np.bincount(times, minlength=4)[:4] / len(times)
+    assert shares == pytest.approx(np.exp(-1) / np.array([1, 1, 2, 6]), abs=4 * np.sqrt(0.25 / len(times)))
+    some = np.array([5, 999, 5])
+    few = np.empty(3, np.uint8)
+    clones.loops().draw_counts(some, np.uint64(77), clone_bootstrap._BELOW, few)
+    assert few.tolist() == times[some].tolist()
+
+
+def test_tied_events_in_closed_form_are_those_added_up() -> None:
+    at_risk, dying = np.array([10.0, 50.0, 7.5]), np.array([3.0, 20.5, 7.5])
+    deaths, weight = np.array([3.0, 17.0, 5.0]), np.array([3.5, 18.0, 6.0])
+    exact, closed = (ties(at_risk, dying, deaths, weight) for ties in (summed_ties, closed_ties))
+    assert closed == pytest.approx(exact, rel=1e-9)
 
 
 def test_the_bootstrap_draws_persons_and_says_so() -> None:

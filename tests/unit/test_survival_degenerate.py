@@ -12,7 +12,17 @@ import polars as pl
 import pytest
 
 from cohort.errors import InputRefusedError, NotEstimableError
-from cohort.survival import CoxPHFitter, CoxTimeVaryingFitter, fit_cause_specific, fit_cox, fit_fine_gray, kaplan_meier
+from cohort.survival import (
+    CoxPHFitter,
+    CoxTimeVaryingFitter,
+    fit_cause_specific,
+    fit_cox,
+    fit_cox_buckets,
+    fit_fine_gray,
+    fit_parametric,
+    fit_piecewise_exponential,
+    kaplan_meier,
+)
 
 N = 60
 RNG = np.random.default_rng(9)
@@ -47,6 +57,7 @@ NOT_ESTIMABLE = {
     "copied": ({"y": GOOD["x"]}, "collinear", ("x", "y")),
     "twice and one more": ({"y": [2 * v + 1 for v in GOOD["x"]]}, "collinear", ("x", "y")),
     "a copy of 1e15 times": ({"y": [1e15 * v for v in GOOD["x"]]}, "collinear", ("x", "y")),
+    "values farther apart than float64 can say": ({"x": [1e308, -1e308] * (N // 2)}, "overflow", ("x",)),
     "no events": ({"event": [0] * N}, "no_events", ()),
     "events when nobody else is at risk": (
         {"time": [1] * (N - 1) + [2], "event": [0] * (N - 1) + [1]},
@@ -107,6 +118,37 @@ def test_unusable_columns_are_named_and_rows_counted(model: str, case: str) -> N
     columns, message = REFUSED[case]
     with pytest.raises(InputRefusedError, match=message):
         MODELS[model](pl.DataFrame(GOOD | columns))
+
+
+OF_BUCKETS = {"time": "time", "event": "event", "terms": "x + y"}
+ELSEWHERE = {
+    "buckets": lambda frame: fit_cox_buckets(lambda ask: [ask(frame.with_row_index("person_id"))], **OF_BUCKETS),
+    "weibull": lambda frame: fit_parametric(frame, terms="x + y"),
+    "piecewise": lambda frame: fit_piecewise_exponential(frame, cuts=[10, 20], terms="x + y"),
+}
+
+
+@pytest.mark.parametrize("case", ["constant", "copied", "values farther apart than float64 can say", "no events"])
+@pytest.mark.parametrize("model", ELSEWHERE)
+def test_other_models_name_the_same_columns(model: str, case: str) -> None:
+    columns, reason, named = NOT_ESTIMABLE[case]
+    with pytest.raises(NotEstimableError) as caught:
+        ELSEWHERE[model](pl.DataFrame(GOOD | columns))
+    assert (caught.value.reason, caught.value.columns) == (reason, named)
+
+
+@pytest.mark.parametrize("model", ["fit_cox", "firth", "Fine-Gray", "cause-specific", *ELSEWHERE])
+def test_numbers_written_as_text_are_refused_and_none_of_them_is_told(model: str) -> None:
+    # each would be a level, and so a term, with the value of one person as its name
+    with pytest.raises(InputRefusedError, match="column x is text with 60 different values in 60 rows") as caught:
+        (MODELS | ELSEWHERE)[model](pl.DataFrame(GOOD | {"x": [str(value) for value in GOOD["x"]]}))
+    assert not any(str(value)[1:6] in str(caught.value) for value in GOOD["x"])
+
+
+def test_nobody_in_spells_of_persons() -> None:
+    spells = pl.DataFrame(GOOD | {"start": [0] * N, "id": range(N)}).head(0)
+    with pytest.raises(NotEstimableError, match="no_events"):
+        CoxTimeVaryingFitter().fit(spells, "event", "start", "time", id_col="id")
 
 
 @pytest.mark.parametrize("rows", [0, 1])

@@ -19,7 +19,8 @@ with written as (
         [*columns('^ICD9_DGNS_CD_\d+$')] as diagnoses,
         []::varchar[] as line_diagnoses,
         [*columns('^ICD9_PRCDR_CD_\d+$')] as icd_procedures,
-        [*columns('^HCPCS_CD_\d+$')] as hcpcs
+        [*columns('^HCPCS_CD_\d+$')] as hcpcs,
+        CLM_PMT_AMT as paid
     from extract.inpatient
     union all
     select
@@ -31,7 +32,8 @@ with written as (
         [*columns('^ICD9_DGNS_CD_\d+$')],
         []::varchar[],
         [*columns('^ICD9_PRCDR_CD_\d+$')],
-        [*columns('^HCPCS_CD_\d+$')]
+        [*columns('^HCPCS_CD_\d+$')],
+        CLM_PMT_AMT
     from extract.outpatient
     union all
     select
@@ -43,7 +45,8 @@ with written as (
         [*columns('^ICD9_DGNS_CD_\d+$')],
         [*columns('^LINE_ICD9_DGNS_CD_\d+$')],
         []::varchar[],
-        [*columns('^HCPCS_CD_\d+$')]
+        [*columns('^HCPCS_CD_\d+$')],
+        list_sum([*columns('^LINE_NCH_PMT_AMT_\d+$')])
     from extract.carrier
 ), visit as (
     select billed.person, billed.claim, arg_min(visit_code.setting, visit_code.rank) as setting

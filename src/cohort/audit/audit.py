@@ -20,6 +20,7 @@ CHECKS = (
     time_zero.nobody_at_risk,
     time_zero.prevalent_users,
     time_zero.overlapping_follow_up,
+    time_zero.comparators_block_cases,
     lookback.washout_unobserved,
     lookback.enrolment_not_required,
     lookback.covariates_unobserved,

@@ -22,7 +22,8 @@ def observed_before(study: Study) -> int | None:
 
 def washout_unobserved(study: Study) -> Iterator[Finding]:
     """Find a washout that reaches back to before anybody had to be enrolled."""
-    days, observed = study.entry.washout_days, observed_before(study)
+    observed = observed_before(study)
+    days = max((days for days in study.entry.washouts if days is not None), default=None)
     if days is not None and observed is not None and days > observed:
         yield Finding(
             "warning",
@@ -37,7 +38,7 @@ def enrolment_not_required(study: Study) -> Iterator[Finding]:
     """Find a cohort of persons of whom nobody knows since when they are observed."""
     if observed_before(study) is not None:
         return
-    washout = study.entry.washout_days
+    washout = max((days for days in study.entry.washouts if days is not None), default=None)
     parts = [f"the washout of {washout} days" if washout else "the entry"]
     parts += [repr(covariate.name) for covariate in study.covariates if _looks_back(covariate) != 0]
     yield Finding(

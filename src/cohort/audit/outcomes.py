@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 
 def outcome_outlasts_follow_up(study: Study) -> Iterator[Finding]:
     """Find an outcome whose rule reaches beyond the longest follow-up: its later part can never be met."""
-    longest, within = study.cohort.end.max_days, getattr(study.outcome, "within_days", None)
-    if longest is not None and within is not None and within > longest:
-        yield Finding(
-            "warning",
-            "outcome_after_follow_up",
-            f"outcome.within_days: the outcome's rule reaches over {within} days, but follow-up ends on day {longest} "
-            "(cohort.end.max_days): what would complete it later is not seen. Follow as long as the definition, or end "
-            "the definition with follow-up.",
-        )
+    longest = study.cohort.end.max_days
+    for part in getattr(study.outcome, "components", (study.outcome,)):
+        for key, days in _reaches(part):
+            if longest is not None and days > longest:
+                yield Finding(
+                    "warning",
+                    "outcome_after_follow_up",
+                    f"outcome.{key}: the rule of {part.name!r} reaches over {days} days, but follow-up ends on day "
+                    f"{longest} (cohort.end.max_days): what would complete it later is not seen. Follow as long as the "
+                    "definition, or end the definition with follow-up.",
+                )
 
 
 def outcome_repeats_entry(study: Study) -> Iterator[Finding]:
@@ -54,6 +56,17 @@ def death_censored(study: Study) -> Iterator[Finding]:
             "outcome.competing: death is taken for a censoring, so risks are those of a world in which nobody dies and "
             "are too high in this one. Write competing = ['death'].",
         )
+
+
+def _reaches(outcome: Any) -> Iterator[tuple[str, int]]:
+    """Yield each setting that lets a rule look ahead, and over how many days."""
+    for key in ("within_days", "longer_than_days", "gap_days"):
+        days = getattr(outcome, key, None)
+        judged = key != "gap_days" or outcome.judged_later  # a gap that only bridges is no rule that must be seen
+        if isinstance(days, int) and judged:
+            yield key, days
+    if (target := getattr(outcome, "target_day", None)) is not None:
+        yield "target_day", target + outcome.tolerance_days
 
 
 def _can_be_one_row(one: Record, other: Record) -> bool:

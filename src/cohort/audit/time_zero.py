@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cohort.audit.finding import Finding
 from cohort.audit.lookback import observed_before
 from cohort.population.criteria import Enrolled
+from cohort.population.occurrence import DrawnDay
 
 if TYPE_CHECKING:
     from cohort.study import Study
@@ -69,7 +70,7 @@ def prevalent_users(study: Study) -> Iterator[Finding]:
     """Find a cohort of treated persons who may have been treated all along."""
     entry = study.entry
     treatments = [record for record in entry.records if record.table == "dispensing"]
-    seen_before = entry.washout_days is not None or bool(observed_before(study))
+    seen_before = any(entry.washouts) or bool(observed_before(study))
     any_record = entry.n not in (None, 1) or entry.takes_any
     if not treatments or (seen_before and not any_record):
         return
@@ -92,6 +93,28 @@ def overlapping_follow_up(study: Study) -> Iterator[Finding]:
             "cohort.entry.overlap: entries of one person may be followed over the same days, so one event can count "
             "for several of them, and person-time counts more than once. Skip such entries (overlap = 'skip'), or say "
             "in the report why each is a comparison of its own (a sequence of trials).",
+        )
+
+
+def comparators_block_cases(study: Study) -> Iterator[Finding]:
+    """Find drawn comparators that keep a person from entering as a case later, or stay comparators when they do."""
+    entry = study.entry
+    if not any(isinstance(arm.record, DrawnDay) for arm in entry.arms):
+        return
+    if entry.at != "each" or entry.overlap == "skip":
+        yield Finding(
+            "error",
+            "comparators_block_cases",
+            "cohort.entry: whoever is drawn as a comparator does not enter by a later record, so those to whom it "
+            "happens late are missing from their arm. Write at = 'each' and overlap = 'allow', and let comparators "
+            "leave on the day that it happens (cohort.end.censor_at = ['disenrolment', 'other_arm']).",
+        )
+    elif "other_arm" not in study.cohort.end.censor_at:
+        yield Finding(
+            "warning",
+            "comparators_become_cases",
+            "cohort.end.censor_at: comparators stay comparators after they have entered another arm, which makes the "
+            "arms alike. Add 'other_arm', or say in the report that arms are compared as they began.",
         )
 
 

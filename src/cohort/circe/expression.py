@@ -164,7 +164,11 @@ def _offset(strategy: Node) -> int | None:
     days, field = offset.take("Offset", int, 0), offset.take("DateField", str, "StartDate")
     offset.close()
     if field != "StartDate":
-        offset.refuse("follow-up is counted from the index date, not from the end of its record", "DateField")
+        offset.refuse(
+            "follow-up is counted from the index date; the store keeps the end of an encounter, which is not that of a "
+            "condition or an exposure (--entry-only leaves follow-up to you)",
+            "DateField",
+        )
     if days < 1:
         offset.refuse("follow-up of no day", "Offset")
     return int(days)

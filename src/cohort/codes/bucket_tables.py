@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from cohort.codes.codelist import Codelist
+from cohort.store.tables import Supplied
 
 
 class BucketTables(Mapping[str, pl.LazyFrame]):
@@ -16,7 +17,7 @@ class BucketTables(Mapping[str, pl.LazyFrame]):
     Parameters
     ----------
     frames
-        Table name → its rows.
+        Table name → its rows. A table of the store that is not among them reads as one without rows.
     """
 
     def __init__(self, frames: Mapping[str, pl.DataFrame]) -> None:
@@ -24,9 +25,25 @@ class BucketTables(Mapping[str, pl.LazyFrame]):
         self._frames = dict(frames)
         self._known: dict[Hashable, tuple[Any, pl.DataFrame]] = {}
 
+    @classmethod
+    def together(cls, buckets: Sequence[BucketTables]) -> BucketTables:
+        """Put the rows of several buckets together; what is remembered of each is not taken over."""
+        if len(buckets) == 1:
+            return buckets[0]
+        return cls({name: pl.concat([bucket._frames[name] for bucket in buckets]) for name in buckets[0]})
+
+    @property
+    def height(self) -> int:
+        """Return the number of rows of all tables."""
+        return sum(frame.height for frame in self._frames.values())
+
     def __getitem__(self, name: str) -> pl.LazyFrame:
         """Return a table."""
-        return self._frames[name].lazy()
+        return self._frames[name].lazy() if name in self else Supplied()[name]
+
+    def __contains__(self, name: object) -> bool:
+        """Return whether the supplier gave the table."""
+        return name in self._frames
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the tables' names."""
@@ -61,6 +78,10 @@ class BucketTables(Mapping[str, pl.LazyFrame]):
         """Return the tables of some persons (``person_id``, distinct); a table is cut when it is first asked for."""
         return _PersonTables(self, persons)
 
+    def of_entries(self) -> BucketTables:
+        """Return the same tables for asking about one set of entries: what is known of each is remembered too."""
+        return _EntryTables(self)
+
 
 class _PersonTables(BucketTables):
     """The rows of some persons of a bucket."""
@@ -72,11 +93,11 @@ class _PersonTables(BucketTables):
         self._cut: set[str] = set()
 
     def __getitem__(self, name: str) -> pl.LazyFrame:
-        if name not in self._cut:
+        if name in self and name not in self._cut:
             table = self._frames[name].lazy()
             self._frames[name] = table.join(self._persons.lazy(), on="person_id", how="semi").collect()
             self._cut.add(name)
-        return self._frames[name].lazy()
+        return super().__getitem__(name)
 
     def remember(self, key: Hashable, owner: Any, make: Callable[[], pl.LazyFrame]) -> pl.LazyFrame:
         """Return what is known of all persons, where that was asked before; more persons than needed do no harm."""
@@ -85,8 +106,52 @@ class _PersonTables(BucketTables):
         return super().remember(key, owner, make)
 
 
+class _EntryTables(BucketTables):
+    """The tables of a bucket, asked about the same entries every time."""
+
+    def __init__(self, whole: BucketTables) -> None:
+        super().__init__({})
+        self._whole = whole
+
+    def __getitem__(self, name: str) -> pl.LazyFrame:
+        return self._whole[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._whole)
+
+    def __len__(self) -> int:
+        return len(self._whole)
+
+    def remember(self, key: Hashable, owner: Any, make: Callable[[], pl.LazyFrame]) -> pl.LazyFrame:
+        """Return what is known of the persons: it holds whichever entries are asked about."""
+        return self._whole.remember(key, owner, make)
+
+    def remember_of_entries(self, key: Hashable, owner: Any, make: Callable[[], pl.LazyFrame]) -> pl.LazyFrame:
+        """Return what ``make`` returns of the entries, made once."""
+        return super().remember(key, owner, make)
+
+
 def remembered(
     tables: Mapping[str, pl.LazyFrame], key: Hashable, owner: Any, make: Callable[[], pl.LazyFrame]
 ) -> pl.LazyFrame:
     """Return what ``make`` returns, made once per bucket where the tables have a memory."""
     return tables.remember(key, owner, make) if isinstance(tables, BucketTables) else make()
+
+
+def remembered_of_entries(
+    tables: Mapping[str, pl.LazyFrame], key: Hashable, owner: Any, make: Callable[[], pl.LazyFrame]
+) -> pl.LazyFrame:
+    """Return what ``make`` returns, made once where the tables are asked about one set of entries (`of_entries`)."""
+    return tables.remember_of_entries(key, owner, make) if isinstance(tables, _EntryTables) else make()
+
+
+def batches(buckets: Iterable[BucketTables], most_rows: int) -> Iterator[BucketTables]:
+    """Yield the buckets in order, as many together as have ``most_rows`` rows or, by itself, one with more."""
+    batch: list[BucketTables] = []
+    for bucket in buckets:
+        if batch and sum(one.height for one in batch) + bucket.height > most_rows:
+            yield BucketTables.together(batch)
+            batch = []
+        batch.append(bucket)
+    if batch:
+        yield BucketTables.together(batch)

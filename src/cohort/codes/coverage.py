@@ -14,7 +14,7 @@ def coverage(frame: pl.LazyFrame, codelist: Codelist) -> pl.LazyFrame:
     Parameters
     ----------
     frame
-        Normalised String columns ``system`` and ``code``.
+        Normalised String columns ``system`` and ``code``; one row per record, or per code with Int64 ``rows``.
 
     Returns
     -------
@@ -23,7 +23,7 @@ def coverage(frame: pl.LazyFrame, codelist: Codelist) -> pl.LazyFrame:
         (their rows in the frame), Int64; rows labelled ``excluded`` are shown too; sorted.
     """
     decided = decisions(frame, codelist)
-    used = frame.group_by("system", "code").agg(rows=pl.len().cast(pl.Int64))
+    used = frame.group_by("system", "code").agg(rows=_rows(frame))
     counted = (
         decided.join(used, on=["system", "code"])
         .group_by("system", "category", code="prefix")
@@ -45,7 +45,7 @@ def orphans(frame: pl.LazyFrame, codelist: Codelist, like: Codelist) -> pl.LazyF
     Parameters
     ----------
     frame
-        Normalised String columns ``system`` and ``code``.
+        As for `coverage`.
     like
         What counts as akin, such as the shipped ``pain_conditions`` for a list of one kind of pain.
 
@@ -59,9 +59,14 @@ def orphans(frame: pl.LazyFrame, codelist: Codelist, like: Codelist) -> pl.LazyF
         matches(frame, like)
         .join(decided, on=["system", "code"], how="anti")
         .group_by("system", "code")
-        .agg(rows=pl.len().cast(pl.Int64))
+        .agg(rows=_rows(frame))
         .sort("rows", "system", "code", descending=[True, False, False])
     )
+
+
+def _rows(frame: pl.LazyFrame) -> pl.Expr:
+    counted = "rows" in frame.collect_schema().names()
+    return (pl.col("rows").sum() if counted else pl.len()).cast(pl.Int64)
 
 
 def compare(old: Codelist, new: Codelist) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 import polars as pl
 from pydantic import Field, model_validator
 
-from cohort.codes.bucket_tables import BucketTables, remembered
+from cohort.codes.bucket_tables import BucketTables, remembered, remembered_of_entries
 from cohort.codes.codelist import EXCLUDED, Codelist
 from cohort.codes.match import matches, possible
 from cohort.codes.reference import Codes
@@ -71,9 +71,21 @@ class Record(Spec):
 
     def days(self, tables: Tables) -> pl.LazyFrame:
         """Return person_id and date of the days on which the record qualifies, each person-day once."""
-        codelist = self.codes.codelist
-        rule = (self.table, id(codelist), self.settings, self.evidence, self.apart_days, self.within_days)
-        return remembered(tables, ("days", *rule), codelist, lambda: self._days(tables))
+        return remembered(tables, ("days", *self._rule), self.codes.codelist, lambda: self._days(tables))
+
+    def days_since(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the key and every ``day`` (Int64) from index on, of any entry, on which the record qualifies."""
+
+        def since() -> pl.LazyFrame:
+            return relative_days(self.days(tables), entries).filter(pl.col("day") >= 0).select(*KEY, "day")
+
+        return remembered_of_entries(tables, ("days since", *self._rule), self.codes.codelist, since)
+
+    @property
+    def _rule(self) -> tuple[Any, ...]:
+        """Return what tells it apart from another record, codelists by identity."""
+        codelist = id(self.codes.codelist)
+        return (self.table, codelist, self.settings, self.evidence, self.apart_days, self.within_days)
 
     def _days(self, tables: Tables) -> pl.LazyFrame:
         rows = self.rows(tables)

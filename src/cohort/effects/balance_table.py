@@ -14,11 +14,14 @@ import polars as pl
 from cohort.effects.weights import BalancingWeights
 from cohort.errors import CohortError, StudyError
 from cohort.frames import as_lazy
+from cohort.survival.cox_sums import Arrays, add, workers
 from cohort.survival.design import design_matrix
 from cohort.survival.types import Floats
 
 IMBALANCED = 0.1
 """Standardised differences beyond this ask for an explanation (Austin 2009)."""
+_STRIP = 4096
+"""Rows of a matrix that are squared at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,13 +94,24 @@ def count_balance(
     if len(matrix) != len(weights.weight):
         raise StudyError(f"the matrix has {len(matrix)} rows, the weights {len(weights.weight)}")
     start = np.zeros(matrix.shape[1]) if origin is None else origin
-    plain, weighted = np.empty((2, 3, matrix.shape[1])), np.empty((2, 3, matrix.shape[1]))
-    for arm in (0, 1):
-        rows = weights.propensity.treated == bool(arm)
-        x, w = matrix[rows] - start, weights.weight[rows]
-        plain[arm, 0], plain[arm, 1], plain[arm, 2] = rows.sum(), x.sum(axis=0), (x**2).sum(axis=0)
-        weighted[arm, 0], weighted[arm, 1], weighted[arm, 2] = w.sum(), w @ x, w @ x**2
+    arms = np.stack([~weights.propensity.treated, weights.propensity.treated]).astype(np.float64)
+    each = np.concatenate([arms, arms * weights.weight])
+    total = _power_sums(each, matrix, start)
+    plain, weighted = (np.ascontiguousarray(total[:, rows].swapaxes(0, 1)) for rows in (slice(0, 2), slice(2, 4)))
     return BalanceSums(columns, start, plain, weighted)
+
+
+def _power_sums(each: Floats, matrix: Floats, origin: Floats) -> Floats:
+    """Return the sums of 1, x and x² of every column, x from its origin, under each weight (k, n): (3, k, p)."""
+
+    def one(low: int) -> Arrays:
+        part, x = each[:, low : low + _STRIP], matrix[low : low + _STRIP] - origin
+        return (
+            np.stack([np.broadcast_to(part.sum(axis=1)[:, None], (len(each), x.shape[1])), part @ x, part @ (x * x)]),
+        )
+
+    with workers() as pool:
+        return add(pool.map(one, range(0, len(matrix), _STRIP)))[0]
 
 
 def worst(table: pl.DataFrame) -> tuple[str, float] | None:
@@ -117,4 +131,5 @@ def _moments(sums: Floats) -> tuple[Floats, Floats]:
 
 
 def _rows(frame: Any, kept: Any) -> pl.DataFrame:
-    return as_lazy(frame).collect().filter(pl.Series(kept))
+    rows = as_lazy(frame).collect()
+    return rows if kept.all() else rows.filter(pl.Series(kept))

@@ -15,14 +15,16 @@ doi:10.1093/ije/dyaa057; Cain LE et al. (2010), Int J Biostat 6:18, doi:10.2202/
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from itertools import pairwise
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cohort.errors import NotEstimableError
-from cohort.survival.cox_model import Follow, estimate
+from cohort.survival.cox_model import CoxEstimate, Follow, estimate
 from cohort.survival.cox_residuals import baseline_hazard
 from cohort.survival.types import Floats, Numbers
 
@@ -78,17 +80,22 @@ class Staying:
     """The chance of not having departed from a strategy.
 
     ``hazard`` (K,) of departing, cumulative up to and including ``day`` (K,), is that of a person at the mean of the
-    covariates, ``ratio`` (n,) each person's to it.
+    covariates, ``ratio`` (n,) each person's to it. ``fit`` is the model they come from, None where nobody departs.
     """
 
     day: Floats
     hazard: Floats
     ratio: Floats
+    fit: CoxEstimate | None = None
+
+    @property
+    def reached(self) -> Floats:
+        """Return the cumulative hazard before each phase: before the first departure, after it, … (K + 1,)."""
+        return np.concatenate([[0.0], self.hazard])
 
     def weight(self, phase: int) -> Floats:
         """Return the inverse chance of having stayed until after the first ``phase`` days of departure, (n,)."""
-        reached = 0.0 if phase == 0 else float(self.hazard[phase - 1])
-        weight: Floats = np.exp(reached * self.ratio)
+        weight: Floats = np.exp(self.reached[phase] * self.ratio)
         return weight
 
 
@@ -109,7 +116,7 @@ def model_staying(arm: Arm, persons: Persons, columns: tuple[str, ...]) -> Stayi
     fit = estimate(persons.x, Follow(arm.time, arm.departed, weight=persons.times), columns)
     ratio = np.exp((persons.x - fit.rows.centre) @ fit.coef)
     jumps = baseline_hazard(fit, "efron")
-    return Staying(fit.rows.cells.time[jumps > 0], np.cumsum(jumps[jumps > 0]), ratio)
+    return Staying(fit.rows.cells.time[jumps > 0], np.cumsum(jumps[jumps > 0]), ratio, fit)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,25 +136,57 @@ class DaySums:
 def sum_by_day(
     arm: Arm, persons: Persons, staying: Staying, day: Numbers, causes: tuple[int, ...], cap: float = np.inf
 ) -> DaySums:
-    """Sum the weighted clones over days, one phase between two days of departure after another.
+    """Sum the weighted clones over days.
 
     A weight is that of just before the day: who departs on a day is still there for the events of that day. Weights
     above ``cap`` are set to it.
     """
-    exit_ = np.searchsorted(day, arm.time)
-    at_risk, events = np.zeros(len(day)), np.zeros((len(causes), len(day)))
-    n_events, last = np.zeros_like(events), np.zeros(len(arm.time))
-    edges = np.concatenate([[-np.inf], staying.day, [np.inf]])
-    for phase, (low, high) in enumerate(pairwise(edges)):
-        present = arm.time > low
-        weight = np.minimum(staying.weight(phase)[present], cap) * persons.times[present]
-        place, ends = exit_[present], arm.time[present] <= high
-        first, stop = np.searchsorted(day, low, side="right"), np.searchsorted(day, high, side="right")
-        leaving = np.bincount(place[ends], weight[ends], len(day))[first:stop]
-        at_risk[first:stop] = weight.sum() - (np.cumsum(leaving) - leaving)
-        for position, code in enumerate(causes):
-            mine = ends & (arm.cause[present] == code)
-            events[position] += np.bincount(place[mine], weight[mine], len(day))
-            n_events[position] += np.bincount(place[mine], persons.times[present][mine], len(day))
-        last[np.flatnonzero(present)[ends]] = weight[ends]
-    return DaySums(day, at_risk, events, n_events, last)
+    exits = place_exits(arm, staying.day, day, causes)
+    total, last = np.zeros(len(staying.day) + 1), np.zeros(len(arm.time))
+    table, count = np.zeros((2, len(day), len(causes) + 1))
+    loops().clone_sums(
+        staying.ratio,
+        staying.reached,
+        exits.phase,
+        exits.place,
+        exits.kind,
+        persons.times,
+        cap,
+        total,
+        table,
+        count,
+        last,
+    )
+    return day_sums(day, staying.day, total, table, count, last)
+
+
+class Exits(NamedTuple):
+    """When and how clones leave, arrays (n,): last ``phase``, ``place`` of the day, ``kind`` 0 or 1 + its cause's."""
+
+    phase: Numbers
+    place: Numbers
+    kind: Numbers
+
+
+def place_exits(arm: Arm, departures: Floats, day: Numbers, causes: tuple[int, ...]) -> Exits:
+    """Return the exits of clones in phases between the days of departure."""
+    kind = np.zeros(len(arm.time), dtype=np.int8)
+    for position, code in enumerate(causes):
+        kind[arm.cause == code] = 1 + position
+    phase = np.searchsorted(departures, arm.time, side="left").astype(np.int32)
+    return Exits(phase, np.searchsorted(day, arm.time).astype(np.int32), kind)
+
+
+def day_sums(day: Numbers, departures: Floats, total: Floats, table: Floats, count: Floats, last: Floats) -> DaySums:
+    """Return the sums by day of clones with ``total`` weight at the start of each phase who leave as in the tables."""
+    at_risk, leaving = np.zeros(len(day)), table.sum(axis=1)
+    edges = np.concatenate([[0], np.searchsorted(day, departures, side="right"), [len(day)]])
+    for phase, (first, stop) in enumerate(pairwise(edges)):
+        gone = leaving[first:stop]
+        at_risk[first:stop] = total[phase] - (np.cumsum(gone) - gone)
+    return DaySums(day, at_risk, table[:, 1:].T, count[:, 1:].T, last)
+
+
+def loops() -> ModuleType:
+    """Return the compiled loops; importing them loads numba."""
+    return import_module("cohort.effects.clone_kernels")

@@ -7,22 +7,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtr
 
+from cohort.effects.clone_bootstrap import SortedArm, bootstrap, refit
 from cohort.effects.clones import STRATEGIES, Arm, DaySums, Persons, Staying, clone, model_staying, sum_by_day
+from cohort.effects.day_estimates import (
+    Ties,
+    closed_ties,
+    curves_table,
+    estimates_table,
+    log_hazard_ratio,
+    risk_and_time_lost,
+    summed_ties,
+)
+from cohort.effects.varying import Histories, Leaving, Rows, read_rows, require_terms, sum_varying
 from cohort.effects.weights import SMALLEST_SHARE, kish
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.frames import as_lazy, require_columns
 from cohort.survival.cox_order import canonical_order
-from cohort.survival.cox_sums import kernels
 from cohort.survival.design import design_matrix
-from cohort.survival.influence import ratio
-from cohort.survival.intervals import normal_quantile
 from cohort.survival.observations import observe
-from cohort.survival.types import Floats, Numbers
-
-MEASURES = ("risk", "time_lost")
-_RATIOS = ("risk_ratio", "hazard_ratio")
+from cohort.survival.types import Floats, Ints, Numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +53,8 @@ class _Trial(NamedTuple):
     values: Floats
     sums: tuple[DaySums, DaySums]
     arms: tuple[Arm, Arm]
+    staying: tuple[Staying, Staying] | None
+    caps: tuple[float, float]
 
 
 class _Question(NamedTuple):
@@ -71,6 +77,8 @@ def clone_censor_weight(
     horizon: float,
     cause_of_interest: int = 1,
     truncate: float | None = None,
+    histories: Histories | None = None,
+    leaving: Leaving | None = None,
     replicates: int = 0,
     seed: int = 0,
     level: float = 0.95,
@@ -80,13 +88,15 @@ def clone_censor_weight(
     Parameters
     ----------
     frame
-        One row per person, eligible at day 0; its order decides which bootstrap sample a person is in.
+        One row per person, eligible at day 0.
     treatment_time
         Day on which treatment started, null for never.
     terms
         Covariates at day 0 of the Cox models of departing from either strategy.
     truncate
         Set weights above this quantile of an arm's weights at exit, such as 0.99, to it.
+    histories, leaving
+        Covariates that change, further terms of the models of departing; and a model of natural censoring.
     replicates
         Bootstrap samples of persons (with both of their clones) behind limits: normal, on the log scale for ratios.
 
@@ -100,18 +110,30 @@ def clone_censor_weight(
     Maringe C et al. (2020), Int J Epidemiol 49:1719–1729, doi:10.1093/ije/dyaa057.
     """
     _check(grace_days, horizon, truncate)
-    persons, columns = _read(frame, time, cause, treatment_time, terms)
+    require_terms(terms, histories, leaving)
+    frame = frame if histories is None else as_lazy(frame).sort(histories.person)
+    persons, columns, order = _read(frame, time, cause, treatment_time, terms)
     causes = tuple(sorted({cause_of_interest, *np.unique(persons.cause[persons.cause > 0]).tolist()}))
     question = _Question(grace_days, horizon, cause_of_interest, causes, columns, truncate)
-    trial = _emulate(persons, question)
+    rows = None
+    if histories is not None or leaving is not None:
+        persons = _in_frame_order(persons, order)
+        rows = read_rows(frame, persons, terms, histories, leaving)
+    trial = _emulate(persons, question, rows)
     _require_horizon(trial, horizon)
     _require_effective(trial)
-    samples = _bootstrap(persons, question, replicates, seed)
+    samples = _bootstrap(trial, persons, question, rows, replicates, seed)
     cut = "" if truncate is None else f", truncated at the {truncate:.1%} quantile"
     limits = f"{len(samples)} bootstrap samples of persons" if replicates else "no limits: no bootstrap"
-    method = f"clone–censor–weight, grace {grace_days:g} days, Cox models of departing on {terms}{cut}; {limits}"
+    models = f"Cox models of departing on {terms}{_further(histories, leaving)}"
+    method = f"clone–censor–weight, grace {grace_days:g} days, {models}{cut}; {limits}"
     return Emulation(
-        _table(trial.values, samples, level), _arms(trial), _curves(trial, question), horizon, level, method
+        estimates_table(trial.values, samples, level, STRATEGIES),
+        _arms(trial),
+        curves_table(trial.sums, question.causes, STRATEGIES),
+        horizon,
+        level,
+        method,
     )
 
 
@@ -122,11 +144,21 @@ def _check(grace: float, horizon: float, truncate: float | None) -> None:
         raise StudyError(f"truncate = {truncate}; a quantile between 0.5 and 1, such as 0.99")
 
 
-def _read(frame: Any, time: str, cause: str, started: str, terms: str) -> tuple[Persons, tuple[str, ...]]:
-    """Return the persons in an order that their values decide, and the names of the covariates' columns."""
+def _further(histories: Histories | None, leaving: Leaving | None) -> str:
+    changing = "" if histories is None else f", {histories.terms} as they change"
+    return changing + ("" if leaving is None else f", and of natural censoring on {leaving.terms}")
+
+
+def _in_frame_order(persons: Persons, order: Ints) -> Persons:
+    back = np.argsort(order)
+    return Persons(*(part[back] for part in persons))
+
+
+def _read(frame: Any, time: str, cause: str, started: str, terms: str) -> tuple[Persons, tuple[str, ...], Ints]:
+    """Return the persons in an order that their values decide, the names of covariates, and that order."""
     lazy = as_lazy(frame)
     require_columns(lazy, {"treatment_time": started})
-    rows, design = observe(lazy, time, cause).rows, design_matrix(lazy, terms)
+    rows, design = observe(lazy, time, cause).rows, design_matrix(lazy, terms or ())
     column = lazy.select(pl.col(started).cast(pl.Float64)).collect().to_series()
     if wrong := int((column.is_nan() | (column < 0)).sum()):
         raise InputRefusedError(f"column {started!r} is negative or not a number in {wrong} rows; null means never")
@@ -135,70 +167,36 @@ def _read(frame: Any, time: str, cause: str, started: str, terms: str) -> tuple[
     never = np.where(np.isfinite(start), start, -1.0)
     order = canonical_order([exit_, code, never, *design.matrix.T])
     x = np.asfortranarray(design.matrix[order])
-    return Persons(exit_[order], code[order], start[order], x, np.ones(len(order))), design.names
+    return Persons(exit_[order], code[order], start[order], x, np.ones(len(order))), design.names, order
 
 
-def _emulate(persons: Persons, question: _Question) -> _Trial:
+def _emulate(persons: Persons, question: _Question, rows: Rows | None = None) -> _Trial:
     arms = clone(persons, question.grace)
     day = np.unique(np.concatenate([arm.time for arm in arms]))
-    sums = [_weighted(arm, persons, model_staying(arm, persons, question.columns), day, question) for arm in arms]
-    numbers = [_numbers(one, question) for one in sums]
-    values = np.concatenate([*numbers, [_log_hazard_ratio(sums[1], sums[0], question)]])
-    return _Trial(values, (sums[0], sums[1]), arms)
+    if rows is not None:
+        start, abstain = (sum_varying(arm, persons, rows, day, question.causes, question.truncate) for arm in arms)
+        return _Trial(_numbers(start, abstain, question), (start, abstain), arms, None, (np.inf, np.inf))
+    staying = [model_staying(arm, persons, question.columns) for arm in arms]
+    weighted = [_weighted(arm, persons, model, day, question) for arm, model in zip(arms, staying, strict=True)]
+    (start, cap_start), (abstain, cap_abstain) = weighted
+    values = _numbers(start, abstain, question)
+    return _Trial(values, (start, abstain), arms, (staying[0], staying[1]), (cap_start, cap_abstain))
 
 
-def _weighted(arm: Arm, persons: Persons, staying: Staying, day: Numbers, question: _Question) -> DaySums:
+def _weighted(arm: Arm, persons: Persons, staying: Staying, day: Numbers, question: _Question) -> tuple[DaySums, float]:
+    """Return the sums by day and where their weights are cut."""
     sums = sum_by_day(arm, persons, staying, day, question.causes)
     if question.truncate is None:
-        return sums
+        return sums, np.inf
     cap = float(np.quantile(sums.last / persons.times, question.truncate))
-    return sum_by_day(arm, persons, staying, day, question.causes, cap)
+    return sum_by_day(arm, persons, staying, day, question.causes, cap), cap
 
 
-def _numbers(sums: DaySums, question: _Question) -> Floats:
-    """Return the risk at, and the time lost by, the horizon; a curve stays level after its last exit."""
-    steps = _incidence_steps(sums, question.causes.index(question.code))
-    before = sums.day <= question.horizon
-    left = np.maximum(question.horizon - sums.day, 0)
-    return np.array([steps[before].sum(), (steps * left).sum()])
-
-
-def _incidence_steps(sums: DaySums, position: int) -> Floats:
-    """Return the increments of the Aalen–Johansen incidence of a cause, (T,)."""
-    survival = np.cumprod(1 - ratio(sums.events.sum(axis=0), sums.at_risk))
-    before = np.concatenate([[1.0], survival])[:-1]
-    return before * ratio(sums.events[position], sums.at_risk)
-
-
-def _log_hazard_ratio(zero: DaySums, one: DaySums, question: _Question) -> float:
-    """Return the coefficient of a weighted Cox model of the strategy alone (Efron ties), from sums by day.
-
-    One covariate of 0 and 1 leaves one number per day and arm of everything that a Newton step needs.
-    """
+def _numbers(start: DaySums, abstain: DaySums, question: _Question, ties: Ties = summed_ties) -> Floats:
+    """Return risk and time lost of either strategy, and the logarithm of the hazard ratio, (5,)."""
     position = question.causes.index(question.code)
-    both = zero.events[position] + one.events[position] > 0
-    risk, dying, deaths = (
-        np.stack([getattr(arm, name)[..., both] for arm in (zero, one)]) for name in ("at_risk", "events", "n_events")
-    )
-    dying, tied = dying[:, position], deaths[:, position].sum(axis=0).round().astype(np.int64)
-    if not tied.size:
-        raise NotEstimableError("no_events")
-    if not dying.sum(axis=1).all():
-        raise NotEstimableError("monotone_likelihood", ("strategy",))
-    slope = 0.0
-    for _ in range(50):
-        r = np.exp(slope)
-        terms = np.zeros((5, tied.size))
-        kernels().tie_terms(risk[0] + r * risk[1], dying[0] + r * dying[1], tied, dying.sum(axis=0), True, terms)
-        a, b, a2, b2, c2 = terms
-        at, out = r * risk[1], r * dying[1]
-        expected = a * at - b * out
-        information = (expected - (a2 * at**2 - 2 * b2 * at * out + c2 * out**2)).sum()
-        step = float((dying[1] - expected).sum() / information)
-        slope += step
-        if abs(step) < 1e-12:
-            return slope
-    raise NotEstimableError("not_converged", ("strategy",))
+    curves = [risk_and_time_lost(arm, position, question.horizon) for arm in (start, abstain)]
+    return np.concatenate([*curves, [log_hazard_ratio(abstain, start, position, ties)]])
 
 
 def _require_horizon(trial: _Trial, horizon: float) -> None:
@@ -216,50 +214,26 @@ def _require_effective(trial: _Trial) -> None:
             )
 
 
-def _bootstrap(persons: Persons, question: _Question, replicates: int, seed: int) -> Floats:
-    """Return the estimates of samples of persons, (samples, q); a person drawn k times counts k times."""
-    found, n = [], len(persons.time)
-    for draw in range(replicates):
-        chosen = np.random.default_rng([seed, draw]).integers(0, n, n)
-        times = np.bincount(chosen, minlength=n).astype(np.float64)
-        drawn = times > 0
-        x = np.asfortranarray(persons.x[drawn])
-        sample = Persons(persons.time[drawn], persons.cause[drawn], persons.started[drawn], x, times[drawn])
-        try:
-            found.append(_emulate(sample, question).values)
-        except NotEstimableError:
-            continue
-    if replicates and len(found) < 0.9 * replicates:
-        raise NotEstimableError(f"bootstrap_not_estimable: in {replicates - len(found)} of {replicates} samples")
-    return np.asarray(found)
+def _bootstrap(
+    trial: _Trial, persons: Persons, question: _Question, rows: Rows | None, replicates: int, seed: int
+) -> Floats:
+    """Return the numbers of samples of persons, (samples, 5)."""
+    if not replicates:
+        return np.empty((0, len(trial.values)))
 
+    def refitted(times: Floats) -> Floats:
+        return _emulate(persons._replace(times=times), question, rows).values
 
-def _named(values: Floats) -> dict[tuple[str, str], Floats]:
-    """Return estimates by measure and group, ratios as logarithms; ``values`` are (q,) or (q, samples)."""
-    one, zero = dict(zip(MEASURES, values[:2], strict=True)), dict(zip(MEASURES, values[2:4], strict=True))
-    found: dict[tuple[str, str], Floats] = {}
-    for measure in MEASURES:
-        found |= {(measure, STRATEGIES[0]): one[measure], (measure, STRATEGIES[1]): zero[measure]}
-        found[f"{measure}_difference", STRATEGIES[0]] = one[measure] - zero[measure]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found["risk_ratio", STRATEGIES[0]] = np.log(one["risk"] / zero["risk"])
-    found["hazard_ratio", STRATEGIES[0]] = values[4]
-    return found
-
-
-def _table(values: Floats, samples: Floats, level: float) -> pl.DataFrame:
-    points = _named(values)
-    spread = _named(samples.T) if len(samples) > 1 else {}
-    rows = []
-    for (measure, group), point in points.items():
-        shown = np.exp if measure in _RATIOS else float
-        error = float(np.std(spread[measure, group], ddof=1)) if spread else np.nan
-        half = normal_quantile(level) * error
-        contrast = measure in _RATIOS or measure.endswith("difference")
-        p = float(2 * ndtr(-abs(point) / error)) if contrast and error > 0 else np.nan
-        rows.append((measure, group, *map(float, (shown(point), error, shown(point - half), shown(point + half), p))))
-    names = ["measure", "group", "estimate", "std_error", "lower", "upper", "p_value"]
-    return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.selectors.float().fill_nan(None))
+    if trial.staying is None:
+        return refit(refitted, len(persons.time), replicates, seed)
+    day = trial.sums[0].day
+    start, abstain = (
+        SortedArm.of(arm, persons, staying, day, question.causes, cap)
+        for arm, staying, cap in zip(trial.arms, trial.staying, trial.caps, strict=True)
+    )
+    return bootstrap(
+        (start, abstain), day, lambda one, zero: _numbers(one, zero, question, closed_ties), replicates, seed
+    )
 
 
 def _arms(trial: _Trial) -> pl.DataFrame:
@@ -276,21 +250,3 @@ def _arms(trial: _Trial) -> pl.DataFrame:
         for name, arm, sums in zip(STRATEGIES, trial.arms, trial.sums, strict=True)
     ]
     return pl.DataFrame(rows)
-
-
-def _curves(trial: _Trial, question: _Question) -> pl.DataFrame:
-    parts = [
-        pl.DataFrame(
-            {
-                "group": name,
-                "cause": code,
-                "time": sums.day,
-                "n_risk": sums.at_risk,
-                "n_event": sums.events[position],
-                "estimate": np.cumsum(_incidence_steps(sums, position)),
-            }
-        )
-        for name, sums in zip(STRATEGIES, trial.sums, strict=True)
-        for position, code in enumerate(question.causes)
-    ]
-    return pl.concat(parts)

@@ -1,7 +1,9 @@
 """Propensity scores: the probability of treatment given what was known at time 0.
 
-The models are scikit-learn's. Ours is what surrounds them: rows in an order that depends on the rows alone, columns
-standardised inside, cross-fitting, and separation told apart from a fit.
+Ridge and trees are scikit-learn's; the unpenalised model of a dense matrix (`cohort.effects.logistic`) and the lasso
+(`cohort.effects.lasso`) are ours, for many rows and for thousands of sparse columns. What surrounds them is the same:
+rows in an order that depends on the rows alone, columns standardised inside, cross-fitting, and separation told apart
+from a fit.
 """
 
 from __future__ import annotations
@@ -16,10 +18,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import optimize, sparse
+from scipy.special import expit
 
+from cohort.effects.lasso import fit_lasso
+from cohort.effects.logistic import maximise_logistic
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.frames import as_lazy, require_columns
 from cohort.survival.cox_order import canonical_order
+from cohort.survival.cox_sums import workers
 from cohort.survival.design import Missing, design_matrix
 from cohort.survival.types import Floats, Ints
 
@@ -43,9 +49,9 @@ _INNER_FOLDS = 5
 class Propensity:
     """Propensity scores of n persons, in the order of the frame they came from.
 
-    ``score`` and ``treated`` have shape (n,). ``columns`` names the model's columns; ``design`` holds them with the
-    intercept first, shape (n, p + 1), where the scores are those of one unpenalised logistic model, and None where
-    they are not: only then is it known how the scores move with the sample. ``kept`` marks the frame's rows used.
+    ``score`` and ``treated`` have shape (n,). ``columns`` names the model's columns; ``design`` holds them, (n, p),
+    where the scores are those of one unpenalised logistic model with an intercept, and None where they are not: only
+    then is it known how the scores move with the sample. ``kept`` marks the frame's rows used.
     """
 
     score: Floats
@@ -150,11 +156,11 @@ def scores_from_matrix(
     _require_two_arms(treated, folds)
     matrix = sparse.csr_matrix(matrix) if sparse.issparse(matrix) else np.asarray(matrix, dtype=np.float64)
     order = _order(matrix, treated)
-    scaled = _standardised(matrix, columns)[order]
+    scaled = _standardised(matrix, columns, order)
     fold = assign_folds(len(treated), folds, seed)[order]
     score = np.empty(len(treated))
     try:
-        score[order] = _cross_fit(_FITTERS[model](seed), scaled, treated[order], fold)
+        score[order] = _cross_fit(_FITTERS[model](seed, columns), scaled, treated[order], fold)
     except NotEstimableError as error:
         if error.reason == "not_converged":
             _refuse_separation(matrix, treated, columns)
@@ -162,7 +168,7 @@ def scores_from_matrix(
     if ((score < _CERTAIN) | (score > 1 - _CERTAIN)).any():
         _refuse_separation(matrix, treated, columns)
     exact = model == "logistic" and folds == 1 and not sparse.issparse(matrix)
-    design = np.column_stack([np.ones(len(treated)), matrix]) if exact else None
+    design = matrix if exact else None
     return Propensity(score, treated, model, tuple(columns), folds, design, np.ones(len(treated), dtype=bool))
 
 
@@ -172,7 +178,10 @@ def _cross_fit(fitter: Fitter, x: Matrix, treated: NDArray[np.bool_], fold: Ints
     folds = np.unique(fold)
     for held_out in folds:
         rest = np.flatnonzero(fold == held_out)
-        train = np.flatnonzero(fold != held_out) if len(folds) > 1 else rest
+        if len(folds) == 1:
+            with one_thread():
+                return _fitted(fitter, x, treated)(x)
+        train = np.flatnonzero(fold != held_out)
         _require_two_arms(treated[train], 1)
         with one_thread():
             score[rest] = _fitted(fitter, x[train], treated[train])(x[rest])
@@ -258,64 +267,92 @@ def _order(matrix: Matrix, treated: NDArray[np.bool_]) -> Ints:
     return canonical_order([*matrix.T, treated])
 
 
-def _standardised(matrix: Matrix, columns: tuple[str, ...]) -> Matrix:
-    """Return columns of variance 1; dense ones centred too, which would fill a sparse matrix.
+def _standardised(matrix: Matrix, columns: tuple[str, ...], order: Ints) -> Matrix:
+    """Return rows in order, columns of variance 1; dense ones centred too, which would fill a sparse matrix.
 
     Raises
     ------
     NotEstimableError
         ``constant``, naming the columns.
     """
-    dense = isinstance(matrix, np.ndarray)
+    if isinstance(matrix, np.ndarray):
+        return _standardised_dense(matrix, columns, order)
     mean = np.asarray(matrix.mean(axis=0)).ravel()
-    square = np.asarray((matrix if dense else matrix.multiply(matrix)).mean(axis=0)).ravel()
-    spread = matrix.std(axis=0) if dense else np.sqrt(np.maximum(square - mean**2, 0))
+    square = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel()
+    spread = np.sqrt(np.maximum(square - mean**2, 0))
+    _refuse_constant(mean, spread, columns)
+    return (matrix @ sparse.diags(1 / spread))[order]
+
+
+def _standardised_dense(matrix: Floats, columns: tuple[str, ...], order: Ints) -> Floats:
+    """Return a column-major matrix of centred columns of variance 1, its sums taken in the order of the rows."""
+    z = np.empty(matrix.shape, order="F")
+
+    def one(j: int) -> tuple[float, float]:
+        column = matrix[:, j][order]
+        mean, spread = float(column.mean()), float(column.std())
+        np.subtract(column, mean, out=z[:, j])
+        z[:, j] /= spread or 1.0
+        return mean, spread
+
+    with workers() as pool:
+        moments: Floats = np.array(list(pool.map(one, range(matrix.shape[1])))).reshape(-1, 2)
+    _refuse_constant(moments[:, 0], moments[:, 1], columns)
+    return z
+
+
+def _refuse_constant(mean: Floats, spread: Floats, columns: tuple[str, ...]) -> None:
     if (constant := spread <= 1e-12 * np.maximum(np.abs(mean), 1)).any():
         raise NotEstimableError("constant", tuple(np.asarray(columns)[constant]))
-    if dense:
-        standard: Floats = (matrix - mean) / spread
-        return standard
-    return matrix @ sparse.diags(1 / spread)
 
 
-def _logistic(seed: int) -> Fitter:
+def _logistic(seed: int, columns: tuple[str, ...]) -> Fitter:
+    def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
+        if not isinstance(x, np.ndarray):
+            return _sparse_logistic(x, treated)
+        found = maximise_logistic(x, treated.astype(np.float64), columns)
+        # the rows that were fitted have their probabilities already
+        return lambda rows: found.score if rows is x else expit(found.coef[0] + rows @ found.coef[1:])
+
+    return fit
+
+
+def _sparse_logistic(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
     from sklearn.linear_model import LogisticRegression
 
+    fitted = LogisticRegression(C=np.inf, solver="lbfgs", tol=1e-10, max_iter=200).fit(x, treated)
+    return lambda rows: fitted.predict_proba(rows)[:, 1]
+
+
+def _lasso(seed: int, columns: tuple[str, ...]) -> Fitter:
     def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
-        dense = isinstance(x, np.ndarray)
-        if dense and np.linalg.matrix_rank(x) < x.shape[1]:
-            raise NotEstimableError("collinear")
-        solver = "newton-cholesky" if dense else "lbfgs"
-        fitted = LogisticRegression(C=np.inf, solver=solver, tol=1e-10, max_iter=200).fit(x, treated)
+        folds = min(_INNER_FOLDS, int(treated.sum()), int((~treated).sum()))
+        return fit_lasso(x, treated.astype(np.float64), assign_folds(len(treated), folds, seed)).predict
+
+    return fit
+
+
+def _ridge(seed: int, columns: tuple[str, ...]) -> Fitter:
+    from sklearn.linear_model import LogisticRegressionCV
+
+    def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
+        fitted = LogisticRegressionCV(
+            Cs=10,
+            l1_ratios=(0.0,),
+            cv=min(_INNER_FOLDS, int(treated.sum()), int((~treated).sum())),
+            solver="lbfgs",
+            scoring="neg_log_loss",
+            random_state=seed,
+            max_iter=5000,
+            tol=1e-5,
+            use_legacy_attributes=False,
+        ).fit(x, treated)
         return lambda rows: fitted.predict_proba(rows)[:, 1]
 
     return fit
 
 
-def _penalised(l1_ratio: float) -> Callable[[int], Fitter]:
-    def of_seed(seed: int) -> Fitter:
-        from sklearn.linear_model import LogisticRegressionCV
-
-        def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
-            fitted = LogisticRegressionCV(
-                Cs=10,
-                l1_ratios=(l1_ratio,),
-                cv=min(_INNER_FOLDS, int(treated.sum()), int((~treated).sum())),
-                solver="saga" if l1_ratio else "lbfgs",
-                scoring="neg_log_loss",
-                random_state=seed,
-                max_iter=5000,
-                tol=1e-5,
-                use_legacy_attributes=False,
-            ).fit(x, treated)
-            return lambda rows: fitted.predict_proba(rows)[:, 1]
-
-        return fit
-
-    return of_seed
-
-
-def _boosting(seed: int) -> Fitter:
+def _boosting(seed: int, columns: tuple[str, ...]) -> Fitter:
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
@@ -325,10 +362,10 @@ def _boosting(seed: int) -> Fitter:
     return fit
 
 
-_FITTERS: dict[str, Callable[[int], Fitter]] = {
+_FITTERS: dict[str, Callable[[int, tuple[str, ...]], Fitter]] = {
     "logistic": _logistic,
-    "lasso": _penalised(1.0),
-    "ridge": _penalised(0.0),
+    "lasso": _lasso,
+    "ridge": _ridge,
     "boosting": _boosting,
 }
 

@@ -15,8 +15,10 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
+from cohort.effects.logistic import information
 from cohort.effects.weights import BalancingWeights
 from cohort.errors import NotEstimableError
+from cohort.survival.cox_sums import workers
 from cohort.survival.types import Floats
 
 
@@ -51,12 +53,14 @@ def _through_the_scores(weights: BalancingWeights, gradient: Floats) -> Floats:
     if scores.design is None:
         return np.zeros_like(gradient)
     spread = scores.score * (1 - scores.score)
-    information = scores.design.T @ (scores.design * spread[:, None])
-    moved = scores.design.T @ (gradient * (weights.slope * spread)[:, None])
+    with workers() as pool:
+        known = information(scores.design, spread, pool)
+    pulled = gradient * (weights.slope * spread)[:, None]
+    moved = np.vstack([pulled.sum(axis=0), scores.design.T @ pulled])
     try:
-        direction = linalg.solve(information, moved, assume_a="pos")
+        direction = linalg.solve(known, moved, assume_a="pos")
     except linalg.LinAlgError:
         raise NotEstimableError("collinear", scores.columns) from None
     residual = (scores.treated - scores.score)[:, None]
-    through: Floats = residual * (scores.design @ direction)
+    through: Floats = residual * (direction[0] + scores.design @ direction[1:])
     return through

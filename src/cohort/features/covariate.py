@@ -99,12 +99,14 @@ class Measured(Spec):
         values = numbers.join(found, on="entry", how="left", validate="1:1")
         value = pl.when(pl.col("_found").is_null()).then(pl.lit(self.absent)).otherwise("value")
         reason: pl.Expr = pl.when(value.is_null()).then(pl.lit(self.unknown))
+        settled = value.fill_null(value=False) if self.settled else pl.lit(value=False)
         if self.observed == "throughout":
             seen = observed_throughout(tables["enrolment"], numbers, self.must_observe)
             seen = seen.select(entry="person_id", _seen=pl.lit(value=True))
             values = values.join(seen.unique(), on="entry", how="left")
-            settled = value.fill_null(value=False) if self.settled else pl.lit(value=False)
             reason = pl.when(pl.col("_seen").is_null() & ~settled).then(pl.lit(NOT_OBSERVED)).otherwise(reason)
+        if lacking := sorted({record.table for record in self.records} - set(tables)):
+            reason = pl.when(~settled).then(pl.lit(f"no {' and '.join(lacking)} in the store")).otherwise(reason)
         return values.select(
             *KEY, pl.when(reason.is_null()).then(value).alias(self.name), reason.alias(f"{self.name}{MISSING}")
         )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from cohort.frames import in_order
 from cohort.time import days_between
 
 PERSON = ("person_id",)
@@ -54,7 +55,7 @@ def join_runs(spans: pl.LazyFrame, *, by: Sequence[str], start: str, end: str, g
     """
     another = (pl.col("_new") | (pl.col(start) != pl.col(start).shift(1))).cast(pl.Int64).cum_sum()
     beginnings = (
-        _walked(spans, by, start, end)
+        _walked(spans.select(*by, start, end), by, start, end)
         .with_columns(_starts=another)
         .with_columns(
             _reached=pl.col("_reach").shift(1),
@@ -84,7 +85,7 @@ def _walked(spans: pl.LazyFrame, by: Sequence[str], start: str, end: str) -> pl.
     changed = pl.any_horizontal(pl.col(key).ne_missing(pl.col(key).shift(1)) for key in by)
     day = pl.col(end).cast(pl.Date).cast(pl.Int32).cast(pl.Int64) + _ZERO
     return (
-        spans.sort(*by, start)
+        in_order(spans, (*by, start))
         .with_columns(_new=changed | (pl.int_range(pl.len()) == 0))
         .with_columns(_reach=(pl.col("_new").cast(pl.Int64).cum_sum() * _WIDTH + day).cum_max() % _WIDTH - _ZERO)
     )

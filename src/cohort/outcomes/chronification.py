@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import polars as pl
 from pydantic import Field, model_validator
 
-from cohort.codes.bucket_tables import remembered
+from cohort.codes.bucket_tables import remembered, remembered_of_entries
 from cohort.codes.codelist import Codelist
 from cohort.codes.match import label
 from cohort.codes.records import KEY, Record, Tables, diagnosis, relative_days
@@ -74,7 +74,7 @@ class Chronification(Event):
     def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and every ``day`` on which the definition is met, of any entry."""
         window = Window(self.after_days, self.within_days)
-        second = relative_days(diagnosis(self.codes.codelist).days(tables), entries)
+        second = diagnosis(self.codes.codelist).days_since(tables, entries)
         met = [second.filter(window.contains(pl.col("day")))]
         if self.explicit is not None:
             met.append(self._explicit_days(tables, entries).filter(pl.col("day") > 0))
@@ -88,7 +88,7 @@ class Chronification(Event):
 
     def _explicit_days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         assert self.explicit is not None  # noqa: S101 -- both callers have asked
-        return relative_days(diagnosis(self.explicit.codelist).days(tables), entries)
+        return diagnosis(self.explicit.codelist).days_since(tables, entries)
 
 
 class TwoDiagnosesOfOneCategory(Event):
@@ -135,19 +135,28 @@ class TwoDiagnosesOfOneCategory(Event):
     def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and every ``day`` on which the definition is met, of any entry."""
         codelist = self.codes.codelist
-        rows = remembered(tables, ("labelled days", id(codelist)), codelist, lambda: _labelled_days(tables, codelist))
-        by = [*KEY, "category"]
-        days = relative_days(rows, entries).filter(pl.col("day") >= 0).select(*by, "day").sort(*by, "day")
-        # one number per key, category and day, so far apart between keys that no pair can reach across
-        changed = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in by)
-        run = changed.fill_null(value=True).cast(pl.Int64).cum_sum()
-        placed = days.with_columns(_place=run * _FAR + pl.col("day"))
+        placed = remembered_of_entries(
+            tables, ("places", id(codelist)), codelist, lambda: _places(tables, entries, codelist)
+        )
         # of the days far enough back, the latest is the nearest: no other can be within reach if it is not
         paired = placed.with_columns(_back=pl.col("_place") - self.apart_days - 1).join_asof(
             placed.select(_earlier="_place"), left_on="_back", right_on="_earlier"
         )
         near = pl.col("_place") - pl.col("_earlier") <= self.within_days
         return paired.filter(near.fill_null(value=False)).select(*KEY, "day")
+
+
+def _places(tables: Tables, entries: pl.LazyFrame, codelist: Codelist) -> pl.LazyFrame:
+    """Return the key and every ``day`` from index on with a diagnosis of a category, and ``_place``, ascending.
+
+    A place is one number per key, category and day, so far apart between keys that no pair can reach across.
+    """
+    rows = remembered(tables, ("labelled days", id(codelist)), codelist, lambda: _labelled_days(tables, codelist))
+    by = [*KEY, "category"]
+    days = relative_days(rows, entries).filter(pl.col("day") >= 0).select(*by, "day").sort(*by, "day")
+    changed = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift()) for name in by)
+    run = changed.fill_null(value=True).cast(pl.Int64).cum_sum()
+    return days.with_columns(_place=run * _FAR + pl.col("day"))
 
 
 def _labelled_days(tables: Tables, codelist: Codelist) -> pl.LazyFrame:
@@ -195,16 +204,31 @@ class LastingEpisode(Event):
 
     def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and every ``day`` on which the definition is met, of any entry."""
-        rows = diagnosis(self.codes.codelist).rows(tables).select("person_id", "date", "end_date")
-        since = relative_days(rows, entries).filter(pl.col("day") >= 0)
-        known = since.with_columns(end_date=pl.max_horizontal("date", "end_date"))
+        codelist = self.codes.codelist
+        runs = remembered_of_entries(
+            tables, ("runs", id(codelist), self.gap_days), codelist, lambda: self._runs(tables, entries)
+        )
+        met = pl.max_horizontal("date", pl.col("first") + pl.duration(days=self.longer_than_days))
+        lasting = runs.with_columns(met=met).filter(pl.col("met") <= pl.col("latest"))
+        return lasting.select(*KEY, day=(pl.col("met") - pl.col("index_date")).dt.total_days().cast(pl.Int64))
+
+    def _runs(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the key and ``date`` of every encounter from index on, its episode's ``first`` and ``latest`` day."""
+        codelist = self.codes.codelist
+        known = remembered_of_entries(
+            tables, ("encounters since", id(codelist)), codelist, lambda: _encounters(tables, entries, codelist)
+        )
         runs = number_runs(known, by=KEY, start="date", end="end_date", gap_days=self.gap_days)
         begins = pl.col("run").ne_missing(pl.col("run").shift())
         first = pl.when(begins).then("date").forward_fill()  # rows are sorted by date within a run
-        met = pl.max_horizontal("date", first + pl.duration(days=self.longer_than_days))
-        lasting = runs.with_columns(met=met, latest=latest_end("run", "end_date"))
-        lasting = lasting.filter(pl.col("met") <= pl.col("latest"))
-        return lasting.select(*KEY, day=(pl.col("met") - pl.col("index_date")).dt.total_days().cast(pl.Int64))
+        return runs.select(*KEY, "date", first=first, latest=latest_end("run", "end_date"))
+
+
+def _encounters(tables: Tables, entries: pl.LazyFrame, codelist: Codelist) -> pl.LazyFrame:
+    """Return the key, ``date`` and ``end_date`` of every encounter from index on."""
+    rows = diagnosis(codelist).rows(tables).select("person_id", "date", "end_date")
+    since = relative_days(rows, entries).filter(pl.col("day") >= 0)
+    return since.select(*KEY, "date", end_date=pl.max_horizontal("date", "end_date")).sort(*KEY, "date")
 
 
 class FurtherDiagnoses(Event):
@@ -240,7 +264,13 @@ class FurtherDiagnoses(Event):
 
     def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and every ``day`` on which the definition is met, of any entry."""
-        after = relative_days(diagnosis(self.codes.codelist).days(tables), entries).filter(pl.col("day") > 0)
+        record, codelist = diagnosis(self.codes.codelist), self.codes.codelist
+        after = remembered_of_entries(
+            tables,
+            ("days after, in order", id(codelist)),
+            codelist,
+            lambda: record.days_since(tables, entries).filter(pl.col("day") > 0).sort(*KEY, "day"),
+        )
         nth = pl.col("person_id").shift(self.further - 1), pl.col("index_date").shift(self.further - 1)
         same = (nth[0] == pl.col("person_id")) & (nth[1] == pl.col("index_date"))
-        return after.select(*KEY, "day").sort(*KEY, "day").filter(same)
+        return after.filter(same)

@@ -58,9 +58,7 @@ def recurrent_spells(days: pl.LazyFrame, followed: pl.LazyFrame, apart_days: int
     Andersen PK, Gill RD. Cox's regression model for counting processes. Ann Stat 1982;10:1100-1120.
     doi:10.1214/aos/1176345976.
     """
-    before = pl.col("day").shift().over(KEY, order_by="day")
-    new = before.is_null() | (pl.col("day") - before > apart_days)
-    fresh = days.select(*KEY, "day").unique().filter(new)
+    fresh = separate(days, apart_days)
     ends = followed.select(*KEY, "entry", "time", "cause").filter(pl.col("entry") < pl.col("time"))
     inside = fresh.join(ends, on=KEY).filter(pl.col("day") > pl.col("entry"), pl.col("day") <= pl.col("time"))
     events = inside.select(*KEY, "entry", stop="day", event=pl.lit(value=True), cause=pl.lit(0, dtype=pl.Int8))
@@ -70,6 +68,16 @@ def recurrent_spells(days: pl.LazyFrame, followed: pl.LazyFrame, apart_days: int
     start = pl.col("stop").shift().over(KEY, order_by="stop").fill_null(pl.col("entry"))
     number = pl.int_range(1, pl.len() + 1, dtype=pl.Int64).over(KEY, order_by="stop")
     return spells.select(*KEY, number=number, start=start, stop="stop", event="event", cause="cause").sort(*KEY, "stop")
+
+
+def separate(days: pl.LazyFrame, apart_days: int) -> pl.LazyFrame:
+    """Return the key and ``day`` of each event, once a day, that comes more than ``apart_days`` after the one before.
+
+    The one before need not have counted itself: a chain of close events is the first of them.
+    """
+    before = pl.col("day").shift().over(KEY, order_by="day")
+    new = before.is_null() | (pl.col("day") - before > apart_days)
+    return days.select(*KEY, "day").unique().filter(new)
 
 
 def free_days(care: pl.LazyFrame, followed: pl.LazyFrame, horizon: int) -> pl.LazyFrame:

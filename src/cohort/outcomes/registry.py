@@ -82,7 +82,7 @@ class RegistryResponse(_Score):
     Visits count up to ``tolerance_days`` days before or after that day. The estimand is "``missing``". Under
     "observed" an entry without a visit cannot be judged and leaves before risk starts, unless it died in the window:
     the share who respond is among those seen. Under "non_response" it stays at risk: the share is among all, and only
-    censoring stays censoring. The weighted version is a share, not a time: `effects.response_shares`, of `judged`. A
+    censoring stays censoring. The weighted version is a share, not a time: the analysis ``response_shares``. A
     fall of 30 % is moderately important, of 50 % substantial.
 
     References

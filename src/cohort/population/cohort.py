@@ -53,16 +53,19 @@ class Cohort(Spec):
         """Return all that reads records: entry, rules, start and end."""
         return (*(() if self.entry is None else (self.entry,)), *self.rules, self.start, self.end)
 
-    def enter_at_first(self, record: Occurrence | Mapping[str, Occurrence], washout_days: int | None = None) -> Cohort:
+    def enter_at_first(
+        self, record: Occurrence | Mapping[str, Occurrence | tuple[Occurrence, int]], washout_days: int | None = None
+    ) -> Cohort:
         """Enter at the first record with a clean washout that passes every requirement.
 
-        A mapping of names to records makes arms: a person enters by whichever comes first.
+        A mapping of names to records makes arms: a person enters by whichever comes first. A pair of a record and
+        days is an arm with a washout of its own.
         """
         return self._with(entry=Entry.by(record, washout_days=washout_days))
 
     def enter_at_each(
         self,
-        record: Occurrence | Mapping[str, Occurrence],
+        record: Occurrence | Mapping[str, Occurrence | tuple[Occurrence, int]],
         washout_days: int | None = None,
         overlap: Literal["skip", "allow"] = "skip",
     ) -> Cohort:
@@ -121,12 +124,13 @@ class Cohort(Spec):
         self,
         until: dt.date | None = None,
         max_days: int | None = None,
-        censor_at: Iterable[Literal["disenrolment"] | Occurrence] = ("disenrolment",),
+        censor_at: Iterable[Literal["disenrolment", "other_arm"] | Occurrence] = ("disenrolment",),
         bridge_days: int = 31,
     ) -> Cohort:
         """Follow from index to the earliest of the ends given, the end of the data, and death.
 
-        A record in ``censor_at`` ends follow-up on its first day after index.
+        A record in ``censor_at`` ends follow-up on its first day after index; so does one of another arm
+        (``"other_arm"``).
         """
         ends = tuple(censor_at)
         events = tuple(end for end in ends if isinstance(end, str))

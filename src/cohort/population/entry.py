@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from cohort.codes.records import KEY, Record, Tables
-from cohort.population.occurrence import EpisodeOf, Occurrence, with_article
+from cohort.population.occurrence import DrawnDay, EpisodeOf, Occurrence, with_article
 from cohort.spec import Spec, Whole
 from cohort.time import days_between
 
@@ -19,11 +19,20 @@ ARM = "arm"
 """The column of the analysis table that says by which arm a person entered; null on a tie."""
 
 
+DRAWN, OTHER = "_drawn", "_other_arm"
+"""Columns of the record days of arms: whether a day is drawn and no record, and the next day of another arm."""
+
+_EVER = 1 << 30
+
+
 class Arm(Spec):
     """One arm of a comparison: its name, and what a person enters it by."""
 
     name: Annotated[str, Field(min_length=1, description="name of the arm, as estimates show it")]
     record: Annotated[Occurrence, Field(description="what makes a candidate of this arm")]
+    washout_days: Annotated[
+        Whole | None, Field(ge=0, description="days without a record of any arm before it; absent = the entry's")
+    ] = None
 
 
 class Entry(Spec):
@@ -36,8 +45,8 @@ class Entry(Spec):
     earlier one, last day included, is left out.
 
     With ``arms`` the records of all arms make the candidates, and the washout is free of every arm's: new users of one
-    treatment against new users of another. A person belongs to the arm whose record the index date holds; a candidate
-    that holds those of two arms belongs to neither and is removed.
+    treatment against new users of another. An arm may have a washout of its own length. A person belongs to the arm
+    whose record the index date holds; a candidate that holds those of two arms belongs to neither and is removed.
 
     References
     ----------
@@ -86,9 +95,11 @@ class Entry(Spec):
 
     @classmethod
     def by(cls, record: Any, **rule: Any) -> Entry:
-        """Make an entry from an occurrence, or from one per arm's name."""
+        """Make an entry from an occurrence, or from one per arm's name, or one with its washout."""
         if isinstance(record, Mapping):
-            return cls.of(arms=tuple({"name": name, "record": what} for name, what in record.items()), **rule)
+            pairs = {name: what if isinstance(what, tuple) else (what, None) for name, what in record.items()}
+            arms = tuple({"name": n, "record": what, "washout_days": days} for n, (what, days) in pairs.items())
+            return cls.of(arms=arms, **rule)
         return cls.of(record=record, **rule)
 
     @property
@@ -109,23 +120,45 @@ class Entry(Spec):
     @property
     def takes_any(self) -> bool:
         """Return whether every record is a candidate, whatever came before it."""
-        return self.washout_days == 0 or (self.at == "each" and self.washout_days is None)
+        return set(self.washouts) == {0}
+
+    @property
+    def washouts(self) -> tuple[int | None, ...]:
+        """Return the days that must be free before each of `occurrences`; none = all ever before."""
+        own = [arm.washout_days for arm in self.arms] or [None]
+        days = [self.washout_days if washout is None else washout for washout in own]
+        return tuple(0 if washout is None and self.at == "each" else washout for washout in days)
 
     def record_days(self, tables: Tables) -> pl.LazyFrame:
         """Return the distinct days with a qualifying record, of persons in the person table, sorted.
 
-        An episode adds ``until``, its last day; arms add `ARM`, null where a day holds the records of two.
+        An episode adds ``until``, its last day; arms add `ARM`, null where a day holds the records of two, and
+        `OTHER`, the next day with a record of another.
         """
         persons = tables["person"].select("person_id")
         found = [self._days(tables, number) for number in range(len(self.occurrences))]
         days = (found[0] if len(found) == 1 else _together(found)).join(persons, on="person_id", how="semi")
-        return days.rename({"date": "index_date"}).sort(KEY)
+        ordered = days.rename({"date": "index_date"}).sort(KEY)
+        return ordered.with_columns(self._next_other().alias(OTHER)) if self.arms else ordered
+
+    def _next_other(self) -> pl.Expr:
+        """Return the next day of the person with a record of another arm, of record days sorted by key."""
+        record = ~pl.col(DRAWN)
+        for_arm = []
+        for arm in self.arms:
+            others = pl.when(record & pl.col(ARM).ne_missing(arm.name)).then("index_date")
+            later = others.shift(-1).reverse().forward_fill().reverse().over("person_id")
+            for_arm.append(pl.when(pl.col(ARM) == arm.name).then(later))
+        return pl.coalesce(for_arm)
 
     def _days(self, tables: Tables, number: int) -> pl.LazyFrame:
         days = self.occurrences[number].days(tables)
         if self._lasts and "until" not in days.collect_schema().names():
             days = days.with_columns(until="date")
-        return days.with_columns(pl.lit(self.arms[number].name).alias(ARM)) if self.arms else days
+        if not self.arms:
+            return days
+        drawn = isinstance(self.occurrences[number], DrawnDay)
+        return days.with_columns(pl.lit(self.arms[number].name).alias(ARM), pl.lit(drawn).alias(DRAWN))
 
     @property
     def _lasts(self) -> bool:
@@ -138,11 +171,25 @@ class Entry(Spec):
             return days.filter(pl.col("index_date").cum_count().over("person_id") == self.n)
         if self.takes_any:
             return days
+        if self.arms:
+            return days.filter(self._clean_by_arm())
         clean = pl.col("person_id").ne_missing(pl.col("person_id").shift())
         if self.washout_days is not None:
             latest = pl.col("until").cum_max().over("person_id") if self._lasts else pl.col("index_date")
             clean = clean | (days_between(latest.shift(), pl.col("index_date")) > self.washout_days)
         return days.filter(clean)
+
+    def _clean_by_arm(self) -> pl.Expr:
+        """Return whether a day's washout holds no record of any arm; the longest, of a day of two arms."""
+        last = pl.when(~pl.col(DRAWN)).then("until" if self._lasts else "index_date")
+        before = last.cum_max().shift().forward_fill().over("person_id")
+        free = days_between(before, pl.col("index_date"))
+        lengths = [_EVER if days is None else days for days in self.washouts]
+        washout = pl.coalesce(
+            *(pl.when(pl.col(ARM) == arm.name).then(days) for arm, days in zip(self.arms, lengths, strict=True)),
+            pl.lit(max(lengths)),
+        )
+        return before.is_null() | (free > washout)
 
     def candidate_text(self) -> str:
         """Return what makes a candidate, as the flow diagram prints it."""
@@ -151,9 +198,14 @@ class Entry(Spec):
             return f"Record day number {self.n}"
         if self.takes_any:
             return f"Every {such}"
-        return (
-            f"First {such} ever" if self.washout_days is None else f"No {such} in the {self.washout_days} days before"
-        )
+        if len(set(self.washouts)) > 1:
+            said = [
+                f"{'ever' if days is None else f'in the {days} days'} before ({arm.name})"
+                for arm, days in zip(self.arms, self.washouts, strict=True)
+            ]
+            return f"No {such} {', '.join(said)}"
+        days = self.washouts[0]
+        return f"First {such} ever" if days is None else f"No {such} in the {days} days before"
 
     def record_text(self) -> str:
         """Return what makes a candidate, with the indefinite article."""
@@ -174,10 +226,12 @@ class Entry(Spec):
 
 def _together(found: list[pl.LazyFrame]) -> pl.LazyFrame:
     """Return one row per person and day with the records of several arms."""
-    days = pl.concat(found, how="diagonal").group_by("person_id", "date")
+    every = pl.concat(found, how="diagonal")
+    recorded = (~pl.col(DRAWN)).any().over("person_id", "date")
+    days = every.filter(~(pl.col(DRAWN) & recorded)).group_by("person_id", "date")
     lasting = [pl.col("until").max()] if "until" in found[0].collect_schema().names() else []
     only = pl.when(pl.col(ARM).n_unique() == 1).then(pl.col(ARM).first())
-    return days.agg(only.alias(ARM), *lasting)
+    return days.agg(only.alias(ARM), pl.col(DRAWN).all(), *lasting)
 
 
 def apart(entries: pl.DataFrame) -> npt.NDArray[np.bool_]:

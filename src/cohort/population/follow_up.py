@@ -9,6 +9,7 @@ import polars as pl
 from pydantic import Field, model_validator
 
 from cohort.codes.records import KEY, Record, Tables, relative_days
+from cohort.population.entry import OTHER
 from cohort.population.observation import spans
 from cohort.population.occurrence import Occurrence, with_article
 from cohort.spec import Date, Spec, Whole
@@ -75,7 +76,8 @@ class FollowUp(Spec):
     until: Annotated[Date | None, Field(description="last calendar day of follow-up")] = None
     max_days: Annotated[Whole | None, Field(ge=1, description="longest follow-up in days")] = None
     censor_at: Annotated[
-        tuple[Literal["disenrolment"], ...], Field(description="events of observation that end follow-up")
+        tuple[Literal["disenrolment", "other_arm"], ...],
+        Field(description="what ends follow-up: leaving enrolment, and a record of another arm after index"),
     ] = ("disenrolment",)
     censor_records: Annotated[
         tuple[Occurrence, ...], Field(description="occurrences whose first day after index ends follow-up")
@@ -102,6 +104,9 @@ class FollowUp(Spec):
             "end of study": pl.lit(self.until) if self.until else None,
             "end of data": pl.lit(data_end),
         }
+        if "other_arm" in self.censor_at:
+            days = days.join(entries.select(*KEY, OTHER), on=KEY, how="left")
+            reasons["record of another arm"] = pl.col(OTHER)
         columns = {name: days_between(pl.col("index_date"), date) for name, date in reasons.items() if date is not None}
         if self.max_days is not None:
             columns["longest follow-up"] = pl.lit(self.max_days, dtype=pl.Int64)

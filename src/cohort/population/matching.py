@@ -18,11 +18,10 @@ from pydantic import Field, model_validator
 
 from cohort.codes.records import KEY, Record, Tables
 from cohort.population.entry import ARM
+from cohort.population.hashing import Hashes, Ints, bits, mixed, of_persons
 from cohort.spec import Spec, Whole
 
-Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-Hashes = npt.NDArray[np.uint64]
 
 On = Literal["sex", "birth_year", "region", "index_month"]
 """What members of a set have in common."""
@@ -244,7 +243,7 @@ class _Pool:
         stratum, years = frame["_stratum"].to_numpy(), frame["_year"].to_numpy()
         place = stratum * 10_000 + years  # of the calendar, so four digits
         persons, days = frame["person_id"].to_numpy(), frame["index_date"].cast(pl.Int32).cast(pl.Int64).to_numpy()
-        hashes = _mixed(_mixed(_bits(persons) ^ _mixed(np.full(persons.size, seed, dtype=np.uint64))) ^ _bits(days))
+        hashes = mixed(of_persons(persons, seed) ^ bits(days))
         return cls(
             frame,
             persons,
@@ -261,7 +260,7 @@ class _Pool:
 
     def priority(self, leader: int, others: Ints) -> Hashes:
         """Return a number for each of some others, as good as random and always the same; the lowest is taken."""
-        return _mixed(self.hashes[leader] ^ _mixed(self.hashes[others]))
+        return mixed(self.hashes[leader] ^ mixed(self.hashes[others]))
 
     def sets(self, found: list[tuple[int, int]]) -> pl.DataFrame:
         """Return the members of sets from pairs of leader and member, numbered in the order of the leaders' key."""
@@ -276,21 +275,3 @@ class _Pool:
             ),
         ]
         return pl.concat(members).select(SETS.names()).sort(SET, pl.col(CASE).not_(), *KEY)
-
-
-def _bits(values: Ints) -> Hashes:
-    return values.astype(np.int64).view(np.uint64)
-
-
-def _mixed(bits: Hashes) -> Hashes:
-    """Return a permutation of 64-bit numbers that looks random.
-
-    References
-    ----------
-    Steele GL, Lea D, Flood CH. Fast splittable pseudorandom number generators. OOPSLA 2014, 453-472.
-    doi:10.1145/2660193.2660195 (the mixing function of SplitMix64).
-    """
-    mixed = bits + np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))

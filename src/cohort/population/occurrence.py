@@ -1,4 +1,4 @@
-"""What can happen to a person on a day: a record, a measurement, the start of an episode, a date of the calendar.
+"""What can happen to a person on a day: a record, a measurement, an episode's start, a date of the calendar or drawn.
 
 Entry, requirements, exclusions and ends of follow-up all ask for one of these, so that each can be written wherever
 another can.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import polars as pl
 from pydantic import Field, model_validator
 
 from cohort.codes.records import KEY, Record, Tables, relative_days
 from cohort.features.episodes import bridge_episodes
+from cohort.population.hashing import of_persons
 from cohort.spec import Date, Number, Spec, Whole
 from cohort.time import Window
 
@@ -146,7 +148,58 @@ class CalendarDates(Spec):
         return f"date of the calendar ({', '.join(str(date) for date in self.dates)})"
 
 
-Occurrence = Annotated[Record | Measurement | EpisodeOf | CalendarDates, Field(discriminator="table")]
+class DrawnDay(Spec):
+    """One day of a period for each person, drawn at random: an index date for those whom nothing happened to.
+
+    As an arm it makes comparators of the general population. A drawn day is no record: it washes nothing out, and a
+    day that holds a record of another arm belongs to that arm. Which day is drawn depends on the seed and the person
+    only. Drawn over the whole period before anybody looks at what happens, it favours nobody who stays free.
+
+    References
+    ----------
+    Lund JL, Richardson DB, Stürmer T. The active comparator, new user study design in pharmacoepidemiology. Curr
+    Epidemiol Rep 2015;2:221-228. doi:10.1007/s40471-015-0053-5 (why index dates of non-users must be assigned).
+    Zhou Z et al. Survival bias associated with time-to-treatment initiation in drug effectiveness evaluation. Am J
+    Epidemiol 2005;162:1016-1023. doi:10.1093/aje/kwi307 (dates assigned by the distribution of the others').
+    """
+
+    table: Literal["drawn"] = "drawn"
+    start: Annotated[Date, Field(description="first day that can be drawn")]
+    end: Annotated[Date, Field(description="last day that can be drawn")]
+    seed: Annotated[Whole, Field(ge=0, description="which day of each person is drawn")] = 1
+
+    @model_validator(mode="after")
+    def _in_order(self) -> DrawnDay:
+        if self.start > self.end:
+            raise ValueError("the period ends before it starts")
+        return self
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return none: it is drawn, not recorded."""
+        return ()
+
+    def rows(self, tables: Tables) -> pl.LazyFrame:
+        """Return a row per person."""
+        return self.days(tables)
+
+    def days(self, tables: Tables) -> pl.LazyFrame:
+        """Return person_id and the day drawn for every person."""
+        persons = tables["person"].select("person_id").collect()
+        length = (self.end - self.start).days + 1
+        drawn = of_persons(persons["person_id"].to_numpy(), self.seed ^ _DRAW) % np.uint64(length)
+        date = pl.lit(self.start) + pl.duration(days=pl.lit(pl.Series(drawn.astype(np.int64))))
+        return persons.with_columns(date=date).lazy()
+
+    def __str__(self) -> str:
+        """Name it as protocol tables and reasons do."""
+        return f"day drawn at random from {self.start} to {self.end}"
+
+
+_DRAW = 0x64726177
+"""Keeps the days that are drawn apart from what the same seed decides elsewhere."""
+
+Occurrence = Annotated[Record | Measurement | EpisodeOf | CalendarDates | DrawnDay, Field(discriminator="table")]
 """What can happen to a person on a day."""
 
 
@@ -179,3 +232,8 @@ def episode_of(record: Record, gap_days: int = 90) -> EpisodeOf:
 def on_dates(*dates: Any) -> CalendarDates:
     """Return dates of the calendar, the same for every person."""
     return CalendarDates.of(dates=dates)
+
+
+def drawn_day(start: Any, end: Any, seed: int = 1) -> DrawnDay:
+    """Return one day of a period for each person, drawn at random; see `DrawnDay`."""
+    return DrawnDay.of(start=start, end=end, seed=seed)

@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import Field
 
 from cohort.results.analysis_table import AnalysisTable
+from cohort.results.courses import CareFreeDays, MeanCumulativeCount, ResponseShares
 from cohort.results.estimates import Estimates
 from cohort.results.regressions import Cox, FineGray
 from cohort.results.treatment import TreatmentEffect
@@ -136,7 +137,16 @@ class IncidenceRate(_Counted):
 
 
 Analysis = Annotated[
-    CumulativeIncidence | KaplanMeier | IncidenceRate | Cox | FineGray | TreatmentEffect, Field(discriminator="kind")
+    CumulativeIncidence
+    | KaplanMeier
+    | IncidenceRate
+    | Cox
+    | FineGray
+    | TreatmentEffect
+    | MeanCumulativeCount
+    | CareFreeDays
+    | ResponseShares,
+    Field(discriminator="kind"),
 ]
 """Any analysis of a study."""
 

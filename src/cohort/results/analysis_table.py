@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from cohort.codes.records import KEY
@@ -58,8 +60,7 @@ class AnalysisTable:
     @property
     def most_rows(self) -> int:
         """Return the most rows that one person has, 1 of an empty table."""
-        most = [part.group_by("person_id").len()["len"].max() for part in self.parts if part.height]
-        return max((int(n) for n in most if isinstance(n, int)), default=1)
+        return max((_longest_run(part["person_id"].to_numpy()) for part in self.parts if part.height), default=1)
 
     @property
     def outcome(self) -> str:
@@ -73,3 +74,10 @@ class AnalysisTable:
         With an entry, survival functions want ``entry < time``; without one, an event on day 0 counts.
         """
         return "entry" if self.landmark > 0 or self.delayed else None
+
+
+def _longest_run(values: npt.NDArray[np.int64]) -> int:
+    """Return how often the commonest of some values, shape (n,) with n > 0, occurs; quick where they are sorted."""
+    ordered = np.sort(values, kind="stable")
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    return int(np.diff(np.append(starts, ordered.size)).max())

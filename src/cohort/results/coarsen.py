@@ -8,9 +8,10 @@ apart; there its censorings go unprinted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -144,8 +145,10 @@ def _steps(family: pl.DataFrame, *, apart: bool) -> tuple[Counts, Counts]:
     ).with_columns(left=pl.col("n") - pl.col("events") - pl.col("after"))
     whole = counted.with_columns(other=pl.col("left") - pl.col("censored"), whole=pl.col("group") == "all")
     curves = whole.partition_by(CURVE_KEY, maintain_order=True)
-    happened = [_by_day(curve, column, last) for curve in curves for column in columns]
-    happened += _differences(whole, columns[:2], last)
+    counts = {column: [_by_day(curve, column, last) for curve in curves] for column in columns}
+    happened = [counts[column][number] for number in range(len(curves)) for column in columns]
+    keys = [curve.select(*CURVE_KEY, "whole").row(0, named=True) for curve in curves]
+    happened += _differences(keys, *(counts[column] for column in columns[:2]))
     return np.column_stack(happened), np.column_stack([_fewest_at_risk(curve, last) for curve in curves])
 
 
@@ -171,23 +174,29 @@ def _fewest_at_risk(curve: pl.DataFrame, last: int) -> Counts:
     return np.where(after == 0, fewest, np.minimum(after, fewest))
 
 
-def _differences(family: pl.DataFrame, columns: tuple[str, ...], last: int) -> list[Counts]:
-    """Return counts that a reader gets by subtracting curves.
+def _differences(keys: list[dict[str, Any]], events: list[Counts], leaving: list[Counts]) -> list[Counts]:
+    """Return counts that a reader gets by subtracting curves, each of which has a key and its counts by day.
 
     The same persons counted twice (censorings that one curve takes as deaths), and one partition's sum less
     another's, which leaves the groups that are withheld.
     """
-    found = []
-    events, leaving = columns
-    for column, same in ((events, ["group", "outcome"]), (leaving, ["group"])):
-        for curves in family.partition_by(same, maintain_order=True):
-            parts = curves.partition_by(CURVE_KEY, maintain_order=True)
-            found += _against_first([_by_day(part, column, last) for part in parts])
-    for curves in family.partition_by("outcome", maintain_order=True):
-        parts = curves.partition_by("analysis", "estimand", "whole", maintain_order=True)
-        for column in columns:
-            found += _against_first([_by_day(part, column, last) for part in parts])
+    found, everything = [], range(len(keys))
+    for counts, same in ((events, ("group", "outcome")), (leaving, ("group",))):
+        for alike in _alike(keys, everything, same):
+            found += _against_first([counts[number] for number in alike])
+    for curves in _alike(keys, everything, ("outcome",)):
+        partitions = _alike(keys, curves, ("analysis", "estimand", "whole"))
+        for counts in (events, leaving):
+            found += _against_first([np.sum([counts[number] for number in part], axis=0) for part in partitions])
     return found
+
+
+def _alike(keys: list[dict[str, Any]], numbers: Iterable[int], names: tuple[str, ...]) -> list[list[int]]:
+    """Return the numbers of keys with the same values, in the order in which these come up."""
+    found: dict[tuple[Any, ...], list[int]] = {}
+    for number in numbers:
+        found.setdefault(tuple(keys[number][name] for name in names), []).append(number)
+    return list(found.values())
 
 
 def _changes(family: pl.DataFrame, before: Mapping[str, Sequence[Curve]]) -> Counts | None:

@@ -44,6 +44,8 @@ CURVES = ("cumulative_incidence", "survival")
 """The estimands that are curves."""
 RATIOS = ("hazard_ratio", "subdistribution_hazard_ratio")
 """The estimands of regression models."""
+RESPONSES = ("response_observed", "response_non_responder", "response_weighted")
+"""The share who respond in three versions; ``n`` of the first counts those measured, of the others all."""
 ALL = "all"
 OK, SUPPRESSED, NOT_ESTIMABLE = "ok", "suppressed", "not_estimable"
 WITHHELD = "[c]"

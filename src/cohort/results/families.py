@@ -9,7 +9,7 @@ import polars as pl
 
 from cohort.features.covariate import KNOWN, MISSING
 from cohort.results.cells import Ledger
-from cohort.results.estimates import ALL, CURVES, RATIOS
+from cohort.results.estimates import ALL, CURVES, RATIOS, RESPONSES
 
 ROW = "row"
 """Number of a row of estimates while it is at the gate."""
@@ -35,7 +35,9 @@ def family_ledger(frame: pl.DataFrame) -> Ledger:
     models = rest.filter(pl.col("estimand").is_in(RATIOS))
     for part in models.partition_by("analysis", "outcome", "term", maintain_order=True):
         _enter_model_term(ledger, part)
-    others = rest.filter(~pl.col("estimand").is_in([*CURVES, *RATIOS]))
+    for part in rest.filter(pl.col("estimand").is_in(RESPONSES)).partition_by("analysis", maintain_order=True):
+        _enter_responses(ledger, part)
+    others = rest.filter(~pl.col("estimand").is_in([*CURVES, *RATIOS, *RESPONSES]))
     for part in others.partition_by(*_OTHERS, maintain_order=True):
         _enter_groups(ledger, part, "group", _place(*part.select(_OTHERS).row(0)))
     return ledger
@@ -174,6 +176,22 @@ def _enter_model_term(ledger: Ledger, part: pl.DataFrame) -> None:
     for level in reference["category"]:
         if level in events:
             ledger.cell(events[level], ledger.values[events[level]], needed=named[ROW])
+
+
+def _enter_responses(ledger: Ledger, part: pl.DataFrame) -> None:
+    """Enter who responded, who did not, and who was not measured: the versions of a share tell all three apart."""
+    n, measured, responded = part["n"].max(), part["n"].min(), part["events"].max()
+    if not (isinstance(n, int) and isinstance(measured, int) and isinstance(responded, int)):
+        return
+    whole = _split(ledger, "persons", {ALL: n})[ALL]
+    ledger.cell(whole, n, shown=part[ROW])
+    counts = {"responded": responded, "did not": measured - responded, "not measured": n - measured}
+    key = _place(part["analysis"][0], "response")
+    parts = [
+        ledger.cell(f"response|{key}|{name}", count, shown=part[ROW], place=_place(key, name))
+        for name, count in counts.items()
+    ]
+    ledger.add_up(whole, parts)
 
 
 def _enter_groups(ledger: Ledger, part: pl.DataFrame, by: str, place: str) -> dict[str, str]:

@@ -55,6 +55,8 @@ def withhold_scarce_means(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
     if "mean" not in set(frame["estimand"]):
         return frame
     moments, contrast = pl.col("estimand").is_in(["mean", "std_deviation"]), "standardised_difference"
+    if not _holds_anywhere(frame, moments):
+        return frame
     mean, spread, n = pl.col("mean"), pl.col("std_deviation").fill_null(0), pl.col("n").cast(pl.Float64)
     apart = spread**2 * (n - 1) + n * (mean - mean.round()) ** 2
     scarce = (
@@ -132,6 +134,8 @@ def withhold_in_words(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
 
 
 def _withhold(frame: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
+    if not _holds_anywhere(frame, where):
+        return frame
     return frame.with_columns(
         *(pl.when(~where).then(pl.col(name)).alias(name) for name in NUMBERS),
         pl.when(where).then(pl.lit(SUPPRESSED)).otherwise(pl.col("status")).alias("status"),
@@ -140,7 +144,14 @@ def _withhold(frame: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
 
 def _withhold_counts(frame: pl.DataFrame, where: pl.Expr) -> pl.DataFrame:
     shown = where & (pl.col("status") == OK)
+    if not _holds_anywhere(frame, shown):
+        return frame
     return frame.with_columns(
         *(pl.when(~shown).then(pl.col(name)).alias(name) for name in ("n", "events", "censored")),
         pl.when(shown).then(pl.lit(COUNTS_SUPPRESSED)).otherwise(pl.col("status")).alias("status"),
     )
+
+
+def _holds_anywhere(frame: pl.DataFrame, where: pl.Expr) -> bool:
+    """Return whether a row is to be withheld: in most results nothing is, which is cheaper to see than to write."""
+    return bool(frame.select(where.any(ignore_nulls=False).fill_null(value=True)).item())

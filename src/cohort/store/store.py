@@ -12,7 +12,7 @@ from cohort.errors import InputRefusedError
 from cohort.store import manifest as manifests
 from cohort.store.manifest import Account, Manifest
 from cohort.store.places import is_remote, place
-from cohort.store.tables import TABLES
+from cohort.store.tables import TABLES, Supplied
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +74,14 @@ class Store:
         """Return all rows of a table; no rows if the layout did not supply it."""
         return self._scan(table, None)
 
-    def bucket(self, number: int) -> dict[str, pl.LazyFrame]:
+    def bucket(self, number: int) -> Supplied:
         """Return every table's rows of the persons in one bucket, sorted by the table's sort key.
 
-        Without ``cost`` where the supplier gave no amounts: nothing paid and nothing known are not the same.
+        Without the tables of which the supplier gave nothing; who asks for one of them gets no rows.
         """
         if not 0 <= number < self.buckets:
             raise ValueError(f"bucket {number} does not exist: the store has buckets 0 to {self.buckets - 1}")
-        known = [table for table in TABLES if table != "cost" or self.manifest.tables.get(table)]
-        return {table: self._scan(table, number) for table in known}
+        return Supplied({table: self._scan(table, number) for table in TABLES if self.manifest.tables.get(table)})
 
     def _scan(self, table: str, bucket: int | None) -> pl.LazyFrame:
         files = [file for file in self.manifest.tables.get(table, ()) if bucket is None or file.bucket == bucket]

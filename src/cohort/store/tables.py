@@ -168,6 +168,17 @@ TABLES: dict[str, Table] = {
 """Table name → table, in the order in which a store writes them."""
 
 
+class Supplied(dict[str, pl.LazyFrame]):
+    """The tables that a supplier gave; any other reads as one without rows, but is not in here.
+
+    Nobody with a dispensing and nothing known of dispensings look alike in the rows; ``in`` tells them apart.
+    """
+
+    def __missing__(self, name: str) -> pl.LazyFrame:
+        """Return a table without rows."""
+        return pl.LazyFrame(schema=TABLES[name].schema)
+
+
 def lane(person_id: pl.Expr) -> pl.Expr:
     """Return the lane (0 … LANES−1) of a person."""
     return person_id % LANES

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import linalg, optimize
 
 from cohort.errors import NotEstimableError
-from cohort.survival.cox_checks import dependent_columns
+from cohort.survival.cox_checks import dependent_columns, require_reach
 from cohort.survival.cox_newton import invert
 from cohort.survival.types import Floats
 
@@ -99,12 +99,14 @@ def require_full_rank(x: Floats, weight: Floats, names: tuple[str, ...]) -> tupl
     Raises
     ------
     NotEstimableError
-        ``constant`` or ``collinear``, naming the columns.
+        ``overflow``, ``constant`` or ``collinear``, naming the columns.
     """
     if not len(x):
         raise NotEstimableError("no_events")
-    centre = weight @ x / weight.sum()
-    spread = np.abs(x - centre).max(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        centre = weight @ x / weight.sum()
+        spread = np.abs(x - centre).max(axis=0)
+    require_reach(names, spread)
     size = np.abs(x).max(axis=0, initial=0.0)
     if (flat := ~(spread > 1e-12 * size)).any():
         raise NotEstimableError("constant", tuple(names[j] for j in np.flatnonzero(flat)))

@@ -9,23 +9,24 @@ several sites; only these sums travel.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from cohort.errors import NotEstimableError, StudyError
 from cohort.survival.cox import CoxFit, summarise
-from cohort.survival.cox_checks import Extremes, extremes, require_bounded, require_identified
+from cohort.survival.cox_checks import Extremes, extremes, require_bounded, require_identified, require_reach
 from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_lanes import Nodes, gather, nodes_of
 from cohort.survival.cox_model import in_units, sandwich
 from cohort.survival.cox_newton import PartialLikelihood, Penalty, Ties, maximise
-from cohort.survival.cox_plan import Plan, Survey
+from cohort.survival.cox_plan import BucketRows, Plan, Survey, refuse_shared_lanes
 from cohort.survival.cox_risk import RiskSets, place_in_cells
 from cohort.survival.cox_sums import Rows, RowSums, ScoreTables, by_column, centre_of, score_tables, workers
 from cohort.survival.design import Missing, Term, parse_terms
@@ -47,10 +48,14 @@ class Model:
     centre: Floats
     scale: Floats
 
+    def rows(self, bucket: Any) -> BucketRows:
+        """Return the rows of a bucket's frame, or those that are held already."""
+        return bucket if isinstance(bucket, BucketRows) else self.plan.rows(bucket, self.survey)
+
     @contextmanager
-    def sums(self, frame: Any) -> Iterator[tuple[RowSums, list[int], NDArray[np.int64]]]:
+    def sums(self, bucket: Any) -> Iterator[tuple[RowSums, list[int], NDArray[np.int64]]]:
         """Give a bucket's sums by lane, its lanes, and each row's person."""
-        own = self.plan.rows(frame, self.survey)
+        own = self.rows(bucket)
         cells = place_in_cells(self.cells, own.time, own.event, own.entry, own.stratum)
         lanes, bounds = own.lanes()
         with workers(len(lanes)) as pool:
@@ -133,6 +138,7 @@ def fit_cox_buckets(
     robust: bool = False,
     penalizer: float = 0.0,
     l1_ratio: float = 0.0,
+    hold_bytes: int = 0,
 ) -> CoxFit:
     """Fit a Cox model to rows that lie in buckets; the bits depend neither on their number nor on the engine.
 
@@ -140,13 +146,14 @@ def fit_cox_buckets(
     order. ``person`` is a whole number from 0, ``person % 256`` its lane, and no lane may lie in two buckets; a person
     may have several rows ``(entry, time]``, in whole days. ``weights`` are case weights, and rows of weight 0 are left
     out. ``robust`` asks for the sandwich variance, the scores of a person's rows added before they are squared. The
-    penalty is lifelines', and the log-likelihoods are without it. Everything else, and what is raised, as in
-    :func:`cohort.survival.cox.fit_cox`.
+    penalty is lifelines', and the log-likelihoods are without it. With ``hold_bytes`` the columns of all buckets are
+    fetched once and kept here if they take no more than that; otherwise, and by default, only sums leave a bucket, and
+    every step asks each again. Everything else, and what is raised, as in :func:`cohort.survival.cox.fit_cox`.
     """
     parsed = parse_terms(terms) if isinstance(terms, str) else terms
     layers = (strata,) if isinstance(strata, str) else tuple(strata)
     plan = Plan(person, time, event, entry, weights, layers, parsed, missing)
-    survey: Survey = _total(map_buckets(partial(_survey, plan=plan)))
+    survey, map_buckets = _surveyed(map_buckets, plan, hold_bytes)
     start = _start(map_buckets, plan, survey)
     names, model, penalty = start.names, start.model, start.penalty(penalizer, l1_ratio)
     sums = BucketSums(map_buckets, model, start.risk)
@@ -176,6 +183,34 @@ def fit_cox_buckets(
     )
 
 
+def _surveyed(map_buckets: MapBuckets, plan: Plan, hold_bytes: int) -> tuple[Survey, MapBuckets]:
+    """Return the survey of all buckets, and how to ask for more: all buckets at once, held here, if they fit."""
+    held = _held(map_buckets, plan, hold_bytes) if hold_bytes > 0 else None
+    if held is None:
+        return _total(map_buckets(partial(_survey, plan=plan))), map_buckets
+    survey = plan.survey(held)
+    rows = plan.rows(held, survey)
+    return survey, lambda function: [function(rows)]
+
+
+def _held(map_buckets: MapBuckets, plan: Plan, most: int) -> pl.DataFrame | None:
+    """Return the columns of all buckets as one frame; None if they take more bytes, or lack one."""
+    tables: list[pl.DataFrame] = []
+    for table in map_buckets(partial(_read, plan=plan)):
+        most -= int(table.estimated_size()) if table is not None else most + 1
+        if most < 0:
+            return None
+        tables.append(table)
+    refuse_shared_lanes([lane for table in tables for lane in plan.lanes(table)])
+    return pl.concat(tables, how="vertical_relaxed")
+
+
+def _read(frame: Any, *, plan: Plan) -> pl.DataFrame | None:
+    with suppress(pl.exceptions.ColumnNotFoundError):  # the survey says which
+        return plan.read(frame)
+    return None
+
+
 def _total(parts: Iterable[R]) -> R:
     every = iter(parts)
     total: Any = next(every)
@@ -187,10 +222,12 @@ def _total(parts: Iterable[R]) -> R:
 def _start(map_buckets: MapBuckets, plan: Plan, survey: Survey) -> Start:
     model = Model(plan, survey, _cells(survey), _NONE, _NONE)
     found = list(map_buckets(partial(_ranges, model=model)))
-    total, mass = gather(nodes for _, nodes, _, _ in found)
     low = np.min([lowest for _, _, lowest, _ in found], axis=0)
     high = np.max([highest for _, _, _, highest in found], axis=0)
-    centre, scale = centre_of(low, high, total / mass)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused
+        total, mass = gather(nodes for _, nodes, _, _ in found)
+        centre, scale = centre_of(low, high, total / mass)
+    require_reach(found[0][0], scale)
     model = replace(model, centre=centre, scale=scale)
     event_sum, first, second, risk = gather(map_buckets(partial(_first_sums, model=model)))
     with np.errstate(invalid="ignore", divide="ignore"):  # a single row has no spread
@@ -220,17 +257,18 @@ def _survey(frame: Any, *, plan: Plan) -> Survey:
 
 def _ranges(frame: Any, *, model: Model) -> tuple[tuple[str, ...], Nodes, Floats, Floats]:
     """Return column names, weighted sums and weights by lane, and each column's lowest and highest value."""
-    rows = model.plan.rows(frame, model.survey)
+    rows = model.rows(frame)
     if not rows.person.size:
         nothing = np.full(rows.x.shape[1], np.inf)
         return rows.names, {}, nothing, -nothing
     lanes, ends = rows.lanes()
     spans = list(pairwise(ends))
-    if rows.weight.size:
-        parts = [(rows.weight[a:b] @ rows.x[a:b], rows.weight[a:b].sum(keepdims=True)) for a, b in spans]
-    else:
-        parts = [(rows.x[a:b].sum(axis=0), np.array([float(b - a)])) for a, b in spans]
-    return rows.names, nodes_of(lanes, parts), rows.x.min(axis=0), rows.x.max(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):  # the centre then shows it
+        if rows.weight.size:
+            parts = [(rows.weight[a:b] @ rows.x[a:b], rows.weight[a:b].sum(keepdims=True)) for a, b in spans]
+        else:
+            parts = [(rows.x[a:b].sum(axis=0), np.array([float(b - a)])) for a, b in spans]
+        return rows.names, nodes_of(lanes, parts), rows.x.min(axis=0), rows.x.max(axis=0)
 
 
 def _first_sums(frame: Any, *, model: Model) -> Nodes:

@@ -30,6 +30,18 @@ _TOLERANCE = 1e-7  # HiGHS' own feasibility tolerance
 _ROUNDS = 60
 
 
+def require_reach(names: tuple[str, ...], scale: Floats) -> None:
+    """Refuse columns whose values lie farther apart than float64 can say; ``scale`` (p,) is each one's reach.
+
+    Raises
+    ------
+    NotEstimableError
+        ``overflow``, naming the columns.
+    """
+    if unbounded := tuple(str(name) for name, reach in zip(names, scale, strict=True) if not np.isfinite(reach)):
+        raise NotEstimableError("overflow", unbounded)
+
+
 def require_identified(point: Point, names: tuple[str, ...], penalty: Penalty) -> None:
     """Refuse columns that do not vary within risk sets, and columns that others determine and no penalty splits.
 

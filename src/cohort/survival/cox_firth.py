@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,7 @@ _STALLED = 1e-14  # below this, a length that no longer falls is rounding
 _NEAR = 0.1  # squared length below which the score is close to linear
 _STEPS = 200
 _STRIP = 1 << 15  # rows whose covariates are held at once
+_LOST = 30.0  # log hazard ratio of a column's extreme to its mean from which sums of risks have lost their digits
 _FAR = 60.0  # standard errors within which a profile limit is looked for; beyond, it is infinite
 
 
@@ -73,6 +75,7 @@ class FirthLikelihood:
 
     likelihood: PartialLikelihood
     sums: RowSums
+    names: tuple[str, ...]
 
     def at(self, theta: Floats) -> _Penalised | None:
         """Return the penalised likelihood, or None where it overflows or the information vanishes."""
@@ -137,7 +140,8 @@ def maximise_firth(
     Raises
     ------
     NotEstimableError
-        What ``check`` raises; ``overflow_at_start``; ``not_converged``.
+        What ``check`` raises; ``overflow_at_start``; ``not_converged``; ``beyond_precision``, which names the columns
+        that order the events so well that hazard ratios leave what sums of float64 can tell apart.
     """
     size = scale.size
     start = likelihood.likelihood.at(np.zeros(size))
@@ -176,12 +180,12 @@ def _climb(likelihood: FirthLikelihood, here: _Penalised, free: NDArray[np.bool_
         before = length
         following = _uphill(likelihood, here, _spread(step, free))
         if following is None:
-            return (here, steps) if length < _STALLED else _give_up()
+            return (here, steps) if length < _STALLED else _give_up(likelihood, here)
         moved, bent = (following.point.theta - here.point.theta)[free], score - following.score[free]
         near = length < _NEAR and moved @ bent > 0
         curvature = _updated(curvature, moved, bent) if near else _inverse(following, free)
         here = following
-    return _give_up()
+    return _give_up(likelihood, here)
 
 
 def _inverse(here: _Penalised, free: NDArray[np.bool_]) -> Floats:
@@ -273,5 +277,8 @@ def _require(found: _Penalised | None) -> _Penalised:
     return found
 
 
-def _give_up() -> tuple[_Penalised, int]:
+def _give_up(likelihood: FirthLikelihood, here: _Penalised) -> NoReturn:
+    lost = np.flatnonzero(np.abs(here.point.theta) > _LOST)
+    if lost.size:
+        raise NotEstimableError("beyond_precision", tuple(likelihood.names[j] for j in lost))
     raise NotEstimableError("not_converged")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
-from cohort.survival.cox_checks import extremes, require_bounded, require_identified
+from cohort.survival.cox_checks import extremes, require_bounded, require_identified, require_reach
 from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_firth import FirthLikelihood, FirthProfile, maximise_firth
 from cohort.survival.cox_newton import Optimum, PartialLikelihood, Penalty, Point, Ties, maximise
@@ -150,10 +150,7 @@ def estimate(
         raise StudyError("Firth's correction goes with neither another penalty nor a robust variance")
     with workers() as pool:
         rows, follow, used = place_rows(Columns.of(x), follow, pool)
-        if unbounded := tuple(
-            str(name) for name, reach in zip(names, rows.scale, strict=True) if not np.isfinite(reach)
-        ):
-            raise NotEstimableError("overflow", unbounded)
+        require_reach(names, rows.scale)
         sums = RowSums(rows, pool)
         scaled = (penalty or Penalty.none(len(names))).over(rows.scale)
         optimum, profile = _maximum(sums, names, ties, scaled, firth_level)
@@ -188,7 +185,7 @@ def _maximum(
 
     if firth_level is None:
         return maximise(likelihood, penalty, identified, bounded), None
-    return maximise_firth(FirthLikelihood(likelihood, sums), rows.scale, identified, firth_level)
+    return maximise_firth(FirthLikelihood(likelihood, sums, names), rows.scale, identified, firth_level)
 
 
 def in_units(theta: Floats, variance: Floats, scale: Floats) -> tuple[Floats, Floats, Floats]:

@@ -41,11 +41,24 @@ class Plan:
         optional = {"entry": self.entry, "weights": self.weights}
         return named | {role: name for role, name in optional.items() if name is not None}
 
+    @property
+    def _variables(self) -> list[str]:
+        return list(dict.fromkeys(name for term in self.terms for name in term.variables))
+
+    def read(self, frame: Any) -> pl.DataFrame:
+        """Return the columns that the model reads."""
+        columns = dict.fromkeys([*self.roles.values(), *self.strata, *self._variables])
+        return as_lazy(frame).select(list(columns)).collect()
+
+    def lanes(self, table: pl.DataFrame) -> list[int]:
+        """Return the lanes whose persons a bucket holds, sorted."""
+        lanes: list[int] = np.unique(table[self.person].to_numpy() % LANES).tolist()
+        return lanes
+
     def survey(self, frame: Any) -> Survey:
         """Check a bucket and say what all buckets have to know of it."""
         table = self._checked(frame)
         kept, levels = seen_levels(table, self.terms, self.missing)
-        lanes = np.unique(table[self.person].to_numpy() % LANES)
         complete = table.filter(pl.Series(kept))
         rows = _counted(complete, self.weights)
         time, event = rows[self.time].to_numpy(), rows[self.event].cast(pl.Float64).to_numpy()
@@ -57,18 +70,16 @@ class Plan:
         died = rows.filter(pl.Series(event == 1)).select(*self._labels(rows), pl.col(self.time).cast(pl.Int64))
         deaths = {row[:-1]: row[-1] for row in died.group_by(died.columns).len().rows()}
         n_missing = table.height - complete.height
-        return Survey(rows.height, n_missing, table.height, tuple(lanes.tolist()), levels, deaths)
+        return Survey(rows.height, n_missing, table.height, tuple(self.lanes(table)), levels, deaths)
 
     def rows(self, frame: Any, survey: Survey) -> BucketRows:
         """Return the rows of a bucket that was surveyed, by lane, then person, then time and everything else."""
-        variables = dict.fromkeys(name for term in self.terms for name in term.variables)
-        columns = dict.fromkeys([*self.roles.values(), *self.strata, *variables])
-        table = as_lazy(frame).select(list(columns)).collect()
+        table = self.read(frame)
         if survey.n < survey.n_read:
             kept, _ = seen_levels(table, self.terms, self.missing)
             table = _counted(table.filter(pl.Series(kept)), self.weights)
         table = self._in_order(table)
-        names, _, matrix = design_columns(table.select(list(variables)), self.terms, survey.levels)
+        names, _, matrix = design_columns(table.select(self._variables), self.terms, survey.levels)
         return BucketRows(
             names=names,
             x=matrix,
@@ -133,8 +144,9 @@ class BucketRows:
 
     def lanes(self) -> tuple[list[int], list[int]]:
         """Return the lanes in order, and where their rows begin, with the end."""
-        lanes, first = np.unique(self.person % LANES, return_index=True)
-        return lanes.tolist(), [*first.tolist(), self.person.size]
+        lane = self.person % LANES
+        first = np.flatnonzero(np.diff(lane, prepend=-1))
+        return lane[first].tolist(), [*first.tolist(), self.person.size]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,11 +166,7 @@ class Survey:
 
     def __add__(self, other: Survey) -> Survey:
         """Return the survey of both; a lane in two buckets is refused."""
-        if shared := set(self.lanes) & set(other.lanes):
-            raise InputRefusedError(
-                f"{len(shared)} lanes (person % {LANES}) lie in more than one bucket; bucket by the lane, so that sums "
-                "do not depend on the number of buckets"
-            )
+        refuse_shared_lanes([*self.lanes, *other.lanes])
         levels = {
             name: tuple(sorted({*self.levels.get(name, ()), *other.levels.get(name, ())}))
             for name in {**self.levels, **other.levels}
@@ -173,6 +181,15 @@ class Survey:
     def strata(self) -> list[Label]:
         """Return the strata that have an event, sorted."""
         return sorted({cell[:-1] for cell in self.deaths})
+
+
+def refuse_shared_lanes(lanes: Sequence[int]) -> None:
+    """Refuse lanes, those of one bucket after those of another, of which two are the same."""
+    if shared := len(lanes) - len(set(lanes)):
+        raise InputRefusedError(
+            f"{shared} lanes (person % {LANES}) lie in more than one bucket; bucket by the lane, so that sums do not "
+            "depend on the number of buckets"
+        )
 
 
 def _counted(table: pl.DataFrame, weights: str | None) -> pl.DataFrame:

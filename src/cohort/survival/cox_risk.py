@@ -155,6 +155,8 @@ def check_intervals(
     InputRefusedError
         With the number of persons concerned.
     """
+    if person.size < 2:
+        return
     groups = (person,) if stratum is None else (person, stratum)
     later, again = person[1:] > person[:-1], person[1:] == person[:-1]
     order = np.arange(person.size)

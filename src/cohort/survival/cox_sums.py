@@ -270,7 +270,7 @@ def centre_and_scale(x: Columns, weight: Floats, pool: ThreadPoolExecutor) -> tu
 def centre_of(low: Floats, high: Floats, mean: Floats) -> tuple[Floats, Floats]:
     """Return centre and scale of columns from their range and mean, each of shape (p,)."""
     reach = np.maximum(high - mean, mean - low)
-    constant = (low == high) | ~(reach >= np.finfo(np.float64).tiny)
+    constant = (low == high) | (reach < np.finfo(np.float64).tiny)  # a sum that overflowed leaves no reach: NaN
     return np.where(constant, low, mean), np.where(constant, 1.0, reach)
 
 

@@ -98,22 +98,28 @@ def is_robust(counts: DayCounts, variance: str | None, plain: str) -> bool:
 def lay_out(counts: DayCounts, estimate: Callable[[RiskTable], list[Estimate]], layout: Layout) -> Curves:
     """Estimate every group and lay the results out as one table."""
     counts = counts if layout.start is None else counts.landmark(layout.start)
+    with_cause = layout.estimand == "cumulative_incidence"
     rows = [
-        _rows(risk, result, layout.limits(result.value, result.std_error, layout.conf_type, layout.level))
+        _rows(
+            risk,
+            result,
+            layout.limits(result.value, result.std_error, layout.conf_type, layout.level),
+            with_cause=with_cause,
+        )
         for risk in risk_tables(counts)
         for result in estimate(risk)
     ]
-    table = pl.concat(rows) if rows else _EMPTY
-    if layout.estimand != "cumulative_incidence":
-        table = table.drop("cause")
+    table = pl.concat(rows) if rows else _EMPTY if with_cause else _EMPTY.drop("cause")
     return Curves(table, counts, layout.estimand, layout.start or 0.0, layout.conf_type, layout.level)
 
 
-def _rows(risk: RiskTable, result: Estimate, limits: tuple[Floats, Floats]) -> pl.DataFrame:
+def _rows(risk: RiskTable, result: Estimate, limits: tuple[Floats, Floats], *, with_cause: bool) -> pl.DataFrame:
+    keys = {"group": risk.group} | ({"cause": result.cause} if with_cause else {})
+    known = {name: pl.Series([value]).new_from_index(0, len(risk.time)) for name, value in keys.items()}
+    counted = {"time": risk.time, "n_risk": risk.n_risk, "n_event": result.n_event, "n_censored": risk.n_censored}
     numbers = {"estimate": result.value, "std_error": result.std_error, "lower": limits[0], "upper": limits[1]}
-    counted = {"n_risk": risk.n_risk, "n_event": result.n_event, "n_censored": risk.n_censored}
-    rows = pl.DataFrame({"time": risk.time} | counted | numbers).with_columns(pl.col(list(numbers)).fill_nan(None))
-    return rows.select(pl.lit(risk.group).alias("group"), pl.lit(result.cause, pl.Int64).alias("cause"), *rows.columns)
+    missing = {name: pl.Series(values, nan_to_null=True) for name, values in numbers.items()}
+    return pl.DataFrame(known | counted | missing)
 
 
 _EMPTY = pl.DataFrame(

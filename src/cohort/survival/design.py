@@ -21,6 +21,7 @@ from cohort.frames import as_lazy, require_columns
 
 Missing = Literal["refuse", "leave_out"]
 
+_MANY_LEVELS = 20  # from here on a category must have two rows for each
 _TOKEN = re.compile(r"[ \t]*(?:(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<operator>[+:*]))")
 
 
@@ -224,7 +225,14 @@ def _complete(table: pl.DataFrame, missing: Missing) -> NDArray[np.bool_]:
 
 
 def _levels(column: pl.Series) -> tuple[str, ...]:
-    return tuple(sorted(column.cast(pl.String).unique().to_list()))
+    levels = tuple(sorted(column.cast(pl.String).unique().to_list()))
+    if len(levels) > _MANY_LEVELS and 2 * len(levels) > len(column):
+        # their names would be those of terms, and they are values of single persons
+        raise InputRefusedError(
+            f"column {column.name} is text with {len(levels)} different values in {len(column)} rows; a category "
+            "repeats: convert numbers written as text to numbers, and leave out what tells persons apart"
+        )
+    return levels
 
 
 def _columns(column: pl.Series, levels: tuple[str, ...] | None) -> dict[str, NDArray[np.float64]]:

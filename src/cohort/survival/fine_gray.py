@@ -25,7 +25,7 @@ from scipy import stats
 
 from cohort.errors import NotEstimableError, StudyError
 from cohort.survival.cox import model_arrays, require_causes
-from cohort.survival.cox_checks import extremes, require_bounded, require_identified
+from cohort.survival.cox_checks import extremes, require_bounded, require_identified, require_reach
 from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_model import in_units, place_rows
 from cohort.survival.cox_newton import Optimum, Penalty, Point, Ties, assemble, invert, maximise, tied_terms
@@ -259,6 +259,7 @@ def fit_fine_gray(
     competing = np.flatnonzero((codes != 0) & (codes != cause_of_interest))
     with workers() as pool:
         rows, follow, _ = place_rows(Columns.of(design.matrix), follow, pool)
+        require_reach(design.names, rows.scale)
         calendar = _Calendar.of(follow.time, codes)
         main = RowSums(rows, pool)
         late = _late(rows, calendar, competing, ties, main)

@@ -10,7 +10,7 @@ import polars as pl
 from cohort.errors import StudyError
 from cohort.survival.counts import DayCounts
 from cohort.survival.risk import TIME_TOLERANCE, number_at_risk
-from cohort.survival.types import Floats
+from cohort.survival.types import Floats, Ints
 
 READ = ["estimate", "std_error", "lower", "upper"]
 
@@ -23,11 +23,15 @@ def read_off(table: pl.DataFrame, counts: DayCounts, at_start: float, times: Seq
     read = []
     for key, rows in table.partition_by(curve, as_dict=True, maintain_order=True).items():
         place = np.searchsorted(rows["time"].to_numpy(), asked, side="right")
-        start = pl.DataFrame({"estimate": [at_start], "std_error": [0.0], "lower": [at_start], "upper": [at_start]})
-        values = pl.concat([start, rows.select(READ)])[place]
-        known = [pl.lit(value).alias(name) for name, value in zip(curve, key, strict=True)]
-        read.append(values.select(*known, pl.Series("time", asked), pl.Series("n_risk", at_risk[key[0]]), *READ))
+        known = {name: pl.Series([value]).new_from_index(0, len(asked)) for name, value in zip(curve, key, strict=True)}
+        values = {name: _step(rows[name], 0.0 if name == "std_error" else at_start, place) for name in READ}
+        read.append(pl.DataFrame(known | {"time": asked, "n_risk": at_risk[key[0]]} | values))
     return pl.concat(read) if read else table.select(*curve, "time", "n_risk", *READ)
+
+
+def _step(values: pl.Series, at_start: float, place: Ints) -> pl.Series:
+    """Return the value after ``place`` (P,) steps, the first of them being ``at_start``."""
+    return pl.concat([pl.Series(values.name, [at_start]), values]).gather(place)
 
 
 def curve_quantiles(

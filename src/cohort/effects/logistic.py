@@ -1,0 +1,190 @@
+"""Unpenalised logistic regression of many rows, in chunks whose number depends on the data's shape alone.
+
+A library's solver either sums on as many threads as there are, and its bits follow the machine, or on one thread. Here
+chunks run side by side and are added in order. Only the score equations have to be exact at each step; the information
+matrix, which costs p times as much, is taken anew only when steps shorten too slowly.
+
+References
+----------
+McCullagh P, Nelder JA (1989), Generalized Linear Models, section 4.4. Kelley CT (2003), Solving Nonlinear Equations
+with Newton's Method, doi:10.1137/1.9780898718898, section 2.3 (chord and Shamanskii steps).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import linalg
+from scipy.special import expit
+
+from cohort.errors import NotEstimableError
+from cohort.survival.cox_sums import Arrays, add, workers
+from cohort.survival.types import Floats, Ints
+
+_SOLVED = 1e-10
+"""Largest mean score of a standardised column at the maximum."""
+_STEPS = 100
+_SLOW = 0.2
+"""A step that leaves more than this share of the score asks for the information where it leads."""
+_CHUNK, _STRIP = 1 << 16, 2048
+_LARGE, _SAMPLE = 200_000, 16
+"""Fits of more rows than this start from the estimate of every sixteenth."""
+_RANK = 1e-9
+"""Share of a column's variance that the columns before it must leave unexplained."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogisticFit:
+    """Coefficients, intercept first (p + 1,), and fitted probabilities (n,)."""
+
+    coef: Floats
+    score: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    """The likelihood of rows ``z`` (n, p), column-major and near variance 1, with outcome and weight (n,)."""
+
+    z: Floats
+    outcome: Floats
+    weight: Floats | None
+    pool: ThreadPoolExecutor
+    score: Floats = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "score", np.empty(len(self.z)))
+
+    def at(self, theta: Floats) -> tuple[float, Floats]:
+        """Return the log-likelihood and its gradient, (p + 1,); ``score`` then holds the probabilities."""
+
+        def one(rows: slice) -> Arrays:
+            eta = theta[0] + self.z[rows] @ theta[1:]
+            chance = self.score[rows] = expit(eta)
+            outcome = self.outcome[rows]
+            left, told = outcome - chance, outcome * eta - np.logaddexp(0, eta)
+            if self.weight is not None:
+                left, told = left * self.weight[rows], told * self.weight[rows]
+            return np.array([told.sum()]), np.concatenate([[left.sum()], left @ self.z[rows]])
+
+        told, gradient = add(self._each(one))
+        return float(told[0]), gradient
+
+    def information(self) -> Floats:
+        """Return the information at the probabilities held, (p + 1, p + 1)."""
+        spread = self.score * (1 - self.score)
+        return information(self.z, spread if self.weight is None else spread * self.weight, self.pool)
+
+    def _each(self, one: Callable[[slice], Arrays]) -> Iterator[Arrays]:
+        return self.pool.map(one, _slices(len(self.z), _CHUNK))
+
+
+def information(z: Floats, spread: Floats, pool: ThreadPoolExecutor) -> Floats:
+    """Return the sum over rows of ``spread`` (n,) times the outer product of (1, z), shape (p + 1, p + 1)."""
+
+    def one(rows: slice) -> Arrays:
+        total = np.zeros((z.shape[1] + 1,) * 2)
+        for strip in _slices(rows.stop, _STRIP, rows.start):
+            root = np.sqrt(spread[strip])
+            part = np.concatenate([root[None, :], z[strip].T * root])
+            total += part @ part.T  # of one matrix with itself: half the work
+        return (total,)
+
+    return add(pool.map(one, _slices(len(z), _CHUNK)))[0]
+
+
+def _slices(stop: int, size: int, start: int = 0) -> list[slice]:
+    return [slice(low, min(low + size, stop)) for low in range(start, stop, size)]
+
+
+def maximise_logistic(
+    z: Floats, outcome: Floats, columns: tuple[str, ...], weight: Floats | None = None, start: Floats | None = None
+) -> LogisticFit:
+    """Maximise the likelihood of a logistic regression.
+
+    Parameters
+    ----------
+    z
+        Covariates of about unit variance, float64, shape (n, p).
+    outcome
+        0 or 1, or a proportion, float64, shape (n,).
+    weight, start
+        Case weights, shape (n,), and coefficients to start from, intercept first, shape (p + 1,).
+
+    Raises
+    ------
+    NotEstimableError
+        ``collinear``, naming columns that others explain; ``not_converged``, as where covariates separate.
+    """
+    z = np.asfortranarray(z)
+    with workers() as pool:
+        if start is None and len(z) > max(_LARGE, 1000 * z.shape[1]):
+            start = _start(z, outcome, columns, weight, pool)
+        sums = _Sums(z, np.asarray(outcome, dtype=np.float64), weight, pool)
+        theta = np.zeros(z.shape[1] + 1) if start is None else start
+        return _climb(sums, theta, columns)
+
+
+def _start(
+    z: Floats, outcome: Floats, columns: tuple[str, ...], weight: Floats | None, pool: ThreadPoolExecutor
+) -> Floats | None:
+    """Return the estimate from every sixteenth row; None where these do not determine one."""
+    few = slice(None, None, _SAMPLE)
+    part = np.asfortranarray(z[few])
+    sums = _Sums(part, np.asarray(outcome[few], np.float64), None if weight is None else weight[few], pool)
+    try:
+        return _climb(sums, np.zeros(z.shape[1] + 1), columns).coef
+    except NotEstimableError:
+        return None
+
+
+def _climb(sums: _Sums, theta: Floats, columns: tuple[str, ...]) -> LogisticFit:
+    """Climb to the maximum: Newton steps whose information is taken anew when they shorten slowly."""
+    mass = float(len(sums.z) if sums.weight is None else sums.weight.sum())
+    told, gradient = sums.at(theta)
+    solve = _solver(sums, columns)
+    for _ in range(_STEPS):
+        size = float(np.abs(gradient).max()) / mass
+        if size < _SOLVED:
+            return LogisticFit(theta, sums.score)
+        step = solve(gradient)
+        for _ in range(30):
+            higher, ahead = sums.at(theta + step)
+            if higher >= told - 1e-12 * abs(told):
+                break
+            step = step / 2
+        theta, told, gradient = theta + step, higher, ahead
+        if float(np.abs(gradient).max()) / mass > _SLOW * size:
+            solve = _solver(sums, columns, again=True)
+    raise NotEstimableError("not_converged")
+
+
+def _solver(sums: _Sums, columns: tuple[str, ...], *, again: bool = False) -> Callable[[Floats], Floats]:
+    """Return what turns a gradient into a step."""
+    information = sums.information()
+    if not again:
+        _require_rank(information, columns)
+    try:
+        factor = linalg.cho_factor(information)
+    except linalg.LinAlgError:  # probabilities on their way to 0 and 1
+        raise NotEstimableError("not_converged") from None
+
+    def solve(gradient: Floats) -> Floats:
+        step: Floats = linalg.cho_solve(factor, gradient)
+        return step
+
+    return solve
+
+
+def _require_rank(information: Floats, columns: tuple[str, ...]) -> None:
+    """Refuse columns that others explain, naming them."""
+    root = np.sqrt(np.diag(information))
+    if not root.all():
+        raise NotEstimableError("not_converged")
+    scaled = information / np.outer(root, root)
+    _, pivots, rank, _ = linalg.lapack.dpstrf(scaled, tol=_RANK)
+    if rank < len(scaled):
+        left: Ints = np.sort(pivots[rank:] - 1)
+        raise NotEstimableError("collinear", tuple(columns[k - 1] if k else "intercept" for k in left))
