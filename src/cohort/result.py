@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from cohort.checks.judge import CheckResult
     from cohort.multiverse import Specifications
+    from cohort.report.bias import KnownTruth
     from cohort.report.document import ReportContent
     from cohort.study import Study
     from cohort.why import Why
@@ -61,13 +62,18 @@ class Result:
         return why(self.study, self.store, person)
 
     def report(
-        self, folder: str | Path, check: CheckResult | None = None, specifications: Specifications | None = None
+        self,
+        folder: str | Path,
+        check: CheckResult | None = None,
+        truth: KnownTruth | None = None,
+        specifications: Specifications | None = None,
     ) -> Path:
         """Publish the report as a page, as Markdown and as data (`cohort.report.document`); return the page's path.
 
         Its files appear in one step in place of those of the run before, which stays in ``runs``. With ``check``, what
-        `cohort.check` found of the same snapshot is a section of the page, under the same rule; ``specifications``,
-        what ``study.over(...).run(store)`` gave, adds the specification curve.
+        `cohort.check` found of the same snapshot is a section of the page, under the same rule; with ``truth``
+        (`cohort.truth.known_truth`), what immortal time does in simulated data; ``specifications``, what
+        ``study.over(...).run(store)`` gave, adds the specification curve.
 
         Raises
         ------
@@ -84,8 +90,15 @@ class Result:
         make_folder(folder := Path(folder))
         with locked(folder, ".lock"):
             table = None if specifications is None else specifications.table
-            publish_result(self, next_run(folder), section, specifications=table)
+            publish_result(self.knowing(truth), next_run(folder), section, specifications=table)
         return folder / "report.html"
+
+    def knowing(self, truth: KnownTruth | None) -> Result:
+        """Return the result with the truth of its simulated data as an option of the run."""
+        if truth is None:
+            return self
+        options = {**self.provenance.options, **truth_option(truth)}
+        return replace(self, provenance=replace(self.provenance, options=options))
 
     def publication_tables(self, folder: str | Path) -> list[Path]:
         """Write every table and the flow for a manuscript, as LaTeX and as HTML for a word processor; return the paths.
@@ -118,7 +131,8 @@ class Result:
 
     def content(self, quality: Markup | None = None, specifications: pl.DataFrame | None = None) -> ReportContent:
         """Return all that a report of this run prints; ``specifications`` is the table of a multiverse."""
-        provenance = replace(self.provenance, options=quality_option(quality) | _specified(specifications))
+        options = {**self.provenance.options, **quality_option(quality), **_specified(specifications)}
+        provenance = replace(self.provenance, options=options)
         return content_of(self.study, self.released, provenance, quality, specifications)
 
     def raise_if_not_estimable(self) -> None:
@@ -154,6 +168,7 @@ def content_of(
     specifications: pl.DataFrame | None = None,
 ) -> ReportContent:
     """Return all that a report of released results prints."""
+    from cohort.report.bias import KnownTruth
     from cohort.report.document import Definition, ReportContent
     from cohort.report.labels import AnalysisTitle
 
@@ -174,6 +189,7 @@ def content_of(
         quality=quality,
         codes=_codes(study),
         specifications=specifications,
+        truth=KnownTruth.from_json(told) if (told := provenance.options.get(TRUTH)) else None,
     )
 
 
@@ -187,9 +203,18 @@ def _specified(table: pl.DataFrame | None) -> dict[str, str]:
     return {} if table is None else {"specifications_sha256": hashlib.sha256(table.write_csv().encode()).hexdigest()}
 
 
+TRUTH = "known_truth"
+"""The option of a run that holds the truth of its simulated data."""
+
+
+def truth_option(truth: KnownTruth | None) -> dict[str, str]:
+    """Return the truth of simulated data as an option of the run, so that the page can be written again from it."""
+    return {} if truth is None else {TRUTH: truth.to_json()}
+
+
 def _labels(study: Study) -> dict[str, str]:
     """Return what the page calls each covariate, and the reasons for which it is missing."""
-    names = {covariate.name: covariate.label for covariate in study.covariates}
+    names = {column.name: column.label for column in (*study.covariates, *study.exposures)}
     return names | {f"{name}{MISSING}": f"{label}: why missing" for name, label in names.items()}
 
 
@@ -210,6 +235,11 @@ def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
         codelists=codelists_used(study),
         versions=installed_versions(),
         code_sha256=installed_code(),
+        unsealed={
+            number: reason
+            for number, analysis in enumerate(study.analyses, start=1)
+            if (reason := getattr(analysis, "unsealed", None)) is not None
+        },
         disclosure=study.disclosure.model_dump(),
         started=started,
         finished=max(started, dt.datetime.now(dt.UTC)),  # a clock may be set back meanwhile

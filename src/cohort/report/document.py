@@ -13,6 +13,7 @@ import polars as pl
 from markupsafe import Markup
 
 from cohort.errors import CohortError
+from cohort.report.bias import KnownTruth, bias_sections
 from cohort.report.checklist import SECTIONS, SOURCES, checklist, present
 from cohort.report.effects import effect_sections
 from cohort.report.figures_design import design, spoken
@@ -52,8 +53,9 @@ class ReportContent:
     ``protocol`` rows are (section, item, text), ``timeline`` the rows of the design diagram. ``labels`` maps a column
     or term to its label with unit, and ``"term=level"`` to that of a level; its order is the order of Table 1.
     ``analyses`` names the analyses of the study by position, 0 being Table 1, and the variable that groups them;
-    ``quality`` is the section of data quality, made for release under the same rule. ``codes`` are all rows of the
-    codelists: ``codelist, system, code, term, category, source``; ``specifications`` is the table of a multiverse.
+    ``quality`` is the section of data quality, made for release under the same rule; ``truth`` what is true of
+    simulated data. ``codes`` are all rows of the codelists: ``codelist, system, code, term, category, source``;
+    ``specifications`` is the table of a multiverse.
     """
 
     title: str
@@ -68,6 +70,7 @@ class ReportContent:
     quality: Markup | None = None
     codes: pl.DataFrame | None = None
     specifications: pl.DataFrame | None = None
+    truth: KnownTruth | None = None
 
     def __post_init__(self) -> None:
         """Refuse anything that did not come through the release gate."""
@@ -125,7 +128,8 @@ def compose(content: ReportContent) -> Printed:
         curves=curve_sections(released, labels),
         rates=rate_sections(released.estimates, labels),
         models=model_sections(released.estimates, labels),
-        effects=effect_sections(released.estimates, labels),
+        effects=effect_sections(released.estimates, labels, content.provenance.unsealed),
+        biases=bias_sections(released.estimates, labels, content.truth) if content.truth else [],
         pathways=pathway_sections(released.estimates, labels),
         specifications=specification_sections(content.specifications, labels),
         others=other_sections(released.estimates, labels),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
-from cohort.report.checklist import SOURCES
+from cohort.report.checklist import SECTIONS, SOURCES
 from cohort.report.flow import Box
 from cohort.report.numbers import count, plain
 from cohort.report.printed import Figure, Printed, Section
@@ -88,10 +88,12 @@ def effect_lines(printed: Printed) -> Iterator[str]:
     """Yield the treatment effects: what is sealed, estimates, gates, balance."""
     for number, effect in enumerate(printed.effects, start=1):
         yield from ("", f"### {escaped(effect.title)}", "")
+        if effect.warning:
+            yield from (f"**Warning.** {escaped(effect.warning)}", "")
         yield from notes(effect.refusals)
-        yield from table_lines(effect.estimates)
-        yield escaped(effect.gates.caption)
-        yield from table_lines(effect.gates)
+        for _, table in effect.tables():
+            yield escaped(table.caption)
+            yield from table_lines(table)
         if effect.figure is not None:
             yield from figure_lines(f"effect_{number}", effect.figure)
 
@@ -158,6 +160,7 @@ def _chapters(content: ReportContent, printed: Printed) -> Iterator[tuple[str, I
         ("Incidence and prevalence", printed.rates, captioned(printed.rates)),
         ("Hazard ratios", printed.models, section_lines("model", printed.models)),
         ("Effect of treatment", printed.effects, effect_lines(printed)),
+        (SECTIONS["bias"], printed.biases, section_lines("bias", printed.biases)),
         ("Pathways", printed.pathways, section_lines("pathway", printed.pathways)),
         ("Specification curve", printed.specifications, section_lines("specifications", printed.specifications)),
         ("Other estimates", printed.others, captioned(printed.others)),

@@ -37,13 +37,31 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class EffectSection:
-    """One treatment effect: its estimates, the gates, the love plot with its numbers, and what is sealed."""
+    """One treatment effect: its estimates, the gates, the love plot with its numbers, and what is sealed.
+
+    ``compared`` holds what other designs say of the same persons, ``warning`` the seal that the study has broken.
+    """
 
     title: str
-    estimates: Table
-    gates: Table
+    estimates: Table | None
+    compared: Table | None
+    controls: Table | None
+    sensitivity: Table | None
+    gates: Table | None
     figure: Figure | None
     refusals: tuple[str, ...]
+    warning: str | None
+
+    def tables(self) -> Iterator[tuple[str, Table]]:
+        """Yield what it is and the content of every table that it has, in the order of the page."""
+        named = {
+            "estimates": self.estimates,
+            "compared": self.compared,
+            "sensitivity": self.sensitivity,
+            "controls": self.controls,
+            "gates": self.gates,
+        }
+        yield from ((name, table) for name, table in named.items() if table is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +88,7 @@ class Printed:
     rates: list[Table]
     models: list[Section]
     effects: list[EffectSection]
+    biases: list[Section]
     pathways: list[Section]
     specifications: list[Section]
     others: list[Table]
@@ -84,8 +103,8 @@ class Printed:
                 if section.data is not None:
                     yield f"{kind}_{number}", section.title, section.data
         for number, effect in enumerate(self.effects, start=1):
-            yield f"effect_{number}", effect.title, effect.estimates
-            yield f"effect_{number}_gates", f"{effect.title}: gates", effect.gates
+            for name, table in effect.tables():
+                yield f"effect_{number}_{name}", f"{effect.title}: {name}", table
         for kind, tables in (("rates", self.rates), ("other", self.others)):
             for number, table in enumerate(tables, start=1):
                 yield f"{kind}_{number}", table.caption, table
@@ -105,6 +124,7 @@ class Printed:
         return {
             "curve": self.curves,
             "model": self.models,
+            "bias": self.biases,
             "pathway": self.pathways,
             "specifications": self.specifications,
         }

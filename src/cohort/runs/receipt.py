@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cohort.errors import StudyError
-from cohort.results.estimates import Estimates
+from cohort.results.estimates import SCHEMA, Estimates
 from cohort.runs.folders import Run, find
 from cohort.runs.ledger import open_ledger
 from cohort.runs.publication import publish
@@ -73,7 +73,7 @@ def estimates_of(run: Run) -> Estimates:
     import polars as pl
 
     try:
-        return Estimates(pl.read_parquet(run.released / "estimates.parquet").drop("withheld", strict=False))
+        return Estimates(pl.read_parquet(run.released / "estimates.parquet", columns=SCHEMA.names()))
     except (OSError, pl.exceptions.PolarsError):
         raise StudyError(f"{run.released} lacks its estimates; run the study again") from None
 
