@@ -33,6 +33,7 @@ _HOME = {
     "first_record": "outcomes.outcome",
     "first_of": "outcomes.outcome",
     "discontinuation": "outcomes.outcome",
+    "re_initiation": "outcomes.outcome",
     "switch": "outcomes.outcome",
     "add_on": "outcomes.outcome",
     "dose_escalation": "outcomes.outcome",

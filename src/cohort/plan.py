@@ -64,7 +64,7 @@ class _Flow:
         """Go on with the entries that are kept, one flag for each still in, and record what went."""
         left = self.rows[kept]
         persons = self.possible.count_persons(left)
-        gone = self.possible.count_persons(self.rows) - persons
+        gone = self.steps[-1].persons_kept - persons
         self.steps.append(Step(reason, persons, gone, left.size, self.rows.size - left.size))
         self.rows = left
         if self.traced:

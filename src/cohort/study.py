@@ -224,6 +224,8 @@ class Study(Spec):
         released = release(self.estimates(table, progress), attrition, self.disclosure, table.most_rows, before_now)
         if released.record is not None:
             released = replace(released, record=replace(released.record, analyses=self.asked))
+        if not before:
+            return table, released
         return table, replace(released, estimates=Estimates.concat([released.estimates, *before]))
 
     def _stop_on_design_errors(self) -> None:

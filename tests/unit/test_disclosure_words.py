@@ -25,6 +25,12 @@ def test_how_many_a_model_left_out_is_not_told():
     ]
 
 
+def test_why_there_is_no_answer_counts_nobody():
+    why = "not_estimable: column pain is missing in 3 rows; mend or remove them first"
+    rows = pl.DataFrame({"estimand": ["hazard_ratio"], "term": ["age"], "n": [500], "events": [90], "status": [why]})
+    assert gate(rows)["status"].to_list() == [why.replace("3 rows", "some rows")]
+
+
 def equipoise(share: float, n: int) -> pl.DataFrame:
     words = f"share in equipoise in the arm with fewer: {share:.2g}, at least 0.2 asked"
     gates = {"estimand": ["gate"], "group": ["true"], "term": ["equipoise"], "category": ["closed"], "value": [share]}

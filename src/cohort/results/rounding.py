@@ -10,12 +10,12 @@ import polars as pl
 
 from cohort.results.coarsen import CURVE_KEY
 from cohort.results.disclosure_rule import DisclosureRule
-from cohort.results.estimates import CURVES
+from cohort.results.estimates import CURVES, RESPONSES
 from cohort.survival.rates import rate_limits
 
 COUNTED = ("count", "missing", "effective_size")
 """Estimands whose value is a number of persons."""
-SHARES = (*CURVES, "risk", "risk_difference")
+SHARES = (*CURVES, *RESPONSES, "risk", "risk_difference")
 """Estimands that are probabilities, as a share of ``n`` persons."""
 _COUNTS = ("n", "events", "censored")
 _ENDS = ("value", "std_error", "lower", "upper")

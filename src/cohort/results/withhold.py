@@ -122,6 +122,7 @@ def withhold_in_words(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
     A text is no cell, so nobody could audit what it says beside the others.
     """
     told = pl.col("method").str.replace_all(r"\b\d+ persons with a missing", "persons with a missing")
+    frame = frame.with_columns(pl.col("status").str.replace_all(r"\b\d+ (rows|persons|events)\b", "some $1"))
     outside = (pl.col("n") * pl.min_horizontal(pl.col("value"), 1 - pl.col("value"))).fill_null(0)
     gate = (pl.col("estimand") == "gate") & (pl.col("term") == "equipoise")
     small = gate & (outside > 0) & (outside < minimum)

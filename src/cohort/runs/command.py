@@ -26,6 +26,9 @@ Preset = Literal["cms", "nhs", "opensafely", "none"] | None
 DisclosureOption = Annotated[
     Preset, typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's.")
 ]
+HistoryOption = Annotated[
+    Path | None, typer.Option(help="Folder that remembers earlier releases; default: in the store, for its owner.")
+]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of results (its newest run), or one of its runs/NUMBER.")]
 
 
@@ -58,9 +61,7 @@ def run(
         bool, typer.Option("--force", help="Compute anew although the results of this very run stand.")
     ] = False,
     disclosure: DisclosureOption = None,
-    history: Annotated[
-        Path | None, typer.Option(help="Folder that remembers earlier releases; default: in the store, for its owner.")
-    ] = None,
+    history: HistoryOption = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and publish the report, or explain what it would do. What stands is not computed again."""
