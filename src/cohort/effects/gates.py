@@ -61,6 +61,8 @@ class Gate:
     bound: float | None
     passed: bool
     text: str
+    asked: str
+    """What was measured and the bound, without the number: it stays where the number is withheld."""
 
 
 def judge(weights: BalancingWeights, balance: pl.DataFrame, bounds: Bounds) -> tuple[Gate, ...]:
@@ -108,7 +110,7 @@ def judge_systematic_error(error: SystematicError | None, bounds: Bounds) -> Gat
     """Return the gate of negative controls: closed where too few of them can be judged by; it then stays unknown."""
     if error is None:
         text = f"negative controls with {bounds.control_events:g} events in either arm: fewer than the {FEWEST} needed"
-        return Gate("negative_controls", None, bounds.systematic_error, passed=False, text=text)
+        return Gate("negative_controls", None, bounds.systematic_error, passed=False, text=text, asked=text)
     what = f"absolute error of the log hazard ratio that {error.n} negative controls let expect"
     return _at_most("negative_controls", expected_absolute_error(error), bounds.systematic_error, what)
 
@@ -124,20 +126,21 @@ def expected_absolute_error(error: SystematicError) -> float:
 
 def _at_most(name: str, measured: float, bound: float | None, what: str) -> Gate:
     passed = bound is None or measured <= bound
-    return Gate(name, measured, bound, passed, _words(what, measured, bound, "at most"))
+    return Gate(name, measured, bound, passed, *_words(what, measured, bound, "at most"))
 
 
 def _at_least(name: str, measured: float, bound: float | None, what: str) -> Gate:
     passed = bound is None or bool(np.greater_equal(measured, bound))
-    return Gate(name, measured, bound, passed, _words(what, measured, bound, "at least"))
+    return Gate(name, measured, bound, passed, *_words(what, measured, bound, "at least"))
 
 
 def _enough(name: str, counted: float, bound: float | None, what: str) -> Gate:
     passed = bound is None or bool(np.greater_equal(counted, bound))
     asked = "no bound" if bound is None else f"{bound:g} or more" if passed else f"fewer than the {bound:g} asked"
-    return Gate(name, None, bound, passed, f"{what}: {asked}")
+    return Gate(name, None, bound, passed, text=f"{what}: {asked}", asked=f"{what}: {asked}")
 
 
-def _words(what: str, measured: float, bound: float | None, comparison: str) -> str:
+def _words(what: str, measured: float, bound: float | None, comparison: str) -> tuple[str, str]:
+    """Return what a gate says, with the number that was measured and without."""
     asked = "no bound" if bound is None else f"{comparison} {bound:g} asked"
-    return f"{what}: {round(measured, 3):.2g}, {asked}"
+    return f"{what}: {round(measured, 3):.2g}, {asked}", f"{what}, {asked}"

@@ -130,7 +130,9 @@ def _sentence(status: str) -> str:
 
 def _warning(rows: pl.DataFrame, reason: str | None) -> str | None:
     """Say which gates are closed where a study shows estimates all the same, and its reason; None where none is."""
-    closed = rows.filter(pl.col("estimand") == "gate", pl.col("category") == "closed", pl.col("status") == OK)
+    closed = rows.filter(
+        pl.col("estimand") == "gate", pl.col("category") == "closed", pl.col("status").str.starts_with(OK)
+    )
     if reason is None or closed.is_empty():
         return None
     gates = "; ".join(_GATES.get(name, name) for name in closed["term"])
@@ -228,12 +230,18 @@ def _cell(row: Row | None) -> Cell:
 
 def _gates(rows: pl.DataFrame) -> Table | None:
     lines = [
-        Line(_GATES[row["term"]], (Cell(row["category"], "reference"), Cell(row["method"], "reference")))
+        Line(_GATES[row["term"]], (Cell(row["category"], "reference"), Cell(_measured(row), "reference")))
         for row in rows.filter(pl.col("estimand") == "gate", pl.col("status") != SUPPRESSED).iter_rows(named=True)
     ]
     if not lines:
         return None
     return Table("Gates: judged before the estimates are looked at", ("", "Gate", "What was measured"), tuple(lines))
+
+
+def _measured(row: Row) -> str:
+    """Say what a gate measured, what it asks, and the number where it is not a count."""
+    number = "" if row["value"] is None else f": {row['value']:g}"
+    return f"{row['method']}{number}"
 
 
 def _love(rows: pl.DataFrame, title: str, labels: Labels) -> Figure | None:

@@ -53,8 +53,12 @@ class ExposureCox(Regression):
     @property
     def text(self) -> str:
         """Return what the protocol table says."""
+        return f"{self._exposed}; {super().text}"
+
+    @property
+    def _exposed(self) -> str:
         when = "day by day" if self.landmark_days is None else f"as it stands on day {self.landmark_days}"
-        return f"{self.exposure.replace('_', ' ')} {when}; {super().text}"
+        return f"{self.exposure.replace('_', ' ')} {when}"
 
     def fit(self, frame: pl.LazyFrame, table: AnalysisTable) -> Any:
         """Fit the Cox model to rows whose exposure is a Boolean."""
@@ -73,6 +77,7 @@ class ExposureCox(Regression):
         persons = pl.lit(ends.select(pl.len()).collect().item(), pl.Int64)
         try:
             rows = self._model._rows(self.fit(frame, exposed), ends, exposed)
+            rows = rows.with_columns(method=pl.concat_str(pl.lit(f"{self._exposed}; "), "method"))
         except NotEstimableError as error:
             rows = pl.DataFrame({"term": [self.exposure], "status": str(error), "category": [None], "n": [None]})
         counted = rows.with_columns(n=pl.when(pl.col("category").is_null()).then(persons).otherwise("n").cast(pl.Int64))

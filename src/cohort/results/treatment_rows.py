@@ -190,7 +190,7 @@ def gate_rows(gates: Sequence[Gate], group: str = "true") -> pl.DataFrame:
             "term": [gate.name for gate in gates],
             "category": ["passed" if gate.passed else "closed" for gate in gates],
             "value": pl.Series(measured, dtype=pl.Float64),
-            "method": [gate.text for gate in gates],
+            "method": [gate.asked for gate in gates],
         }
     )
 
