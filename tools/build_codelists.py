@@ -63,6 +63,29 @@ CANCER_SNOMED = {  # in-situ, suspected and "neoplasm, behaviour not stated" rec
     "67811000119102": "primary small cell malignant neoplasm of lung, TNM stage 1",
     "314994000": "metastasis from malignant tumor of prostate",
 }
+SPINE_IMAGING = {  # pelvis without sacrum and injections for a discogram or myelogram are left out
+    "radiograph": {
+        "cpt": (
+            *(72020, 72040, 72050, 72052, 72070, 72072, 72074, 72080, 72081, 72082, 72083, 72084),
+            *(72100, 72110, 72114, 72120, 72200, 72202, 72220),
+        ),
+        "icd9proc": (8722, 8723, 8724, 8729),
+        "icd10pcs": ("BR0",),
+    },
+    "ct": {"cpt": range(72125, 72134), "icd10pcs": ("BR2", "B02B")},
+    "mri": {
+        "cpt": (72141, 72142, *range(72146, 72150), 72156, 72157, 72158),
+        "icd9proc": (8893,),
+        "icd10pcs": ("BR3", "B03B"),
+    },
+    "myelogram": {"cpt": (72240, 72255, 72265, 72270), "icd9proc": (8721,), "icd10pcs": ("B01B",)},
+}
+"""Pictures of the spine by kind → coding system → codes; ICD codes stand for all that begin so."""
+SPINE_SOURCES = {
+    "cpt": "CPT 2024, radiology of spine and pelvis (72020-72270)",
+    "icd9proc": "ICD-9-CM volume 3, 87.2 and 88.93",
+    "icd10pcs": "ICD-10-PCS 2024, section B: body systems 0 (spinal cord) and R (axial skeleton)",
+}
 OPIOID_PRODUCTS = {  # alfentanil (480) and remifentanil (73032) are given under anaesthesia only and left out
     "1732136": ("morphine", "1 ML morphine sulfate 5 MG/ML injection"),
     "1860154": ("oxycodone", "abuse-deterrent 12 HR oxycodone hydrochloride 15 MG extended release oral tablet"),
@@ -347,12 +370,13 @@ def opioid_strengths(facts: Path) -> pl.DataFrame:
 
 
 def written_here() -> list[Codelist]:
-    """Return the lists that are not in the facts: injuries, active cancer, palliative care."""
+    """Return the lists that are not in the facts: injuries, active cancer, palliative care, pictures of the spine."""
     injuries = [snomed(kind, codes) for kind, codes in INJURY_SNOMED.items()]
     return [
         make("musculoskeletal_injury", pl.concat(injuries)),
         make("active_cancer", pl.concat([cancer_icd(), snomed("active_cancer", CANCER_SNOMED)])),
         make("palliative_care", table(palliative())),
+        make("spine_imaging", spine_imaging()),
     ]
 
 
@@ -364,6 +388,16 @@ def cancer_icd() -> pl.DataFrame:
     codes = {"icd10": ten, "icd10cm": clinical, "icd9cm": [*nine, "2090", "2091", "2092", "2093", "2097"]}
     return table(
         (name, code, "malignant neoplasm", "active_cancer", ICD_STRUCTURE) for name in codes for code in codes[name]
+    )
+
+
+def spine_imaging() -> pl.DataFrame:
+    """Return radiographs, CT, MRI and myelograms of the spine."""
+    return table(
+        (name, str(code), f"{kind} of the spine", kind, SPINE_SOURCES[name])
+        for kind, systems in SPINE_IMAGING.items()
+        for name, codes in systems.items()
+        for code in codes
     )
 
 

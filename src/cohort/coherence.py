@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cohort.study import Study
 
 
-ROBUST = ("kaplan_meier", "cumulative_incidence", "incidence_rate", "cox")
+ROBUST = ("kaplan_meier", "cumulative_incidence", "incidence_rate", "cox", "exposure_cox")
 """The analyses that allow for delayed entry and for several entries of a person."""
 
 
@@ -31,6 +31,8 @@ def check_coherence(study: Study) -> None:
     checks: tuple[Callable[[Study], None], ...] = (
         _names,
         _uses,
+        _exposures,
+        _negative_controls,
         _groups,
         _rows_of_persons,
         _treated_arm,
@@ -44,9 +46,10 @@ def check_coherence(study: Study) -> None:
 
 
 def _names(study: Study) -> None:
-    names = [*([ARM] if study.entry.arms else []), *(part.name for part in study.measured)]
+    names = [*([ARM] if study.entry.arms else []), *(column.name for column in study.measured)]
     if repeated := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"two covariates or analyses are named {', '.join(sorted(repeated))}; give each its own name")
+        what = "two covariates, exposures or analyses" if study.exposures else "two covariates or analyses"
+        raise ValueError(f"{what} are named {', '.join(sorted(repeated))}; give each its own name")
 
 
 def _uses(study: Study) -> None:
@@ -55,6 +58,32 @@ def _uses(study: Study) -> None:
             if name not in study.variables:
                 near = nearest(name, study.variables)
                 raise ValueError(f"analyses[{number}] uses {name!r}, which is no covariate; {near}")
+
+
+def _exposures(study: Study) -> None:
+    known = [exposure.name for exposure in study.exposures]
+    for number, analysis in enumerate(study.analyses, start=1):
+        name = getattr(analysis, "exposure", None)
+        if name is not None and name not in known:
+            near = nearest(name, known) if known else "the study has no exposures; add [[exposures]]"
+            raise ValueError(f"analyses[{number}].exposure: {name!r} is no exposure; {near}")
+
+
+def _negative_controls(study: Study) -> None:
+    names = [study.outcome.name, *(control.name for control in study.negative_controls)]
+    if repeated := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"two outcomes are named {', '.join(sorted(repeated))}; give each negative control a label")
+    for number, analysis in enumerate(study.analyses, start=1):
+        for name in getattr(analysis, "negative_exposures", ()):
+            after_index = hasattr(analysis, "exposure")
+            known = {exposure.name for exposure in study.exposures} if after_index else _booleans(study)
+            if name not in known:
+                what = "exposure" if after_index else "yes/no covariate"
+                raise ValueError(f"analyses[{number}].negative_exposures: {name!r} is no {what} of the study")
+
+
+def _booleans(study: Study) -> set[str]:
+    return {name for name, kind in study.variables.items() if kind == "boolean"}
 
 
 def _groups(study: Study) -> None:

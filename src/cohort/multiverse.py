@@ -25,8 +25,11 @@ from cohort.store.store import Store
 from cohort.study import Study
 from cohort.variants import Key, Made, find_key, replaced, shown, spell
 
-PICKABLE = ("outcome", "group", "term", "category", "time")
+PICKABLE = ("outcome", "group", "term", "category", "time", "estimand")
 """The columns of the estimates by which one of an analysis can be picked."""
+
+_EFFECT = "risk_difference"
+"""What is compared of a treatment effect, if nothing else is picked."""
 
 _EVENT = pl.col("outcome").alias("event")  # ``outcome`` may be a key that varies
 
@@ -139,9 +142,7 @@ class Multiverse:
         """Return one row of the specification curve."""
         study = self.studies[number - 1]
         named = [pl.lit(shown(value)).alias(name) for name, value in values.items()]
-        row = _picked(study, out, self.pick).select(
-            _EVENT, *PICKABLE[1:], "estimand", "value", "lower", "upper", "level", "status"
-        )
+        row = _picked(study, out, self.pick).select(_EVENT, *PICKABLE[1:], "value", "lower", "upper", "level", "status")
         counts = _counts(table, out.rule)
         return _rounded(row, out.rule).select(pl.lit(number, pl.Int64).alias("combination"), *named, *counts, pl.all())
 
@@ -171,6 +172,7 @@ def _narrowed(study: Study, analysis: int) -> dict[str, Any]:
     return {
         "analyses": (chosen,),
         "covariates": tuple(covariate for covariate in study.covariates if covariate.name in chosen.uses),
+        "negative_controls": (),
     }
 
 
@@ -197,8 +199,9 @@ def _parts(study: Study) -> tuple[Any, ...]:
 def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.DataFrame:
     """Return the picked estimate, one row: of a curve the last released point by the day, of a model a contrast.
 
-    What is not picked is the study's own outcome, and of a model its first covariate. Few persons leave few points on
-    a curve, so the last one may lie well before the day that was asked for; ``time`` says where.
+    What is not picked is the study's own outcome, of a model its first covariate, of an effect its difference of
+    risks. Few persons leave few points on a curve, so the last one may lie well before the day that was asked for;
+    ``time`` says where.
     """
     rows = out.estimates.select(analysis=1)
     reference = (pl.col("value") == 1) & pl.col("std_error").is_null() & pl.col("estimand").is_in(RATIOS)
@@ -209,6 +212,10 @@ def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.Da
             rows = rows.filter(pl.col(name) == default)
     for name, value in pick.items():
         rows = rows.filter(pl.col("time") <= value if name == "time" else pl.col(name) == str(value))
+    if "estimand" not in pick and _EFFECT in rows["estimand"].to_list():
+        rows = rows.filter(pl.col("estimand") == _EFFECT)
+    if "category" not in pick and rows["category"].null_count():
+        rows = rows.filter(pl.col("category").is_null())  # of a trial, not what other designs say of it
     points = rows.filter(pl.col("time").is_not_null(), pl.col("value").is_not_null()).sort("time")
     if points.height:
         return points.tail(1)

@@ -21,6 +21,7 @@ from cohort.codes.codelist import Codelist
 from cohort.codes.records import KEY, Tables, needed_codes, needed_rows
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
+from cohort.features.exposure import Exposure
 from cohort.outcomes.base import Event
 from cohort.outcomes.course import Course
 from cohort.outcomes.dating import UNJUDGED, bounded, dated
@@ -32,6 +33,7 @@ from cohort.population.entry import ARM, Entry, apart
 from cohort.population.follow_up import RiskStart
 from cohort.population.matching import Matching
 from cohort.possible import ROW, SMALL, Flags, Possible, Rows
+from cohort.results.analysis_table import control_column
 
 OUTCOME, COMPETING, CENSORED = 1, 2, 0
 """Codes of the analysis table's ``cause``; death that does not compete is a censoring."""
@@ -62,7 +64,7 @@ class _Flow:
         """Go on with the entries that are kept, one flag for each still in, and record what went."""
         left = self.rows[kept]
         persons = self.possible.count_persons(left)
-        gone = self.possible.count_persons(self.rows) - persons
+        gone = self.steps[-1].persons_kept - persons
         self.steps.append(Step(reason, persons, gone, left.size, self.rows.size - left.size))
         self.rows = left
         if self.traced:
@@ -87,6 +89,8 @@ class Selection:
     attrition: Attrition
     trail: tuple[Rows, ...] = ()
     """What each step from the candidates on kept, of a bucket that is traced."""
+    controls: tuple[pl.DataFrame, ...] = ()
+    """The follow-up of each entry until each of the study's negative-control outcomes."""
 
     def part(self) -> BucketPart:
         """Return the rows of the analysis table and the attrition."""
@@ -94,7 +98,7 @@ class Selection:
         if ARM in self.possible.days.columns:
             rows = rows.with_columns(self.possible.days[ARM][self.rows])
         known = [self.possible.answers(key, self.rows).drop(KEY) for key in self.covariates]
-        return BucketPart(pl.concat([rows, *known], how="horizontal"), self.attrition)
+        return BucketPart(pl.concat([rows, *known, *self.controls], how="horizontal"), self.attrition)
 
 
 def join_buckets(chosen: Sequence[Sequence[Selection]]) -> list[Selection]:
@@ -203,7 +207,7 @@ class BucketRows:
         flow.possible.ask(key, (outcome, start, end), flow.rows, exits)
         return key
 
-    def covariate(self, covariate: Covariate | Matching, flow: _Flow) -> int:
+    def covariate(self, covariate: Covariate | Exposure | Matching, flow: _Flow) -> int:
         """Find a covariate of every entry still in, and why it is null where it is; return the name of the answer."""
 
         def column(days: pl.DataFrame) -> pl.DataFrame:
@@ -255,11 +259,9 @@ def _entry_of(cohort: Cohort) -> Entry:
     return cohort.entry
 
 
-def codes_needed(
-    cohort: Cohort, outcome: Event, covariates: Iterable[Covariate | Course]
-) -> dict[str, Codelist | None]:
+def codes_needed(cohort: Cohort, outcome: Event, others: Iterable[Any]) -> dict[str, Codelist | None]:
     """Return, for each coded table, every code that the study asks for; none = every row."""
-    return codes_of((*cohort.parts, outcome, *covariates))
+    return codes_of((*cohort.parts, outcome, *others))
 
 
 def codes_of(parts: Iterable[Any]) -> dict[str, Codelist | None]:
@@ -273,16 +275,23 @@ def run_bucket(
     tables: Tables,
     cohort: Cohort,
     outcome: Event,
-    covariates: Iterable[Covariate | Course],
+    covariates: Iterable[Covariate | Exposure | Course],
     codes: Mapping[str, Codelist | None],
     data_end: dt.date,
+    controls: Iterable[Event] = (),
 ) -> BucketPart:
     """Return one bucket's part of the analysis table and of the attrition; ``codes`` is what `codes_needed` gives."""
     rows = BucketRows(needed_rows(tables, codes), data_end)
-    return select(rows, cohort, outcome, covariates).part()
+    return select(rows, cohort, outcome, covariates, controls).part()
 
 
-def select(rows: BucketRows, cohort: Cohort, outcome: Event, covariates: Iterable[Covariate | Course]) -> Selection:
+def select(
+    rows: BucketRows,
+    cohort: Cohort,
+    outcome: Event,
+    covariates: Iterable[Covariate | Exposure | Course],
+    controls: Iterable[Event] = (),
+) -> Selection:
     """Return one study's choice among the entries of a bucket whose needed rows are read."""
     entry, flow = _entry_of(cohort), rows.qualified(cohort)
     if (free := rows.free_of(outcome, flow)) is not None:
@@ -299,11 +308,25 @@ def select(rows: BucketRows, cohort: Cohort, outcome: Event, covariates: Iterabl
         rows.course(part, cohort, flow) if isinstance(part, Course) else rows.covariate(part, flow)
         for part in (*covariates, *matched_on)
     )
-    return Selection(flow.possible, flow.rows, exits, known, Attrition(tuple(flow.steps)), tuple(flow.trail))
+    controlled = tuple(_controlled(rows, cohort, control, flow, n) for n, control in enumerate(controls, start=1))
+    attrition, trail = Attrition(tuple(flow.steps)), tuple(flow.trail)
+    return Selection(flow.possible, flow.rows, exits, known, attrition, trail, controlled)
+
+
+def _controlled(rows: BucketRows, cohort: Cohort, control: Event, flow: _Flow, number: int) -> pl.DataFrame:
+    """Return the follow-up of each entry still in until a negative-control outcome; null of those never at risk of it.
+
+    It goes on past the study's own outcome: what cannot be affected is seen for as long as persons are.
+    """
+    free = rows.free_of(control, flow)
+    exits = flow.possible.answers(rows.exits(cohort, control, flow), flow.rows)
+    at_risk = pl.Series(exits[LOST] == 0 if free is None else (exits[LOST] == 0) & pl.Series(free))
+    named = {name: control_column(number, name) for name in ("entry", "time", "cause")}
+    return exits.select(pl.when(at_risk).then(pl.col(name)).alias(column) for name, column in named.items())
 
 
 def select_each(
-    rows: BucketRows, studies: Iterable[tuple[Cohort, Event, tuple[Covariate | Course, ...]]]
+    rows: BucketRows, studies: Iterable[tuple[Cohort, Event, tuple[Covariate | Exposure | Course, ...]]]
 ) -> list[Selection]:
     """Return every study's choice among the entries of one bucket: what they share is asked once, for all at a time."""
     studies = list(studies)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from cohort.codes.codelist import Codelist
+from cohort.results.trial import EmulatedTrial
 
 if TYPE_CHECKING:
     from cohort.outcomes.outcome import Outcome
@@ -35,7 +36,10 @@ def protocol(study: Study) -> tuple[Row, ...]:
         *(("Follow-up", item, text) for item, text in _follow_up(study)),
         *(("Outcome", item, text) for item, text in _outcome(study)),
         *(("Covariates", covariate.label, covariate.text) for covariate in study.covariates),
+        *(("Exposures", exposure.label, exposure.text) for exposure in study.exposures),
+        *(("Negative controls", name_of(control), control.text) for control in study.negative_controls),
         *(("Analyses", f"{n}. {a.title}", a.text) for n, a in enumerate(study.analyses, start=1)),
+        *_trials(study),
         ("Release", "disclosure rule", study.disclosure.text),
     )
 
@@ -43,7 +47,7 @@ def protocol(study: Study) -> tuple[Row, ...]:
 def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
     """Yield name, text and sources of every definition the study uses, from the docstrings that document the code."""
     outcomes = (study.outcome, *_components(study))
-    parts = {type(part): part for part in reversed([*outcomes, *study.covariates, *study.analyses])}
+    parts = {type(part): part for part in reversed([*outcomes, *study.measured, *study.analyses])}
     for kind, part in reversed(parts.items()):
         text, _, sources = inspect.cleandoc(kind.__doc__ or "").partition("References\n----------\n")
         name = re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize()
@@ -52,7 +56,7 @@ def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
 
 def codelists(study: Study) -> tuple[Codelist, ...]:
     """Return every codelist that the study reads, each once, by name."""
-    parts = (*study.cohort.parts, study.outcome, *study.measured)
+    parts = (*study.cohort.parts, study.outcome, *study.measured, *study.negative_controls)
     lists = {record.codes.codelist for part in parts for record in part.records}
     return tuple(sorted(lists, key=lambda codelist: (codelist.name, codelist.sha256)))
 
@@ -70,6 +74,37 @@ def _population(study: Study) -> Iterator[Row]:
         yield "Population", f"requirement {number}", rule.reason
     if (matching := study.cohort.matching) is not None:
         yield "Population", "matching", f"{matching.text}; seed {matching.seed}"
+
+
+def _trials(study: Study) -> Iterator[Row]:
+    """Yield the protocol of each target trial and how it is emulated, component by component."""
+    for number, analysis in enumerate(study.analyses, start=1):
+        if isinstance(analysis, EmulatedTrial):
+            yield from ((f"Target trial {number}", item, text) for item, text in _components_of(analysis, study))
+
+
+def _components_of(trial: EmulatedTrial, study: Study) -> Iterator[tuple[str, str]]:
+    exposure = next(known for known in study.exposures if known.name == trial.exposure)
+    start, abstain = trial.strategies
+    landmark, day = study.outcome.landmark, trial.horizon_days
+    reached = f", who were still at risk on day {landmark}" if landmark else ""
+    yield "eligibility", f"the persons of the cohort{reached}, each once, as they were on the index date"
+    yield "strategies", f"{start} of index, or {abstain} of it; {exposure.label} {exposure.text}"
+    yield (
+        "assignment",
+        "at random in the trial; here everybody is a clone in both arms, and taken to be as if randomised given "
+        f"{trial.adjust_for}",
+    )
+    yield "time zero", "the index date: eligibility, assignment and follow-up begin together"
+    yield "follow-up", f"to day {day}; a clone is censored on the day its person departs"
+    yield "outcome", study.outcome.text
+    yield (
+        "intercurrent events",
+        f"starting after day {trial.grace_days} departs from starting and keeps to not starting; stopping later keeps "
+        f"to either; death {'competes' if 'death' in study.outcome.competing else 'censors'}; other ends of follow-up "
+        "censor",
+    )
+    yield "estimand", f"per-protocol effect in all who are eligible: risks, days lost by day {day}, hazard ratio"
 
 
 def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
@@ -92,8 +127,13 @@ def _follow_up(study: Study) -> Iterator[tuple[str, str]]:
 
 def _outcome(study: Study) -> Iterator[tuple[str, str]]:
     for outcome in (study.outcome, *_components(study)):
-        yield outcome.name.replace("_", " "), outcome.text
+        yield name_of(outcome), outcome.text
     yield "competes with it", ", ".join(study.outcome.competing) or "nothing"
+
+
+def name_of(outcome: Outcome) -> str:
+    """Return an outcome's name as it is printed."""
+    return outcome.name.replace("_", " ")
 
 
 def _components(study: Study) -> tuple[Outcome, ...]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from cohort.checks.judge import CheckResult
+    from cohort.report.bias import KnownTruth
     from cohort.report.document import ReportContent
     from cohort.study import Study
     from cohort.why import Why
@@ -59,11 +60,12 @@ class Result:
 
         return why(self.study, self.store, person)
 
-    def report(self, folder: str | Path, check: CheckResult | None = None) -> Path:
+    def report(self, folder: str | Path, check: CheckResult | None = None, truth: KnownTruth | None = None) -> Path:
         """Publish report.html, estimates.csv, estimates.parquet, attrition.csv and run.json; return the page's path.
 
         They appear in one step in place of those of the run before, which stays in ``runs``. With ``check``, what
-        `cohort.check` found of the same snapshot is a section of the page, under the same rule.
+        `cohort.check` found of the same snapshot is a section of the page, under the same rule; with ``truth``
+        (`cohort.truth.known_truth`), what immortal time does in simulated data.
 
         Raises
         ------
@@ -79,8 +81,15 @@ class Result:
         section = self.quality(check)
         make_folder(folder := Path(folder))
         with locked(folder, ".lock"):
-            publish_result(self, next_run(folder), section)
+            publish_result(self.knowing(truth), next_run(folder), section)
         return folder / "report.html"
+
+    def knowing(self, truth: KnownTruth | None) -> Result:
+        """Return the result with the truth of its simulated data as an option of the run."""
+        if truth is None:
+            return self
+        options = {**self.provenance.options, **truth_option(truth)}
+        return replace(self, provenance=replace(self.provenance, options=options))
 
     def quality(self, check: CheckResult | None) -> Markup | None:
         """Return the section of data quality as it may leave, of a check of the same data; none without a check.
@@ -100,7 +109,8 @@ class Result:
 
     def content(self, quality: Markup | None = None) -> ReportContent:
         """Return all that a report of this run prints."""
-        provenance = replace(self.provenance, options=quality_option(quality))
+        options = {**self.provenance.options, **quality_option(quality)}
+        provenance = replace(self.provenance, options=options)
         return content_of(self.study, self.released, provenance, quality)
 
     def raise_if_not_estimable(self) -> None:
@@ -132,6 +142,7 @@ def content_of(
     study: Study, released: Released, provenance: Provenance, quality: Markup | None = None
 ) -> ReportContent:
     """Return all that a report of released results prints."""
+    from cohort.report.bias import KnownTruth
     from cohort.report.document import Definition, ReportContent
     from cohort.report.labels import AnalysisTitle
 
@@ -150,6 +161,7 @@ def content_of(
         analyses=(AnalysisTitle(0, "Who is in the cohort", study.grouping), *titles),
         timeline=timeline(study),
         quality=quality,
+        truth=KnownTruth.from_json(told) if (told := provenance.options.get(TRUTH)) else None,
     )
 
 
@@ -158,9 +170,18 @@ def quality_option(section: Markup | None) -> dict[str, str]:
     return {} if section is None else {"quality_sha256": hashlib.sha256(section.encode()).hexdigest()}
 
 
+TRUTH = "known_truth"
+"""The option of a run that holds the truth of its simulated data."""
+
+
+def truth_option(truth: KnownTruth | None) -> dict[str, str]:
+    """Return the truth of simulated data as an option of the run, so that the page can be written again from it."""
+    return {} if truth is None else {TRUTH: truth.to_json()}
+
+
 def _labels(study: Study) -> dict[str, str]:
     """Return what the page calls each covariate, and the reasons for which it is missing."""
-    names = {covariate.name: covariate.label for covariate in study.covariates}
+    names = {column.name: column.label for column in (*study.covariates, *study.exposures)}
     return names | {f"{name}{MISSING}": f"{label}: why missing" for name, label in names.items()}
 
 
@@ -174,6 +195,11 @@ def trace(study: Study, store: Store, started: dt.datetime) -> Provenance:
         codelists=codelists_used(study),
         versions=installed_versions(),
         code_sha256=installed_code(),
+        unsealed={
+            number: reason
+            for number, analysis in enumerate(study.analyses, start=1)
+            if (reason := getattr(analysis, "unsealed", None)) is not None
+        },
         disclosure=study.disclosure.model_dump(),
         started=started,
         finished=max(started, dt.datetime.now(dt.UTC)),  # a clock may be set back meanwhile

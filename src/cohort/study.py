@@ -24,6 +24,7 @@ from cohort.engines.engine import Engine, Progress
 from cohort.engines.local import local
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate, VariableType
+from cohort.features.exposure import Exposure
 from cohort.matched import differences_before, match
 from cohort.outcomes.course import Course
 from cohort.outcomes.outcome import Outcome
@@ -57,6 +58,10 @@ class Study(Spec):
     cohort: Annotated[Cohort, Field(description="who is in, from when, until when")]
     outcome: Annotated[Outcome, Field(description="the event, how it is dated, what competes with it")]
     covariates: Annotated[tuple[Covariate, ...], Field(description="what is known about each entry")] = ()
+    exposures: Annotated[tuple[Exposure, ...], Field(description="treatments that may start after index")] = ()
+    negative_controls: Annotated[
+        tuple[Outcome, ...], Field(description="outcomes that no treatment of the study can affect")
+    ] = ()
     analyses: Annotated[tuple[Analysis, ...], Field(description="what is estimated")] = ()
     disclosure: Annotated[DisclosureRule, Field(description="what may leave")] = DisclosureRule()
 
@@ -149,9 +154,10 @@ class Study(Spec):
         return arms | {covariate.name: covariate.type for covariate in self.covariates}
 
     @property
-    def measured(self) -> tuple[Covariate | Course, ...]:
-        """Return what each entry has columns of: the covariates, and what analyses follow beyond the outcome."""
-        return (*self.covariates, *(analysis for analysis in self.analyses if isinstance(analysis, Course)))
+    def measured(self) -> tuple[Covariate | Exposure | Course, ...]:
+        """Return what each entry has columns of: covariates, exposures, what analyses follow beyond the outcome."""
+        courses = (analysis for analysis in self.analyses if isinstance(analysis, Course))
+        return (*self.covariates, *self.exposures, *courses)
 
     def audit(self) -> tuple[Finding, ...]:
         """Return the design faults that can be seen in the plan."""
@@ -218,6 +224,8 @@ class Study(Spec):
         released = release(self.estimates(table, progress), attrition, self.disclosure, table.most_rows, before_now)
         if released.record is not None:
             released = replace(released, record=replace(released.record, analyses=self.asked))
+        if not before:
+            return table, released
         return table, replace(released, estimates=Estimates.concat([released.estimates, *before]))
 
     def _stop_on_design_errors(self) -> None:
@@ -244,7 +252,7 @@ class Study(Spec):
         analysis
             Position of the analysis whose estimate is compared, counted from 1.
         pick
-            Which of its estimates: group, term, category, or the day (``time``) of a curve.
+            Which of its estimates: group, term, category, estimand, or the day (``time``) of a curve.
         """
         from cohort.multiverse import Multiverse
 
@@ -256,8 +264,9 @@ class Study(Spec):
             cohort=self.cohort,
             outcome=self.outcome,
             covariates=self.measured,
-            codes=codes_needed(self.cohort, self.outcome, self.measured),
+            codes=codes_needed(self.cohort, self.outcome, (*self.measured, *self.negative_controls)),
             data_end=store.data_end,
+            controls=self.negative_controls,
         )
 
     def _analysis_table(self, parts: tuple[BucketPart, ...]) -> AnalysisTable:
@@ -270,6 +279,7 @@ class Study(Spec):
             delayed=self.cohort.start.delayed,
             repeats=self.entry.repeats,
             arms=tuple(arm.name for arm in self.entry.arms),
+            controls=tuple(control.name for control in self.negative_controls),
         )
 
     def _table_one(self, table: AnalysisTable) -> Estimates:

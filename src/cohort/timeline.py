@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cohort.population.criteria import Enrolled, Exclude
 from cohort.report.spans import TITLES, Span
+from cohort.results.trial import EmulatedTrial
 from cohort.time import Window
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def timeline(study: Study) -> tuple[Span, ...]:
     Schneeweiss S et al. Graphical depiction of longitudinal study designs in health care databases. Ann Intern Med
     2019;170:398-406. doi:10.7326/M18-3079.
     """
-    spans = [*_entry(study), *_rules(study), *_covariates(study), *_follow_up(study)]
+    spans = [*_entry(study), *_rules(study), *_covariates(study), *_grace_periods(study), *_follow_up(study)]
     order = list(TITLES)
     return tuple(sorted(spans, key=lambda span: order.index(span.part)))
 
@@ -64,6 +65,15 @@ def _covariates(study: Study) -> Iterator[Span]:
     for window, labels in groups.items():
         later = window.last is None or window.last > 0
         yield Span("exposure" if later else "covariates", _listed(labels), window)
+
+
+def _grace_periods(study: Study) -> Iterator[Span]:
+    """Yield the days on which a start of each emulated trial is in time."""
+    labels = {exposure.name: exposure.label for exposure in study.exposures}
+    for analysis in study.analyses:
+        if isinstance(analysis, EmulatedTrial):
+            grace = Window(0, analysis.grace_days)
+            yield Span("exposure", f"{labels[analysis.exposure]}: starts in time (cloned, censored, weighted)", grace)
 
 
 def _follow_up(study: Study) -> Iterator[Span]:

@@ -7,6 +7,7 @@ on which it is met, or pairs of a day and the day by which it is known.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 EPOCH = dt.date(2020, 1, 31)
 """The index date of every entry: the leap day and the end of a quarter are near."""
@@ -162,6 +163,12 @@ def discontinuation(o, rows, stop):
     fills = [(a, s) for a, s in _fills(rows) if s > 0 and a <= stop]
     ends = [episode[-1] for episode in episodes_of(supplied_days(fills), o.gap_days)]
     return {(end, end + o.gap_days + 1) for end in ends if end >= 0}
+
+
+def re_initiation(o, rows, _):
+    eras = episodes_of(supplied_days([(a, s) for a, s in _fills(rows) if s > 0]), o.gap_days)
+    starts = [(new[0], new[0] - old[-1]) for old, new in itertools.pairwise(eras)]
+    return {(day, day) for day, since in starts if day > 0 and since <= o.within_days}
 
 
 def _eras(rows, agent, gap):

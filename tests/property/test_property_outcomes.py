@@ -51,6 +51,7 @@ SUPPLIES = {
 }
 TREATMENTS = {
     "discontinuation": {"gap_days": st.integers(0, 20)},
+    "re_initiation": {"gap_days": st.integers(0, 8), "within_days": some},
     "switch": {"gap_days": few, "within_days": few},
     "add_on": {"gap_days": few, "overlap_days": few},
 }

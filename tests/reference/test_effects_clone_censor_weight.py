@@ -8,6 +8,7 @@ of 1.2368).
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +16,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+import cohort as co
 from cohort import effects as ef
 from cohort import survival as sv
 from cohort.effects import clones
+from cohort.results.analysis_table import AnalysisTable
+from cohort.results.trial_rows import CLONES
 from cohort.survival.cox_model import Follow, estimate
 from cohort.survival.cox_residuals import baseline_hazard
 
@@ -133,3 +137,31 @@ def _with_swapped_departure(arm: clones.Arm, persons: clones.Persons, columns: t
     jumps = baseline_hazard(fit, "efron")
     staying = clones.Staying(fit.rows.cells.time, np.cumsum(jumps), np.exp((persons.x - fit.rows.centre) @ fit.coef))
     return replace(staying, day=staying.day[jumps > 0], hazard=staying.hazard[jumps > 0])
+
+
+def test_a_study_gives_the_same_trial_with_the_reference_beside_it(
+    persons: pl.DataFrame, expected: dict[str, float]
+) -> None:
+    frame = persons.select(
+        pl.int_range(pl.len()).alias("person_id"),
+        pl.lit(dt.date(2020, 1, 1)).alias("index_date"),
+        pl.lit(0, pl.Int64).alias("entry"),
+        pl.col("timetoevent").cast(pl.Int64).alias("time"),
+        pl.col("event").cast(pl.Int8).alias("cause"),
+        pl.col("timetoexposure").cast(pl.Int64).alias("treatment"),
+        "cov1",
+        "cov2",
+    )
+    table = AnalysisTable((frame,), ("event",), 0, {"cov1": "integer", "cov2": "integer"})
+    trial = co.emulated_trial(
+        "treatment",
+        DAYS,
+        "cov1 + cov2",
+        HORIZON,
+        replicates=20,
+        unsealed="beside the reference, whatever the gates say",
+    )
+    ratios = trial.estimate(1, table).select(estimand="marginal_hazard_ratio")
+    found = dict(ratios.select("category", "value").iter_rows())
+    assert found[None] == pytest.approx(1.235859, abs=5e-7)
+    assert found[CLONES] == pytest.approx(expected["hr_clones_unweighted"], abs=5e-7)

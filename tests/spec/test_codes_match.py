@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 
 from cohort.codes.codelist import Codelist
+from cohort.codes.coverage import coverage
 from cohort.codes.match import label, matches
 
 LIST = Codelist.from_rows(
@@ -109,3 +110,17 @@ def shipped_labels(name, system, code):
 )
 def test_shipped_lists_say_what_they_should(name, system, code, labels):
     assert shipped_labels(name, system, code) == labels
+
+
+@pytest.mark.parametrize("listed", ["cpt", "hcpcs"])
+def test_cpt_is_level_one_of_hcpcs_under_either_name(listed):
+    # claims of the United States write both into one column: 62322 is CPT and HCPCS level I, G0283 is level II
+    mine = Codelist.from_rows("mine", [{"system": listed, "code": code} for code in ("62322", "G0283")])
+    rows = pl.DataFrame({"system": ["cpt", "hcpcs", "hcpcs", "icd10pcs"], "code": ["62322", "62322", "G0283", "62322"]})
+    assert matches(rows.lazy(), mine).collect().sort("system", "code").rows() == [
+        ("cpt", "62322"),
+        ("hcpcs", "62322"),
+        ("hcpcs", "G0283"),
+    ]
+    assert [mine.contains(*row) for row in rows.iter_rows()] == [True, True, True, False]
+    assert coverage(rows.lazy(), mine).collect()["rows"].to_list() == [2, 1]

@@ -9,7 +9,7 @@ import pytest
 
 from cohort.errors import InputRefusedError, StudyError
 from cohort.features.adherence import covered_days
-from cohort.features.medication import agent_changes, carry_over, concurrent_days, new_use, treatment_eras
+from cohort.features.medication import agent_changes, carry_over, concurrent_days, new_use, restarts, treatment_eras
 from cohort.time import Window
 
 
@@ -134,3 +134,13 @@ def test_concurrent_days_count_days_with_both_supplies():
     sedative = dispensed(("b", 15, 10))  # days 15 to 24
     window = pl.LazyFrame({"person_id": [1, 2], "start_date": [day(0)] * 2, "end_date": [day(17)] * 2})
     assert concurrent_days(opioid, sedative, window).collect().rows() == [(1, 3), (2, 0)]
+
+
+def test_a_restart_is_the_same_agent_again_after_the_gap_whatever_was_taken_in_between():
+    # a: supplied to day 29, then 61 days without, more than 60; on day 90 it would have gone on
+    rows = dispensed(("a", 0, 30), ("b", 40, 30), ("a", 91, 30), ("a", 300, 10), ("b", 129, 30))
+    assert restarts(rows).collect().rows() == [
+        (1, "restart", "a", "a", day(91), day(91)),
+        (1, "restart", "a", "a", day(300), day(300)),
+    ]  # b: supplied to day 69, then 59 days without: one era
+    assert restarts(rows, gap_days=365).collect().is_empty()

@@ -10,6 +10,7 @@ from worlds import INDEX, people, world
 import cohort as co
 from cohort.errors import StudyError
 from cohort.plan import codes_needed, run_bucket
+from cohort.why import replay
 
 PAIN = co.diagnosis("low_back_pain")
 OPIOID, OTHER = co.dispensing("opioid"), co.dispensing("benzodiazepine")
@@ -147,3 +148,14 @@ def test_the_study_file_says_the_same(tmp_path):
     plan = study(population())
     plan.to_toml(tmp_path / "study.toml")
     assert co.Study.from_toml(tmp_path / "study.toml").sha256 == plan.sha256
+
+
+def test_why_replays_a_comparator_who_became_a_case():
+    """Person 4 of above: the drawn day d0, pain on d30 and d40, of which the second follows the first too closely."""
+    visits = "person_id date code\n4 d30 M545\n4 d40 M545"
+    found = replay(study(population()), world(**people(4), diagnosis=visits), END, 4)
+    washout = found.verdicts[1]
+    assert [(day - INDEX).days for day in washout.kept] == [0, 30]
+    assert [(day - INDEX).days for day in washout.removed] == [40]
+    assert "drawn date=2020-03-01" in str(found)
+    assert "In the cohort on 2020-03-01: at risk after day 0, to day 30: record of another arm" in str(found)

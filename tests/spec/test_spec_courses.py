@@ -128,6 +128,24 @@ def test_the_share_who_respond_has_three_versions():
     assert found["response_weighted"]["value"] == pytest.approx(2 / 5, rel=1e-6)  # the logistic model stops at 1e-8
 
 
+def test_without_weights_two_versions_stand():
+    """Everybody is a woman of one age: nothing tells who is measured, so that no model of it can be fitted."""
+    tables = world(
+        **people(1, 2, 3),
+        diagnosis="person_id date code\n1 d0 M545\n2 d0 M545\n3 d0 M545",
+        measurement="person_id date instrument value\n1 d0 NRS 8\n2 d0 NRS 8\n3 d0 NRS 8\n1 d84 NRS 1",
+    )
+    plan = study(
+        co.response_shares(co.registry_response("observed"), terms="sex"),
+        covariates=(co.sex(),),
+        cohort=COHORT.follow_up(max_days=200),
+    )
+    found = {row["estimand"]: row for row in rows(plan, tables).to_dicts()}
+    assert found["response_observed"]["value"] == 1.0
+    assert found["response_non_responder"]["value"] == pytest.approx(1 / 3)
+    assert found["response_weighted"]["status"].startswith("not_estimable")
+
+
 def test_an_empty_cohort_has_no_rows_and_no_fault():
     plan = study(co.mean_cumulative_count(PAIN, horizon_days=60), co.mean_care_free_days(DRUG, 60, name="free"))
     assert rows(plan, world(**people(1))).is_empty()
@@ -189,6 +207,9 @@ def test_few_who_were_not_measured_are_not_told_by_the_shares():
     shares = co.response_shares(RESPONSE, terms="sex")
     shown = rows(study(shares, **plan), tables)
     assert shown["value"].null_count() == 0
+    rounded = rows(study(shares, **plan, disclosure=co.DisclosureRule(minimum=2, round_to=5)), tables)
+    assert rounded["n"].to_list() == [35, 30, 35]  # 33 and 30 of them, in steps of 5
+    assert rounded["value"].to_list() == pytest.approx([15 / 35, 15 / 30, 20 / 35])  # of all, seen, weighted: 0.51
     assert rows(study(shares, **plan, disclosure=co.DisclosureRule(minimum=11)), tables)["value"].null_count() == 3
 
 

@@ -17,6 +17,7 @@ MADE = {
     "first_record": lambda: co.first_record(PAIN),
     "first_of": lambda: make.treatment_failure(OPIOID),
     "discontinuation": lambda: make.discontinuation(OPIOID),
+    "re_initiation": lambda: make.re_initiation(OPIOID),
     "switch": lambda: make.switch(OPIOID),
     "add_on": lambda: make.add_on(OPIOID),
     "dose_escalation": make.dose_escalation,

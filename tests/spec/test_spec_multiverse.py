@@ -181,3 +181,15 @@ def test_combinations_share_what_does_not_vary_and_what_varies_alike(study):
     assert first.cohort.entry is not second.cohort.entry
     assert first.cohort.rules[0] is fourth.cohort.rules[0]
     assert first.outcome is second.outcome
+
+
+def test_of_an_effect_the_difference_of_risks_is_compared_unless_another_estimate_is_picked(study, store) -> None:
+    trial = co.emulated_trial("opioid", 60, "age + sex", 364, replicates=20, unsealed="a test of what is picked")
+    exposures = [co.exposure("opioid", co.dispensing("opioid"))]
+    plan = co.Study(
+        study.cohort, outcome=study.outcome, covariates=study.covariates, exposures=exposures, analyses=[trial]
+    )
+    for pick, estimand in (({}, "risk_difference"), ({"estimand": "marginal_hazard_ratio"}, "marginal_hazard_ratio")):
+        found = plan.over({"cohort.entry.washout_days": [90, 180]}, pick=pick).run(store).table
+        assert found.select("estimand", "category", "time").unique().rows() == [(estimand, None, 364)]
+        assert found["value"].null_count() == 0

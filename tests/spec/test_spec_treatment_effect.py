@@ -126,6 +126,32 @@ def test_what_cannot_be_estimated_says_why(treated: pl.Expr, reason: str) -> Non
     assert reason in found.to_polars()["status"][0]
 
 
+@pytest.mark.parametrize(
+    ("options", "treated", "reason"),
+    [
+        ({"folds": 3}, pl.col("person_id") < 2, "too_few_for_folds: the smaller arm has fewer than the 3 persons"),
+        (
+            {"model": "lasso"},
+            pl.col("person_id") < 1,
+            "too_few_for_folds: the smaller arm has fewer than the 2 persons",
+        ),
+        ({"model": "lasso", "folds": 2}, pl.col("person_id") < 3, "fewer than the 4 persons"),
+    ],
+)
+def test_an_arm_too_small_for_its_model_is_a_typed_outcome(options: dict[str, object], treated, reason: str) -> None:
+    persons = table()
+    part = persons.parts[0].with_columns(treated=treated)
+    found = effect(**options).estimate(1, AnalysisTable((part,), persons.causes, 0, persons.variables))
+    assert reason in found.to_polars()["status"].item()
+
+
+def test_nobody_with_all_covariates_is_a_typed_outcome() -> None:
+    persons = table()
+    part = persons.parts[0].with_columns(age=pl.lit(None, pl.Int64))
+    found = effect().estimate(1, AnalysisTable((part,), persons.causes, 0, persons.variables))
+    assert found.to_polars()["status"].item().startswith("not_estimable: nobody_at_risk")
+
+
 def test_a_study_file_says_it_all(tmp_path, root) -> None:
     text = (root / "examples" / "low_back_pain.toml").read_text()
     lines = """

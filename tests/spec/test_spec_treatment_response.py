@@ -101,6 +101,31 @@ def test_whoever_dies_within_the_gap_has_not_discontinued():
     assert found == {1: (40, 2), 2: (29, 1), 3: (89, 2)}  # 2 died on the day on which it was known
 
 
+def test_treatment_begins_again_after_more_than_60_days_without_and_at_most_200_after_its_end():
+    found = treated(
+        make.re_initiation(X, within_days=200),
+        """
+        1 d0   X 30
+        1 d91  X 30
+        2 d0   X 30
+        2 d90  X 30
+        3 d0   X 30
+        3 d229 X 30
+        4 d0   X 30
+        4 d230 X 30
+        5 d0   X 30
+        5 d40  Y 30
+        5 d110 X 30
+        """,
+        range(1, 6),
+    )
+    assert {n: day for n, (day, cause) in found.items() if cause == 1} == {
+        1: 91,  # 61 days without: supply ended on day 29; person 2 had 60, and goes on
+        3: 229,  # the 200th day after; person 4 comes one day late
+        5: 110,  # another drug is not this treatment
+    }
+
+
 def test_a_supply_of_one_day_can_end_on_the_index_day():
     assert treated(make.discontinuation(X), "1 d0 X 1", [1]) == {1: (0, 1)}
 

@@ -221,7 +221,7 @@ def test_the_private_folder_names_no_person(ran):
     text = "".join(path.read_text() for path in (folder / "out" / "private" / "000001").iterdir())
     assert not any(person in text for person in persons)
     kept = json.loads((folder / "out" / "private" / "000001" / "store.json").read_text())
-    assert set(kept) == {"store", "snapshot", "run_id", "files"}
+    assert set(kept) == {"store", "snapshot", "run_id", "history", "files"}
 
 
 # Source lines -----------------------------------------------------------------------------------------------------

@@ -129,6 +129,7 @@ def test_the_lists_that_studies_name_are_shipped():
         "musculoskeletal_injury",
         "active_cancer",
         "palliative_care",
+        "spine_imaging",
         "opioid",
         "charlson_quan2005",
         "elixhauser_quan2005",

@@ -144,6 +144,42 @@ def test_a_sample_is_the_analysis_of_its_persons_repeated(truncate: float | None
         assert samples[draw] == pytest.approx(emulation._numbers(*sums, question), rel=2e-5)
 
 
+def test_one_model_of_starting_serves_both_strategies() -> None:
+    # who starts by day g, weighted by 1 / (1 - exp(-H r)), is like everybody; a model of who is left on day g takes the
+    # covariate to act in proportion on another hazard: it gets the mean right, which its own equation asks for, no more
+    rng = np.random.default_rng(0)
+    n = 20_000
+    x = np.clip(rng.standard_normal(n), -2, 2)
+    started, time = np.ceil(rng.exponential(80 * np.exp(-x))), rng.integers(200, 300, n)
+    people = clones.Persons(time, np.ones(n, int), started, np.asfortranarray(x[:, None]), np.ones(n))
+    start, abstain = clones.clone(people, 60)
+    starting = clones.started_by(60, clones.model_staying(abstain, people, ("x",)))
+    squares = [
+        np.average(x[~start.departed] ** 2, weights=model.weight(1)[~start.departed])
+        for model in (starting, clones.model_staying(start, people, ("x",)))
+    ]
+    # weights reach 10 where x is -2: a standard error of about 0.02
+    assert abs(squares[0] - (x**2).mean()) < 0.06
+    assert abs(squares[1] - (x**2).mean()) > 0.12
+
+
+def test_one_model_of_starting_goes_with_samples_and_truncation_but_not_with_histories() -> None:
+    query = {
+        "treatment_time": "started",
+        "grace_days": GRACE,
+        "terms": "x + s",
+        "horizon": 120,
+        "departing": "starting",
+    }
+    found = ef.clone_censor_weight(simulated(300), **query, replicates=5, truncate=0.95)
+    assert "Cox models of starting on x + s" in found.method
+    assert found.table["std_error"].null_count() == 0
+    with pytest.raises(StudyError, match="starting"):
+        ef.clone_censor_weight(simulated(50), **query, leaving=ef.Leaving("x"))
+    with pytest.raises(StudyError, match="departing"):
+        ef.clone_censor_weight(simulated(50), **(query | {"departing": "never"}))
+
+
 def test_draws_are_poisson_of_mean_1_and_belong_to_the_person() -> None:
     index, times = np.arange(100_000), np.empty(100_000, np.uint8)
     clones.loops().draw_counts(index, np.uint64(77), clone_bootstrap._BELOW, times)

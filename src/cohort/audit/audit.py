@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cohort.audit import lookback, outcomes, time_zero
+from cohort.audit import lookback, outcomes, time_zero, trials
 from cohort.audit.finding import Finding
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ CHECKS = (
     outcomes.outcome_outlasts_follow_up,
     outcomes.outcome_repeats_entry,
     outcomes.death_censored,
+    trials.treated_before_index,
+    trials.trial_after_landmark,
+    trials.few_negative_controls,
 )
 
 

@@ -28,8 +28,8 @@ def exposed_in_the_future(study: Study) -> Iterator[Finding]:
             "immortal_time",
             f"covariates[{number}].window: {covariate.name!r}{used} looks {_until(window.last)}, but risk starts after "
             f"day {landmark}: persons must stay at risk to have it. End the window by day {landmark}; or start risk "
-            f"later, at a landmark (outcome.from_day or after_days above {_day(window.last)}); or compare strategies "
-            "by clone–censor–weight.",
+            f"later, at a landmark (outcome.from_day or after_days above {_day(window.last)}); or declare it among the "
+            "exposures and compare strategies by clone–censor–weight (kind = 'emulated_trial') or use 'exposure_cox'.",
         )
 
 

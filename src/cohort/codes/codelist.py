@@ -21,6 +21,9 @@ EXCLUDED = "excluded"
 PREFIX_SYSTEMS = ("icd9cm", "icd10", "icd10cm", "icd11", "atc", "ndc", "icd10pcs", "icd9proc")
 """Systems whose codes are hierarchical by position. A nine-digit NDC stands for all packages of a product."""
 
+LEVELS = {"cpt": "hcpcs", "hcpcs": "cpt"}
+"""CPT is level I of HCPCS: claims write both into one column, under either name, and they share no code."""
+
 
 @dataclass(frozen=True, eq=False)
 class Codelist:
@@ -107,6 +110,17 @@ class Codelist:
         """Return the labels of the list, sorted, without `EXCLUDED`."""
         return tuple(label for label in self.rows["category"].unique().sort() if label != EXCLUDED)
 
+    @cached_property
+    def entries(self) -> pl.DataFrame:
+        """Return the rows as matching reads them: ``system, code, category`` and ``listed``, the system in the list.
+
+        A row of CPT holds for codes that a supplier calls HCPCS, and the other way round (`LEVELS`).
+        """
+        key = ["system", "code", "category"]
+        own = self.rows.select(*key, listed="system")
+        twins = own.filter(pl.col("system").is_in(list(LEVELS))).with_columns(pl.col("system").replace(LEVELS))
+        return pl.concat([own, twins]).unique(key, keep="first", maintain_order=True)
+
     def contains(self, system: str, code: str) -> bool:
         """Return whether one normalised code belongs to the list: the rule of `cohort.codes.match`, for a few codes."""
         rows, lengths = self._lookup.get(system, ({}, ()))
@@ -119,7 +133,7 @@ class Codelist:
         """Return, by system, whether each row's code belongs, and from the longest the lengths that are prefixes."""
         belongs = pl.col("category").ne(EXCLUDED).any().alias("belongs")
         rows: dict[str, dict[str, bool]] = {}
-        for system, code, inside in self.rows.group_by("system", "code").agg(belongs).iter_rows():
+        for system, code, inside in self.entries.group_by("system", "code").agg(belongs).iter_rows():
             rows.setdefault(system, {})[code] = inside
         return {
             system: (codes, tuple(sorted(set(map(len, codes)), reverse=True)) if system in PREFIX_SYSTEMS else ())

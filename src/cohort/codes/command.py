@@ -6,7 +6,7 @@ Both print CSV. Codes that few persons have are left out of the second, so that 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -60,15 +60,14 @@ def code_use(store: Store) -> pl.DataFrame:
     """Return how often a store has each code: ``system, code, rows, persons`` (Int64), sorted, bucket after bucket."""
     import polars as pl
 
+    from cohort.codes.records import Coded
+
     of_bucket = []
     for number in range(store.buckets):
-        tables = [
-            table.select("person_id", "system", "code")
-            for table in store.bucket(number).values()
-            if {"system", "code"} <= set(table.collect_schema().names())
-        ]
+        tables = store.bucket(number)
+        coded = [tables[name].select("person_id", "system", "code") for name in get_args(Coded)]
         counts = {"rows": pl.len(), "persons": pl.col("person_id").n_unique()}
-        of_bucket.append(pl.concat(tables).group_by("system", "code").agg(**counts).collect())
+        of_bucket.append(pl.concat(coded).group_by("system", "code").agg(**counts).collect())
     return pl.concat(of_bucket).group_by("system", "code").agg(pl.all().cast(pl.Int64).sum()).sort("system", "code")
 
 

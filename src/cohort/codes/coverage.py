@@ -26,7 +26,7 @@ def coverage(frame: pl.LazyFrame, codelist: Codelist) -> pl.LazyFrame:
     used = frame.group_by("system", "code").agg(rows=_rows(frame))
     counted = (
         decided.join(used, on=["system", "code"])
-        .group_by("system", "category", code="prefix")
+        .group_by("category", system="listed", code="prefix")
         .agg(codes=pl.len().cast(pl.Int64), rows=pl.col("rows").sum())
     )
     listed = codelist.rows.lazy().select("system", "code", "category").unique()

@@ -4,7 +4,7 @@ The rule, once for every feature:
 
 * A row of the list matches codes of **its own coding system** only. A list that should hold in ICD-10 and in
   ICD-10-CM has rows for both; the systems swap meanings under the same code (K58.1), so neither stands in for the
-  other.
+  other. CPT and HCPCS are one system under two names and match each other.
 * In the hierarchical systems (`PREFIX_SYSTEMS`) a row matches every code that begins with it; elsewhere only the code
   itself.
 * Of several matching rows the **longest code** wins, with all its labels; shorter ones are refined by it. A code whose
@@ -55,23 +55,23 @@ def possible(frame: pl.LazyFrame, codelist: Codelist, *, code: str = "code") -> 
 def decisions(frame: pl.LazyFrame, codelist: Codelist, *, code: str = "code", system: str = "system") -> pl.LazyFrame:
     """Return the distinct codes of a frame with the list's rows that decide about them, ``excluded`` included.
 
-    Columns ``system, code, category`` and ``prefix``, the code of the deciding row. Codes repeat thousandfold, so the
-    matching is done once per distinct code and joined back.
+    Columns ``system, code, category``, and of the deciding row ``prefix``, its code, and ``listed``, its system. Codes
+    repeat thousandfold, so the matching is done once per distinct code and joined back.
     """
-    entries = codelist.rows.select("system", "category", prefix="code").unique()
+    entries = codelist.entries.rename({"code": "prefix"})
     lengths = pl.DataFrame({"length": entries["prefix"].str.len_chars().unique().cast(pl.Int64)})
     whole = pl.col("length") == pl.col(code).str.len_chars()
     return (
         possible(frame, codelist, code=code)
         .select(system, code)
         .unique()
-        .filter(pl.col(system).is_in(codelist.systems))
+        .filter(pl.col(system).is_in(entries["system"].unique().implode()))
         .join(lengths.lazy(), how="cross")
         .filter(whole | ((pl.col("length") < pl.col(code).str.len_chars()) & pl.col(system).is_in(PREFIX_SYSTEMS)))
         .with_columns(prefix=pl.col(code).str.head(pl.col("length")))
         .join(entries.lazy(), left_on=[system, "prefix"], right_on=["system", "prefix"])
         .filter(pl.col("length") == pl.col("length").max().over(system, code))
-        .select(system, code, "category", "prefix")
+        .select(system, code, "category", "prefix", "listed")
     )
 
 

@@ -31,8 +31,9 @@ _BELOW = poisson.cdf(np.arange(16), 1.0)
 _CLOSE = 1e-4
 """Steps of this share of a standard error end the search for a sample's coefficients."""
 _STEPS = 40
-_BEYOND = 1.5
-"""Ratios of hazards above this times the largest one of all persons are added up singly."""
+_USUAL, _BEYOND = 0.999, 1.2
+"""Ratios of hazards above 1.2 times this quantile of all persons' are added up singly: one of them would ask for a
+series of more terms for everybody."""
 _LARGEST = 30.0
 """Logarithm of the weights above which a series would lose its digits; those clones are added up singly."""
 _PRECISION = 1e-12
@@ -44,7 +45,8 @@ class SortedArm:
 
     ``x`` (p, n) are centred covariates, ``index`` (n,) which person a clone is; groups, between ``bounds`` (G + 1,),
     are by last phase and within it: left before the day of departure that ends it, stayed to it, departed on it.
-    ``departed`` (p, d) and ``left`` (d,) repeat the departed ones, between ``days`` (K + 1,).
+    ``departed`` (p, d) and ``left`` (d,) repeat the departed ones, between ``days`` (K + 1,). Hazard ratios up to
+    ``usual`` enter a series; weights are cut at ``cap``.
     """
 
     x: Floats
@@ -56,6 +58,7 @@ class SortedArm:
     left: Ints
     days: Ints
     staying: Staying
+    usual: float
     causes: int
     cap: float
 
@@ -76,7 +79,8 @@ class SortedArm:
         placed = Exits(*(column[order] for column in exits))
         phase = np.repeat(np.arange(last + 1), 3)
         departed = np.ascontiguousarray(x[:, gone])
-        return cls(x, order, bounds, phase, placed, departed, order[gone], days, staying, len(causes), cap)
+        usual = _BEYOND * float(np.quantile(staying.ratio, _USUAL))
+        return cls(x, order, bounds, phase, placed, departed, order[gone], days, staying, usual, len(causes), cap)
 
 
 def bootstrap(
@@ -186,7 +190,7 @@ def _at_departures(groups: Floats) -> tuple[Floats, Floats]:
 def _series(arm: SortedArm, hazard: float) -> tuple[float, int]:
     """Return the ratio up to which clones enter the series, and the terms it then needs."""
     highest = min(_LARGEST, log(arm.cap)) if arm.cap > 1 else 0.0
-    unit = _BEYOND * float(arm.staying.ratio.max())
+    unit = arm.usual
     if hazard > 0:
         unit = min(unit, highest / hazard)
     half, terms = hazard * unit / 2, 1

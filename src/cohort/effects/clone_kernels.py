@@ -162,6 +162,21 @@ def _predict(x: Floats, slope: Floats, low: int, size: int, risk: Floats) -> Non
 
 
 @reassociated
+def _grow(risk: Floats, size: int, middle: float, end: float, base: Floats, weight: Floats) -> None:
+    """Write the weights that two cumulative hazards give, ``middle`` and ``end``."""
+    for i in range(size):
+        base[i] = middle * risk[i]
+    _exponentials(base, size)
+    if end == 2.0 * middle:  # the last phase, in which most leave
+        for i in range(size):
+            weight[i] = base[i] * base[i]
+    else:
+        for i in range(size):
+            weight[i] = end * risk[i]
+        _exponentials(weight, size)
+
+
+@reassociated
 def sample_sums(
     x: Floats,
     slope: Floats,
@@ -192,17 +207,14 @@ def sample_sums(
             size = min(_BLOCK, bounds[g + 1] - low)
             drawn = times[low : low + size]
             _predict(x, slope, low, size, risk)
-            for i in range(size):
-                base[i] = middle * risk[i]
-                weight[i] = reached[end] * risk[i]
-            _exponentials(base, size)
-            _exponentials(weight, size)
+            _grow(risk, size, middle, reached[end], base, weight)
             for i in range(size):
                 weight[i] = min(weight[i], cap) * drawn[i]
                 base[i] *= drawn[i]
             for i in range(size):
                 table[place[low + i], kind[low + i]] += weight[i]
-                count[place[low + i], kind[low + i]] += drawn[i]
+                if kind[low + i] > 0:
+                    count[place[low + i], kind[low + i]] += drawn[i]
                 if risk[i] > unit:
                     for k in range(end + 1):
                         total[k] += min(exp(min(reached[k] * risk[i], _FURTHEST)), cap) * drawn[i]

@@ -119,6 +119,16 @@ def model_staying(arm: Arm, persons: Persons, columns: tuple[str, ...]) -> Stayi
     return Staying(fit.rows.cells.time[jumps > 0], np.cumsum(jumps[jumps > 0]), ratio, fit)
 
 
+def started_by(grace: float, starting: Staying) -> Staying:
+    """Return the chance of having started by the end of the grace period, from a model of starting.
+
+    It is 1 - exp(-H r): the days of starting say more of it than who is left on the last one, and covariates that act
+    on the hazard of starting do not act in proportion on that of being late.
+    """
+    reached = float(starting.reached[-1])
+    return Staying(np.array([grace]), np.ones(1), -np.log(-np.expm1(-reached * starting.ratio)))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DaySums:
     """Weighted clones by exit day, arrays (T,) and (K, T): at risk just before, and with an event of each cause.

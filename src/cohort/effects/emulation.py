@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
 
 from cohort.effects.clone_bootstrap import SortedArm, bootstrap, refit
-from cohort.effects.clones import STRATEGIES, Arm, DaySums, Persons, Staying, clone, model_staying, sum_by_day
+from cohort.effects.clones import (
+    STRATEGIES,
+    Arm,
+    DaySums,
+    Persons,
+    Staying,
+    clone,
+    model_staying,
+    started_by,
+    sum_by_day,
+)
 from cohort.effects.day_estimates import (
     Ties,
     closed_ties,
@@ -27,6 +37,8 @@ from cohort.survival.cox_order import canonical_order
 from cohort.survival.design import design_matrix
 from cohort.survival.observations import observe
 from cohort.survival.types import Floats, Ints, Numbers
+
+Departing = Literal["each", "starting"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,6 +76,7 @@ class _Question(NamedTuple):
     causes: tuple[int, ...]
     columns: tuple[str, ...]
     truncate: float | None
+    departing: Departing = "each"
 
 
 def clone_censor_weight(
@@ -77,6 +90,7 @@ def clone_censor_weight(
     horizon: float,
     cause_of_interest: int = 1,
     truncate: float | None = None,
+    departing: Departing = "each",
     histories: Histories | None = None,
     leaving: Leaving | None = None,
     replicates: int = 0,
@@ -95,6 +109,8 @@ def clone_censor_weight(
         Covariates at day 0 of the Cox models of departing from either strategy.
     truncate
         Set weights above this quantile of an arm's weights at exit, such as 0.99, to it.
+    departing
+        ``each`` strategy has its model, or one of ``starting`` serves both.
     histories, leaving
         Covariates that change, further terms of the models of departing; and a model of natural censoring.
     replicates
@@ -110,31 +126,29 @@ def clone_censor_weight(
     Maringe C et al. (2020), Int J Epidemiol 49:1719–1729, doi:10.1093/ije/dyaa057.
     """
     _check(grace_days, horizon, truncate)
-    require_terms(terms, histories, leaving)
-    frame = frame if histories is None else as_lazy(frame).sort(histories.person)
+    _require_models(departing, terms, histories, leaving)
+    frame = as_lazy(frame) if histories is None else as_lazy(frame).sort(histories.person)
     persons, columns, order = _read(frame, time, cause, treatment_time, terms)
-    causes = tuple(sorted({cause_of_interest, *np.unique(persons.cause[persons.cause > 0]).tolist()}))
-    question = _Question(grace_days, horizon, cause_of_interest, causes, columns, truncate)
-    rows = None
-    if histories is not None or leaving is not None:
-        persons = _in_frame_order(persons, order)
-        rows = read_rows(frame, persons, terms, histories, leaving)
+    causes = _causes(persons, cause_of_interest)
+    question = _Question(grace_days, horizon, cause_of_interest, causes, columns, truncate, departing)
+    persons, rows = _with_rows(frame, persons, order, terms, histories, leaving)
     trial = _emulate(persons, question, rows)
-    _require_horizon(trial, horizon)
-    _require_effective(trial)
+    _require_answer(trial, horizon)
     samples = _bootstrap(trial, persons, question, rows, replicates, seed)
-    cut = "" if truncate is None else f", truncated at the {truncate:.1%} quantile"
-    limits = f"{len(samples)} bootstrap samples of persons" if replicates else "no limits: no bootstrap"
-    models = f"Cox models of departing on {terms}{_further(histories, leaving)}"
-    method = f"clone–censor–weight, grace {grace_days:g} days, {models}{cut}; {limits}"
-    return Emulation(
-        estimates_table(trial.values, samples, level, STRATEGIES),
-        _arms(trial),
-        curves_table(trial.sums, question.causes, STRATEGIES),
-        horizon,
-        level,
-        method,
-    )
+    method = _method(question, terms + _further(histories, leaving), len(samples) if replicates else None)
+    table = estimates_table(trial.values, samples, level, STRATEGIES)
+    return Emulation(table, _arms(trial), curves_table(trial.sums, causes, STRATEGIES), horizon, level, method)
+
+
+def _causes(persons: Persons, of_interest: int) -> tuple[int, ...]:
+    return tuple(sorted({of_interest, *np.unique(persons.cause[persons.cause > 0]).tolist()}))
+
+
+def _method(question: _Question, models: str, samples: int | None) -> str:
+    cut = "" if question.truncate is None else f", truncated at the {question.truncate:.1%} quantile"
+    what = "departing" if question.departing == "each" else "starting"
+    limits = "no limits: no bootstrap" if samples is None else f"{samples} bootstrap samples of persons"
+    return f"clone–censor–weight, grace {question.grace:g} days, Cox models of {what} on {models}{cut}; {limits}"
 
 
 def _check(grace: float, horizon: float, truncate: float | None) -> None:
@@ -144,14 +158,28 @@ def _check(grace: float, horizon: float, truncate: float | None) -> None:
         raise StudyError(f"truncate = {truncate}; a quantile between 0.5 and 1, such as 0.99")
 
 
+def _require_models(departing: Departing, terms: str, histories: Histories | None, leaving: Leaving | None) -> None:
+    require_terms(terms, histories, leaving)
+    if departing not in get_args(Departing):
+        raise StudyError(f"departing = {departing!r}; each or starting")
+    if departing == "starting" and not (histories is None and leaving is None):
+        raise StudyError("departing = 'starting' goes with covariates at day 0 alone; leave out histories and leaving")
+
+
 def _further(histories: Histories | None, leaving: Leaving | None) -> str:
     changing = "" if histories is None else f", {histories.terms} as they change"
     return changing + ("" if leaving is None else f", and of natural censoring on {leaving.terms}")
 
 
-def _in_frame_order(persons: Persons, order: Ints) -> Persons:
+def _with_rows(
+    frame: Any, persons: Persons, order: Ints, terms: str, histories: Histories | None, leaving: Leaving | None
+) -> tuple[Persons, Rows | None]:
+    """Return the persons with what was known of them in the frame's order; as they are where only day 0 counts."""
+    if histories is None and leaving is None:
+        return persons, None
     back = np.argsort(order)
-    return Persons(*(part[back] for part in persons))
+    persons = Persons(*(part[back] for part in persons))
+    return persons, read_rows(frame, persons, terms, histories, leaving)
 
 
 def _read(frame: Any, time: str, cause: str, started: str, terms: str) -> tuple[Persons, tuple[str, ...], Ints]:
@@ -176,11 +204,19 @@ def _emulate(persons: Persons, question: _Question, rows: Rows | None = None) ->
     if rows is not None:
         start, abstain = (sum_varying(arm, persons, rows, day, question.causes, question.truncate) for arm in arms)
         return _Trial(_numbers(start, abstain, question), (start, abstain), arms, None, (np.inf, np.inf))
-    staying = [model_staying(arm, persons, question.columns) for arm in arms]
+    staying = _staying(arms, persons, question)
     weighted = [_weighted(arm, persons, model, day, question) for arm, model in zip(arms, staying, strict=True)]
     (start, cap_start), (abstain, cap_abstain) = weighted
     values = _numbers(start, abstain, question)
-    return _Trial(values, (start, abstain), arms, (staying[0], staying[1]), (cap_start, cap_abstain))
+    known = staying if question.departing == "each" else None
+    return _Trial(values, (start, abstain), arms, known, (cap_start, cap_abstain))
+
+
+def _staying(arms: tuple[Arm, Arm], persons: Persons, question: _Question) -> tuple[Staying, Staying]:
+    abstaining = model_staying(arms[1], persons, question.columns)
+    if question.departing == "each" or not arms[0].departed.any() or abstaining.fit is None:
+        return model_staying(arms[0], persons, question.columns), abstaining
+    return started_by(question.grace, abstaining), abstaining
 
 
 def _weighted(arm: Arm, persons: Persons, staying: Staying, day: Numbers, question: _Question) -> tuple[DaySums, float]:
@@ -188,18 +224,23 @@ def _weighted(arm: Arm, persons: Persons, staying: Staying, day: Numbers, questi
     sums = sum_by_day(arm, persons, staying, day, question.causes)
     if question.truncate is None:
         return sums, np.inf
-    cap = float(np.quantile(sums.last / persons.times, question.truncate))
+    drawn = persons.times > 0
+    cap = float(np.quantile(sums.last[drawn] / persons.times[drawn], question.truncate))
     return sum_by_day(arm, persons, staying, day, question.causes, cap), cap
 
 
-def _numbers(start: DaySums, abstain: DaySums, question: _Question, ties: Ties = summed_ties) -> Floats:
+def _numbers(
+    start: DaySums, abstain: DaySums, question: _Question, ties: Ties = summed_ties, guess: float = 0.0
+) -> Floats:
     """Return risk and time lost of either strategy, and the logarithm of the hazard ratio, (5,)."""
     position = question.causes.index(question.code)
     curves = [risk_and_time_lost(arm, position, question.horizon) for arm in (start, abstain)]
-    return np.concatenate([*curves, [log_hazard_ratio(abstain, start, position, ties)]])
+    return np.concatenate([*curves, [log_hazard_ratio(abstain, start, position, ties, guess)]])
 
 
-def _require_horizon(trial: _Trial, horizon: float) -> None:
+def _require_answer(trial: _Trial, horizon: float) -> None:
+    """Refuse an arm that nobody is observed in at the horizon, or that a handful carry."""
+    _require_effective(trial)
     for name, arm in zip(STRATEGIES, trial.arms, strict=True):
         if arm.time.max() < horizon and (arm.cause == 0).any():
             raise NotEstimableError(f"horizon_after_follow_up: nobody who was to {name} is observed at the horizon")
@@ -231,9 +272,11 @@ def _bootstrap(
         SortedArm.of(arm, persons, staying, day, question.causes, cap)
         for arm, staying, cap in zip(trial.arms, trial.staying, trial.caps, strict=True)
     )
-    return bootstrap(
-        (start, abstain), day, lambda one, zero: _numbers(one, zero, question, closed_ties), replicates, seed
-    )
+
+    def numbers(one: DaySums, zero: DaySums) -> Floats:
+        return _numbers(one, zero, question, closed_ties, trial.values[-1])
+
+    return bootstrap((start, abstain), day, numbers, replicates, seed)
 
 
 def _arms(trial: _Trial) -> pl.DataFrame:

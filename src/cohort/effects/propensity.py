@@ -289,10 +289,12 @@ def _standardised_dense(matrix: Floats, columns: tuple[str, ...], order: Ints) -
     z = np.empty(matrix.shape, order="F")
 
     def one(j: int) -> tuple[float, float]:
-        column = matrix[:, j][order]
-        mean, spread = float(column.mean()), float(column.std())
-        np.subtract(column, mean, out=z[:, j])
-        z[:, j] /= spread or 1.0
+        own = z[:, j]  # written in place: a copy of every column would cost more than the arithmetic
+        np.take(matrix[:, j], order, out=own, mode="clip")
+        mean = float(own.mean())
+        own -= mean
+        spread = float(np.sqrt(own @ own / len(own)))
+        own /= spread or 1.0
         return mean, spread
 
     with workers() as pool:

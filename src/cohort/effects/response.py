@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 from scipy import stats
 
@@ -19,6 +20,7 @@ from cohort.frames import as_lazy, require_kinds
 from cohort.survival.types import Floats
 
 MEASURED = "_measured"
+Flags = npt.NDArray[np.bool_]
 
 
 class _Share(NamedTuple):
@@ -60,18 +62,39 @@ def response_shares(frame: Any, responded: str, terms: str, level: float = 0.95)
     2013;22:278-295. doi:10.1177/0962280210395740.
     """
     rows = as_lazy(frame).collect()
+    measured, yes = _read(rows, responded)
+    shares = _unweighted(measured, yes)
+    whole = measured.all()
+    shares.append(shares[0]._replace(version="weighted") if whole else _weighted(rows, measured, yes, terms))
+    return _table(shares, int(measured.sum()), level)
+
+
+def unweighted_shares(frame: Any, responded: str, level: float = 0.95) -> pl.DataFrame:
+    """Return the observed and the non-responder version of `response_shares`, which need no model.
+
+    Raises
+    ------
+    InputRefusedError
+        If nobody was measured, or the column is not Boolean.
+    """
+    measured, yes = _read(as_lazy(frame).collect(), responded)
+    return _table(_unweighted(measured, yes), int(measured.sum()), level)
+
+
+def _read(rows: pl.DataFrame, responded: str) -> tuple[Flags, Floats]:
+    """Return who was measured, and who responded."""
     require_kinds(rows.lazy(), {"responded": (responded, "boolean")})
     measured = rows[responded].is_not_null().to_numpy()
     if not measured.any():
         raise InputRefusedError(
             f"nobody was measured: {responded!r} is null in every row; widen the window of the visit"
         )
-    yes = rows[responded].fill_null(value=False).to_numpy().astype(np.float64)
+    return measured, rows[responded].fill_null(value=False).to_numpy().astype(np.float64)
+
+
+def _unweighted(measured: Flags, yes: Floats) -> list[_Share]:
     known = measured.astype(np.float64)
-    shares = [_mean("observed", yes, known), _mean("non_response", yes, np.ones_like(known))]
-    whole = measured.all()
-    shares.append(shares[0]._replace(version="weighted") if whole else _weighted(rows, measured, yes, terms))
-    return _table(shares, int(known.sum()), level)
+    return [_mean("observed", yes, known), _mean("non_response", yes, np.ones_like(known))]
 
 
 def _mean(version: str, yes: Floats, weight: Floats) -> _Share:

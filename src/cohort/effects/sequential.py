@@ -123,24 +123,26 @@ def nested_trials(
         raise StudyError(f"protocol = {protocol!r}, horizon = {horizon}, truncate = {truncate}; see nested_trials")
     time = PersonTime.read(frame, person, start, stop, cause, exposure)
     question = _ask(time, eligible, terms, int(horizon), protocol, censored, cause_of_interest)
+    method = f"nested trials, {protocol.replace('_', ' ')}, pooled logistic models of {terms}"
+    return _answer(question, truncate, (replicates, seed), level, method)
+
+
+def _answer(
+    question: _Question, truncate: float | None, draws: tuple[int, int], level: float, method: str
+) -> NestedTrials:
     sums, last = _sums(question)
     if truncate is not None:
         question = replace(question, cap=float(np.quantile(last[question.eligible & (last > 0)], truncate)))
         sums, last = _sums(question)
     arms = _arms(question, last)
-    _require(question, arms, sums)
+    _require(arms, sums)
     values = _numbers(question, sums)
     samples = refit(
-        lambda times: _numbers(question, _sums(question, times)[0], closed_ties),
-        len(time.first) - 1,
-        replicates,
-        seed,
+        lambda times: _numbers(question, _sums(question, times)[0], closed_ties), len(question.time.first) - 1, *draws
     )
-    limits = f"{len(samples)} bootstrap samples of persons" if replicates else "no limits: no bootstrap"
-    method = f"nested trials, {protocol.replace('_', ' ')}, pooled logistic models of {terms}; {limits}"
-    table = estimates_table(values, samples, level, ARMS)
-    curves = curves_table(sums, question.causes, ARMS)
-    return NestedTrials(table, arms, curves, question.horizon, level, method)
+    limits = f"{len(samples)} bootstrap samples of persons" if draws[0] else "no limits: no bootstrap"
+    table, curves = estimates_table(values, samples, level, ARMS), curves_table(sums, question.causes, ARMS)
+    return NestedTrials(table, arms, curves, question.horizon, level, f"{method}; {limits}")
 
 
 def _ask(
@@ -223,7 +225,7 @@ def _arms(question: _Question, last: Floats) -> pl.DataFrame:
     return pl.DataFrame(rows)
 
 
-def _require(question: _Question, arms: pl.DataFrame, sums: tuple[DaySums, DaySums]) -> None:
+def _require(arms: pl.DataFrame, sums: tuple[DaySums, DaySums]) -> None:
     """Refuse arms that nobody keeps to, that a handful carry, or that nobody is observed in at the horizon."""
     for row, arm in zip(arms.iter_rows(named=True), sums, strict=True):
         stayed = row["trials"] - row["departed"]

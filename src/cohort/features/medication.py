@@ -188,6 +188,38 @@ def add_ons(dispensings: pl.LazyFrame, *, gap_days: int = 60, overlap_days: int 
     return pairs.with_columns(kind=pl.lit("add_on"), met_on=met).select(_CHANGE).sort(_CHANGE)
 
 
+def restarts(dispensings: pl.LazyFrame, *, gap_days: int = 60) -> pl.LazyFrame:
+    """Return the days on which an agent is dispensed again after more than ``gap_days`` days without supply of it.
+
+    Other agents taken in between do not matter: whoever switches away and comes back restarts.
+
+    Parameters
+    ----------
+    dispensings
+        ``person_id, agent, date, days_supply``.
+
+    Returns
+    -------
+    LazyFrame
+        As from `switches`, with kind restart, both agents the same, and ``met_on`` the day itself.
+    """
+    eras = treatment_eras(dispensings, gap_days=gap_days)  # sorted by person, agent and start
+    again = ~pl.struct(AGENT).is_first_distinct()
+    return (
+        eras.filter(again)
+        .select(
+            "person_id",
+            kind=pl.lit("restart"),
+            from_agent="agent",
+            to_agent="agent",
+            date="start_date",
+            met_on="start_date",
+        )
+        .select(_CHANGE)
+        .sort(_CHANGE)
+    )
+
+
 def _pairs(dispensings: pl.LazyFrame, gap_days: int) -> pl.LazyFrame:
     """Return each agent's eras with those of other agents that start later, at ``date``."""
     old = treatment_eras(dispensings, gap_days=gap_days).rename({"agent": "from_agent"})

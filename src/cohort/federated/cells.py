@@ -16,7 +16,7 @@ from cohort.errors import ReleaseRefusedError
 from cohort.features.covariate import MISSING
 from cohort.results.analysis_table import AnalysisTable
 
-STEPS = (1, 2, 6, 18, 36, 72)
+STEPS = (1, 2, 6, 18, 36, 72, 144, 288)
 """Widths of the intervals in multiples of the rule's days: each divides the next, so that sites can be added."""
 COUNTS = {"n": pl.Int64, "entry_days": pl.Int64, "days": pl.Int64}
 _DAYS = ["entry", "time", "cause"]

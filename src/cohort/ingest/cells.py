@@ -98,8 +98,8 @@ class Parser:
         content = block.content
         if self.dialect.encoding != "utf-8":
             content = content.decode(self.dialect.encoding).encode()
-        # the parser takes a byte order mark off whatever it is given; one of our own saves that of a record
-        content = codecs.BOM_UTF8 + content
+        if content.startswith(codecs.BOM_UTF8):  # the parser takes one off whatever it is given: that of a record stays
+            content = codecs.BOM_UTF8 + content
         return pa_csv.read_csv(
             pa.BufferReader(content),
             pa_csv.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=names),

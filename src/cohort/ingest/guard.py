@@ -13,6 +13,7 @@ import hashlib
 import stat
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -223,19 +224,21 @@ def inspect(path: Path, dialect: Dialect, progress: Callable[[int], None] | None
     scan, digest = _Scan(path.name, dialect), hashlib.sha256()
     columns: tuple[str, ...] = ()
     ended = False
-    for block in _blocks(path, progress):
-        digest.update(block)
-        first = scan.lines == 0
-        content = block.removeprefix(_BOM) if first else block
-        if not content:
-            break
-        header = content[: content.find(b"\n") + 1] or content
-        if first:
-            _check_header(header, scan)
-        ended = block.endswith(b"\n")
-        scan.feed(content)
-        if first:
-            columns = _columns(header, path, dialect)
+    with ThreadPoolExecutor(1) as aside:
+        for block in _blocks(path, progress):
+            hashed = aside.submit(digest.update, block)
+            first = scan.lines == 0
+            content = block.removeprefix(_BOM) if first else block
+            if not content:
+                break
+            header = content[: content.find(b"\n") + 1] or content
+            if first:
+                _check_header(header, scan)
+            ended = block.endswith(b"\n")
+            scan.feed(content)
+            if first:
+                columns = _columns(header, path, dialect)
+            hashed.result()
     _check_end(path, scan, ended, bool(columns))
     if file_state(path) != state:
         raise InputRefusedError(f"{path.name} changed while it was read; wait until its delivery has ended")
@@ -312,15 +315,13 @@ def _blocks(
             stream = stack.enter_context(pa.CompressedInputStream(pa.PythonFile(raw, "r"), "zstd"))
         try:
             while chunk := stream.read(size):
-                rest += chunk
-                cut = rest.rfind(b"\n") + 1
-                while whole_records and rest.count(b'"', 0, cut) % 2:  # the line ends inside quotes
-                    cut = rest.rfind(b"\n", 0, cut - 1) + 1
-                if len(rest) - cut > MAX_LINE:
+                cut = _end_of_records(rest, chunk) if whole_records else chunk.rfind(b"\n") + 1
+                block = b"".join((rest, memoryview(chunk)[:cut])) if cut else b""
+                rest = chunk[cut:] if cut else rest + chunk
+                if len(rest) > MAX_LINE:
                     raise InputRefusedError(f"{path.name} has a line of more than {MAX_LINE:,} bytes")
-                if cut:
-                    yield rest[:cut]
-                rest = rest[cut:]
+                if block:
+                    yield block
                 if progress:
                     progress(raw.tell())
         except (EOFError, gzip.BadGzipFile, zlib.error, OSError):
@@ -329,6 +330,14 @@ def _blocks(
             raise InputRefusedError(f"{path.name} is a damaged or truncated {packed} file; fetch it again") from None
     if rest:
         yield rest
+
+
+def _end_of_records(rest: bytes, chunk: bytes) -> int:
+    """Return where in a chunk the last line ends that does not end inside quotes; ``rest`` stood before it."""
+    cut, quotes = chunk.rfind(b"\n") + 1, rest.count(b'"')
+    while cut and (quotes + chunk.count(b'"', 0, cut)) % 2:
+        cut = chunk.rfind(b"\n", 0, cut - 1) + 1
+    return cut
 
 
 def _check_header(line: bytes, scan: _Scan) -> None:

@@ -20,6 +20,7 @@ from cohort.ingest.guard import Inspection, file_state, inspect
 from cohort.ingest.keying import keyed
 from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
+from cohort.ingest.sources import Source
 from cohort.ingest.spelling import create_vocabulary
 from cohort.ingest.staging import Delivery, collect_identifiers, stage
 from cohort.ingest.statistical import inspect_statistical, is_statistical, rewrite
@@ -37,6 +38,9 @@ Lend = Callable[[], AbstractContextManager[Workers]]
 
 ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
+
+CELLS_PER_ROW = 16
+"""Cells of a line that take as much memory in ingestion as a long row: a claim line may have a hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,11 +282,16 @@ def _bucket_count(asked: int | None, newest: Manifest | None, deliveries: list[D
         return newest.buckets
     if asked:
         return asked
-    rows = sum(delivery.inspection.records * delivery.declared.rows_per_line for delivery in deliveries)
+    rows = sum(delivery.inspection.records * _weight(delivery.declared) for delivery in deliveries)
     buckets = 1
     while buckets < LANES and rows > buckets * ROWS_PER_BUCKET:
         buckets *= 2
     return buckets
+
+
+def _weight(source: Source) -> float:
+    """Return how many long rows a line counts for: those that become of it, or as much memory as it takes itself."""
+    return max(source.rows_per_line, len(source.expanded) / CELLS_PER_ROW) if source.person else 0.0
 
 
 def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:

@@ -33,23 +33,29 @@ def spelled(connection: Connection, rows: pl.DataFrame) -> pl.DataFrame:
     """
     if "code" not in rows.columns:
         return rows
-    systems = len(VOCABULARY["system"].categories)
-    texts = rows["code"].cast(pl.Categorical(pl.Categories.random())).to_physical()
-    many = texts.max() if texts.count() else -1
-    missing = int(many) + 1  # type: ignore[arg-type] # whole
+    systems, words = VOCABULARY["system"], pl.Categorical(pl.Categories.random())
+    texts = rows["code"].cast(words)
+    most = texts.to_physical().max() if texts.count() else -1
+    none, width = len(systems.categories), int(most) + 2  # type: ignore[arg-type] # whole
     # a pair of system and code is one number; the last place of each stands for null
-    pair = _places(rows["system"].to_physical(), systems) * (missing + 1) + _places(texts, missing)
-    somewhere = np.full((systems + 1) * (missing + 1), -1)
-    somewhere[pair] = np.arange(len(pair))
-    pairs = np.flatnonzero(somewhere >= 0)
-    connection.register("distinct_code", rows.select("system", "code")[somewhere[pairs]].with_row_index())
+    pair = _places(rows["system"], none) * np.uint32(width) + _places(texts, width - 1)
+    place = np.zeros((none + 1) * width, np.uint32)
+    place[pair] = 1
+    pairs = np.flatnonzero(place)
+    distinct = {
+        "system": systems.categories.extend_constant(None, 1).gather(pairs // width),
+        "code": pl.Series([*range(width - 1), None], dtype=pl.UInt32).cat.to(words).gather(pairs % width),
+    }
+    connection.register(
+        "distinct_code", pl.DataFrame(distinct).cast({"system": systems, "code": pl.String}).with_row_index()
+    )
     spelling = connection.sql("select spelled_code(code, system) as code from distinct_code order by index").pl()
     connection.unregister("distinct_code")
     codes = spelling["code"].cast(pl.Enum(spelling["code"].drop_nulls().unique().sort()))
-    somewhere[pairs] = np.arange(len(pairs))
-    return rows.with_columns(codes.gather(somewhere[pair]).alias("code"))
+    place[pairs] = np.arange(len(pairs))
+    return rows.with_columns(codes.gather(pl.Series(place[pair])).alias("code"))
 
 
-def _places(numbers: pl.Series, missing: int) -> npt.NDArray[np.int64]:
-    """Return the numbers, ``missing`` for null."""
-    return numbers.cast(pl.Int64).fill_null(missing).to_numpy()
+def _places(words: pl.Series, missing: int) -> npt.NDArray[np.uint32]:
+    """Return the places of words in their vocabulary, ``missing`` for null."""
+    return words.to_physical().cast(pl.UInt32).fill_null(missing).to_numpy()

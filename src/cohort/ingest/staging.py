@@ -30,8 +30,8 @@ from cohort.ingest.sources import Source, SourceColumn
 from cohort.ingest.workers import Workers
 from cohort.store.manifest import InputFile
 
-BLOCK = 32 << 20
-"""Bytes of delimited text that are taken at a time, and ``ROWS``, records of Parquet: about 250 MB each in work."""
+BLOCK = 16 << 20
+"""Bytes of delimited text that are taken at a time, and ``ROWS``, records of Parquet: about 200 MB each in work."""
 
 ROWS = 500_000
 _NOT_IN_THE_HEADER = ("file_name", "record")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,13 +55,53 @@ class Persons:
         return rows.with_columns(pl.Series("person_id", self.person_id).gather(places))
 
 
-def show_bucket(connection: Connection, staged: dict[str, list[Chunk]], layout: Layout, bucket: int) -> Persons:
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """The sources and views that some statements need, and whether the lines of the claim views are counted, too."""
+
+    names: frozenset[str]
+    claims: bool
+
+    @classmethod
+    def by(cls, layout: Layout, statements: Sequence[str], *, claims: bool) -> Shown:
+        """Return what statements name, or the views that they name rest on."""
+        found: set[str] = set(layout.claims) if claims else set()
+        texts = [*statements, *(layout.views[name] for name in found)]
+        while texts:
+            words = {word.lower() for word in re.findall(r"\w+", texts.pop())}
+            new = {name for name in (*layout.sources, *layout.views) if name.lower() in words} - found
+            found |= new
+            texts += [layout.views[name] for name in new if name in layout.views]
+        return cls(frozenset(found), claims)
+
+
+def same_in_all_buckets(connection: Connection, staged: dict[str, list[Chunk]], layout: Layout) -> dict[str, pa.Table]:
+    """Return the sources that every bucket sees whole: those without a person, and those that were not delivered."""
+    return {
+        name: pa.concat_tables(chunk.part(0, list(source.expanded)) for chunk in staged[name])
+        if staged[name]
+        else _empty(connection, source)
+        for name, source in layout.sources.items()
+        if not (source.person and staged[name])
+    }
+
+
+def show_bucket(
+    connection: Connection,
+    staged: dict[str, list[Chunk]],
+    layout: Layout,
+    bucket: int,
+    shown: Shown,
+    same: dict[str, pa.Table],
+) -> Persons:
     """Let ``extract.<source>`` show the accepted records of one bucket, and the layout's own views rest on them."""
-    tables: dict[str, pa.Table] = {}
-    for name, source in layout.sources.items():
-        parts = [chunk.part(bucket, list(source.expanded)) for chunk in staged[name]]
-        tables[name] = pa.concat_tables(parts) if parts else _empty(connection, source)
-    people = {name: source.person for name, source in layout.sources.items() if source.person}
+    for name in layout.sources:
+        connection.unregister(f"staged_{name}")  # lets go of the bucket before
+    tables = {name: table for name, table in same.items() if name in shown.names}
+    for name in shown.names & layout.sources.keys() - same.keys():
+        columns = list(layout.sources[name].expanded)
+        tables[name] = pa.concat_tables(chunk.part(bucket, columns) for chunk in staged[name])
+    people = {name: person for name in tables if (person := layout.sources[name].person)}
     found = [tables[name][person].to_numpy() for name, person in people.items()]
     persons = Persons.among(found)
     for (name, person), person_id in zip(people.items(), found, strict=True):
@@ -69,7 +110,7 @@ def show_bucket(connection: Connection, staged: dict[str, list[Chunk]], layout: 
     for name, table in tables.items():
         connection.register(f"staged_{name}", table)
         connection.execute(f"create or replace view extract.{quoted(name)} as from {quoted(f'staged_{name}')}")
-    for name in layout.views:
+    for name in [name for name in layout.views if name in shown.names]:
         with translated(f"layout {layout.name}, {name}.sql"):
             claims.create_view(connection, layout, name)
     return persons

@@ -1,4 +1,4 @@
-"""Every table of every bucket: events first, because the other tables may need the last date of the data."""
+"""Every table of every bucket: events first, because some tables need the last date of the data."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from cohort.ingest import claims
 from cohort.ingest.chunks import Chunk
 from cohort.ingest.engine import Connection, literal, translated
-from cohort.ingest.layouts import Layout
-from cohort.ingest.tables import TableWriter
-from cohort.ingest.views import show_bucket
+from cohort.ingest.layouts import Layout, shipped_sql
+from cohort.ingest.tables import TableWriter, used_parameters
+from cohort.ingest.views import Shown, same_in_all_buckets, show_bucket
 from cohort.ingest.workers import Workers
 from cohort.store.manifest import ClaimCount, StoredFile, TableCount
 from cohort.store.tables import TABLES
 
 _EVENTS = ("diagnosis", "procedure", "dispensing", "measurement")
-_LATER = ("person", "enrolment", "cost")  # written last: they may ask for $data_end, and none moves it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,32 +67,48 @@ class Written:
 def write_tables(workers: Workers, task: Task, buckets: int, report: Callable[[int, int], None]) -> Written:
     """Write all tables, several buckets at a time; ``report(done, steps)`` is called as buckets are finished."""
     total = Written.nothing(task.layout)
-    for phase, names in enumerate((_EVENTS, _LATER)):
+    phases = _phases(task.layout)
+    same = same_in_all_buckets(workers.connections[0], task.staged, task.layout)
+    for phase, names in enumerate(phases):
         parameters = {"data_end": total.latest, "last_day": task.last_day}
-        write = partial(_write_bucket, task, names, parameters)
+        shown = Shown.by(task.layout, [task.layout.tables[name] for name in names], claims=phase == 0)
+        write = partial(_write_bucket, task, shown, same, names, parameters)
         for bucket, written in enumerate(workers.map(write, range(buckets))):
             total.add(written)
-            report(phase * buckets + bucket + 1, 2 * buckets)
+            report(phase * buckets + bucket + 1, len(phases) * buckets)
     return total
 
 
+def _phases(layout: Layout) -> list[list[str]]:
+    """Return the tables that are written first, and those that must wait: they ask for the last date of an event."""
+    first: list[str] = []
+    later: list[str] = []
+    for name in Written.nothing(layout).files:
+        asked = used_parameters(layout.tables[name]) | used_parameters(shipped_sql(f"ingest/normalise/{name}.sql"))
+        (later if "data_end" in asked and name not in _EVENTS else first).append(name)
+    return [first, later] if later else [first]
+
+
 def _write_bucket(
-    task: Task, names: tuple[str, ...], parameters: dict[str, Any], connection: Connection, bucket: int
+    task: Task,
+    shown: Shown,
+    same: dict[str, pa.Table],
+    names: list[str],
+    parameters: dict[str, Any],
+    connection: Connection,
+    bucket: int,
 ) -> Written:
-    """Write some tables of one bucket, and count its claim lines along with the events."""
+    """Write some tables of one bucket, and count its claim lines if they are shown."""
     written = Written.nothing(task.layout)
-    persons = show_bucket(connection, task.staged, task.layout, bucket)
-    if names == _EVENTS:
+    persons = show_bucket(connection, task.staged, task.layout, bucket, shown, same)
+    if shown.claims:
         written.claims = claims.count_lines(connection, task.layout)
     for name in names:
-        if name in task.layout.tables:
-            writer = TableWriter(
-                connection, task.layout, TABLES[name], task.store, task.snapshot, task.work, parameters
-            )
-            file, written.counts[name], last = writer.write(bucket, persons)
-            written.files[name] += [file] if file else []
-            if names == _EVENTS:
-                written.latest = max((one for one in (written.latest, last) if one), default=None)
+        writer = TableWriter(connection, task.layout, TABLES[name], task.store, task.snapshot, task.work, parameters)
+        file, written.counts[name], last = writer.write(bucket, persons)
+        written.files[name] += [file] if file else []
+        if name in _EVENTS:
+            written.latest = max((one for one in (written.latest, last) if one), default=None)
     return written
 
 

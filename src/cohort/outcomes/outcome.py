@@ -25,7 +25,7 @@ from cohort.outcomes.first_record import FirstRecord
 from cohort.outcomes.opioid_episodes import IntenseEpisode, LongTermEpisode
 from cohort.outcomes.opioid_use import LongPrescription, NewPersistentUse, QuarterlySupply, SupplyAfterDiagnosis
 from cohort.outcomes.registry import RegistryPain, RegistryResponse
-from cohort.outcomes.treatment import AddOn, Discontinuation, Switch
+from cohort.outcomes.treatment import AddOn, Discontinuation, ReInitiation, Switch
 from cohort.spec import nearest
 
 ChronicPain = (
@@ -46,7 +46,7 @@ ChronicPain = (
 )
 """Any definition of chronic pain."""
 
-Response = Discontinuation | Switch | AddOn | DoseEscalation | Taper | RegistryResponse
+Response = Discontinuation | ReInitiation | Switch | AddOn | DoseEscalation | Taper | RegistryResponse
 """Any definition of what becomes of a treatment."""
 
 Outcome = Annotated[ChronicPain | Response | FirstRecord | FirstOf, Field(discriminator="kind")]
@@ -107,6 +107,11 @@ def first_of(*components: Any, label: str, competing: Competing | list[str] = ("
 def discontinuation(codes: Any, **rule: Any) -> Discontinuation:
     """Return the end of a treatment; see `Discontinuation`."""
     return Discontinuation.of(codes=codes, **rule)
+
+
+def re_initiation(codes: Any, **rule: Any) -> ReInitiation:
+    """Return the return to a treatment after a gap; see `ReInitiation`."""
+    return ReInitiation.of(codes=codes, **rule)
 
 
 def switch(codes: Any, **rule: Any) -> Switch:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import polars as pl
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cohort.codes.match import label
 from cohort.codes.records import KEY, Record, Tables, dispensing, relative_days
@@ -60,6 +60,50 @@ class Discontinuation(Event):
         last = (pl.col("end_date") - pl.col("index_date")).dt.total_days().cast(pl.Int64)
         ended = eras.select(*KEY, day=last, known_day=last + self.gap_days + 1)
         return ended.filter(pl.col("day") >= 0)
+
+
+class ReInitiation(Event):
+    """Supply again after more than ``gap_days`` days without, at most ``within_days`` days after the end of supply.
+
+    Dated at the dispensing that begins the new treatment. The end before it may lie before the index date: the event
+    is a return to treatment, whenever it was left. All codes are one treatment.
+
+    References
+    ----------
+    Hepp Z et al. Persistence and switching patterns of oral migraine prophylactic medications among patients with
+    chronic migraine. Cephalalgia 2017;37:470-485. doi:10.1177/0333102416678382.
+    """
+
+    kind: Literal["re_initiation"] = "re_initiation"
+    codes: Annotated[Codes, Field(description="drugs that are the treatment")]
+    gap_days: Gap = 60
+    within_days: Annotated[Whole, Field(ge=1, description="latest day after the end of supply")] = 365
+
+    @model_validator(mode="after")
+    def _after_the_gap(self) -> ReInitiation:
+        if self.within_days <= self.gap_days:
+            raise ValueError("within_days is not above gap_days, so no dispensing can begin a new treatment")
+        return self
+
+    @property
+    def text(self) -> str:
+        """Return what the protocol table says."""
+        return (
+            f"supply of {self.codes.label} again after more than {self.gap_days} days without, at most "
+            f"{self.within_days} days after the end of supply"
+        )
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Return the records that it reads."""
+        return (dispensing(self.codes.codelist),)
+
+    def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the key and every ``day`` after index on which treatment begins again, of any entry."""
+        eras = treatment_eras(self.records[0].rows(tables), by=["person_id"], gap_days=self.gap_days)
+        since = (pl.col("start_date") - pl.col("end_date").shift().over("person_id")).dt.total_days()
+        again = eras.filter(since <= self.within_days).select("person_id", date="start_date")
+        return relative_days(again, entries).filter(pl.col("day") > 0).select(*KEY, "day")
 
 
 class _AgentChange(Event):

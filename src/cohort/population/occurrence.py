@@ -188,8 +188,8 @@ class DrawnDay(Spec):
         persons = tables["person"].select("person_id").collect()
         length = (self.end - self.start).days + 1
         drawn = of_persons(persons["person_id"].to_numpy(), self.seed ^ _DRAW) % np.uint64(length)
-        date = pl.lit(self.start) + pl.duration(days=pl.lit(pl.Series(drawn.astype(np.int64))))
-        return persons.with_columns(date=date).lazy()
+        drawn_of = persons.with_columns(_drawn=pl.Series(drawn.astype(np.int64)))
+        return drawn_of.lazy().select("person_id", date=pl.lit(self.start) + pl.duration(days="_drawn"))
 
     def __str__(self) -> str:
         """Name it as protocol tables and reasons do."""

@@ -12,6 +12,7 @@ import jinja2
 from markupsafe import Markup
 
 from cohort.errors import CohortError
+from cohort.report.bias import KnownTruth, bias_sections
 from cohort.report.effects import effect_sections
 from cohort.report.figures_design import design
 from cohort.report.flow import flow
@@ -45,7 +46,8 @@ class ReportContent:
     ``protocol`` rows are (section, item, text), ``timeline`` the rows of the design diagram. ``labels`` maps a column
     or term to its label with unit, and ``"term=level"`` to that of a level; its order is the order of Table 1.
     ``analyses`` names the analyses of the study by position, 0 being Table 1, and the variable that groups them;
-    ``quality`` is the section of data quality, made for release under the same rule.
+    ``quality`` is the section of data quality, made for release under the same rule; ``truth`` what is true of
+    simulated data.
     """
 
     title: str
@@ -58,6 +60,7 @@ class ReportContent:
     analyses: tuple[AnalysisTitle, ...] = ()
     timeline: tuple[Span, ...] = ()
     quality: Markup | None = None
+    truth: KnownTruth | None = None
 
     def __post_init__(self) -> None:
         """Refuse anything that did not come through the release gate."""
@@ -106,7 +109,8 @@ def render(content: ReportContent) -> str:
         curves=curve_sections(released, labels),
         rates=rate_sections(released.estimates, labels),
         models=model_sections(released.estimates, labels),
-        effects=effect_sections(released.estimates, labels),
+        effects=effect_sections(released.estimates, labels, content.provenance.unsealed),
+        biases=bias_sections(released.estimates, labels, content.truth) if content.truth else [],
         others=other_sections(released.estimates, labels),
     )
 

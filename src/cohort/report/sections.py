@@ -17,6 +17,7 @@ from cohort.report.tables import (
     Row,
     Table,
     at_or_before,
+    bracketed,
     by_term,
     confidence,
     curve_groups,
@@ -119,7 +120,8 @@ def _curve_text(title: str, rows: pl.DataFrame, labels: Labels) -> str:
         if last is not None:
             ends = interval(percent(last["lower"]), percent(last["upper"]))
             name = labels.group(last["analysis"], group)
-            said.append(f"{name}: {percent(last['value'])} ({confidence(rows)} {ends}) at {days(last['time'])}")
+            limits = bracketed(ends and f"{confidence(rows)} {ends}")
+            said.append(f"{name}: {percent(last['value'])}{limits} at {days(last['time'])}")
     return f"{title}. Curves by day since index with confidence bands. " + "; ".join(said) + "."
 
 

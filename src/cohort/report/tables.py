@@ -121,10 +121,15 @@ def curve_table(rows: pl.DataFrame, position: int, times: list[int], labels: Lab
             cells.append(
                 BLANK
                 if row is None
-                else Cell(f"{percent(row['value'])} ({interval(percent(row['lower']), percent(row['upper']))})")
+                else Cell(percent(row["value"]) + bracketed(interval(percent(row["lower"]), percent(row["upper"]))))
             )
         lines.append(Line(f"{count(day)} days", tuple(cells)))
     return Table("", ("Day", *(labels.group(position, group) for group in groups)), tuple(lines))
+
+
+def bracketed(ends: str) -> str:
+    """Return an interval as it stands after its estimate; nothing where there is none."""
+    return f" ({ends})" if ends else ""
 
 
 def at_or_before(rows: pl.DataFrame, day: int) -> Row | None:

@@ -14,8 +14,10 @@ from pydantic import Field
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.courses import CareFreeDays, MeanCumulativeCount, ResponseShares
 from cohort.results.estimates import Estimates
+from cohort.results.exposure_cox import ExposureCox
 from cohort.results.regressions import Cox, FineGray
 from cohort.results.treatment import TreatmentEffect
+from cohort.results.trial import EmulatedTrial
 from cohort.spec import Spec, Whole
 from cohort.survival import cumulative_incidence_from, kaplan_meier_from
 from cohort.survival.clusters import Persons, repeated_rows
@@ -142,7 +144,9 @@ Analysis = Annotated[
     | IncidenceRate
     | Cox
     | FineGray
+    | ExposureCox
     | TreatmentEffect
+    | EmulatedTrial
     | MeanCumulativeCount
     | CareFreeDays
     | ResponseShares,

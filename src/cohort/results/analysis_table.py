@@ -35,6 +35,8 @@ class AnalysisTable:
     """Whether a person may have several entries, which are not independent."""
     arms: tuple[str, ...] = ()
     """The arms of a comparison, in the study's order: values of ``arm``."""
+    controls: tuple[str, ...] = ()
+    """The study's negative-control outcomes: ``negative_control_1.time`` and so on are follow-up until them."""
     strata: str | None = None
     """The column that models are stratified by: ``matched_set`` of matched sets, ``site`` of several sites."""
 
@@ -74,6 +76,11 @@ class AnalysisTable:
         With an entry, survival functions want ``entry < time``; without one, an event on day 0 counts.
         """
         return "entry" if self.landmark > 0 or self.delayed else None
+
+
+def control_column(number: int, name: str) -> str:
+    """Return what the analysis table calls ``entry``, ``time`` or ``cause`` of a negative control, counted from 1."""
+    return f"negative_control_{number}.{name}"
 
 
 def _longest_run(values: npt.NDArray[np.int64]) -> int:

@@ -254,16 +254,14 @@ class ResponseShares(Course):
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per version."""
-        from cohort.effects.response import response_shares
-
         rows = table.lazy().collect().filter(pl.col(self.name + BASELINE).is_not_null()).drop_nulls(list(self.uses))
         constants = {"analysis": number, "outcome": self.name, "level": self.level, "unit": "probability"}
         constants |= {"time": self.response.target_day}
         try:
-            shares = response_shares(rows, self.name, self.terms, self.level)
-        except (InputRefusedError, NotEstimableError) as error:
-            refused = {"estimand": list(SHARES.values()), "n": rows.height, "status": f"{NOT_ESTIMABLE}: {error}"}
-            return Estimates.from_rows(pl.DataFrame(refused), **constants)
+            shares, refused = self._shares(rows)
+        except InputRefusedError as error:  # nobody was measured
+            none = {"estimand": list(RESPONSES), "n": rows.height, "status": f"{NOT_ESTIMABLE}: {error}"}
+            return Estimates.from_rows(pl.DataFrame(none), **constants)
         version, responded = pl.col("version"), int(rows[self.name].sum())
         named = shares.select(
             version.replace_strict(SHARES, return_dtype=pl.String).alias("estimand"),
@@ -275,7 +273,19 @@ class ResponseShares(Course):
             value="estimate",
             method=pl.concat_str(pl.lit("share who respond, "), version.replace_strict(_HOW, return_dtype=pl.String)),
         )
-        return Estimates.from_rows(named, **constants)
+        return Estimates.from_rows(pl.concat([named, refused], how="diagonal_relaxed"), **constants)
+
+    def _shares(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the versions that can be told, and why the weighted one cannot if it cannot."""
+        from cohort.effects.propensity import one_thread
+        from cohort.effects.response import response_shares, unweighted_shares
+
+        try:
+            with one_thread():  # which keeps every digit the same
+                return response_shares(rows, self.name, self.terms, self.level), pl.DataFrame()
+        except NotEstimableError as error:
+            why = {"estimand": [RESPONSES[2]], "n": [rows.height], "status": [f"{NOT_ESTIMABLE}: {error}"]}
+            return unweighted_shares(rows, self.name, self.level), pl.DataFrame(why)
 
 
 SHARES = dict(zip(("observed", "non_response", "weighted"), RESPONSES, strict=True))

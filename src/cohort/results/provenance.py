@@ -62,6 +62,8 @@ class Provenance:
     codelists: tuple[CodelistUsed, ...]
     versions: Mapping[str, str]
     seeds: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    unsealed: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Position of an analysis → why the study shows its estimates past closed gates."""
     options: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     code_sha256: str = ""
     disclosure: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -84,6 +86,7 @@ class Provenance:
             "versions": dict(sorted(self.versions.items())),
             "code_sha256": self.code_sha256,
             "seeds": dict(sorted(self.seeds.items())),
+            "unsealed": [{"analysis": number, "reason": why} for number, why in sorted(self.unsealed.items())],
             "options": dict(sorted(self.options.items())),
             "disclosure": dict(self.disclosure),
             "codelists": [asdict(used) for used in sorted(self.codelists, key=lambda used: (used.name, used.version))],

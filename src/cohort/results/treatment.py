@@ -17,6 +17,20 @@ from cohort.survival.design import parse_terms
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+def check_terms(terms: str) -> str:
+    """Refuse covariates and products that do not parse; as a ValueError it is reported with its key."""
+    try:
+        parse_terms(terms)
+    except StudyError as error:
+        raise ValueError(str(error)) from None
+    return terms
+
+
+def variables_of(terms: str) -> tuple[str, ...]:
+    """Return the covariates that terms name, each once."""
+    return tuple(dict.fromkeys(name for term in parse_terms(terms) for name in term.variables))
+
+
 class Gates(Spec):
     """Bounds that must hold before the estimates are shown; see `cohort.effects.gates.Bounds` for their sources."""
 
@@ -25,6 +39,34 @@ class Gates(Spec):
     effective: Annotated[Share, Field(description="smallest effective share of an arm's persons")] = 0.1
     per_parameter: Annotated[float, Field(ge=0, description="persons of the smaller arm per model column")] = 10
     proportional_hazards: Annotated[Share, Field(description="smallest p-value of a constant hazard ratio")] = 0.05
+    systematic_error: Annotated[float, Field(gt=0, description="largest error expected from negative controls")] = 0.25
+    control_events: Annotated[float, Field(ge=1, description="fewest events of a negative control in either arm")] = 10
+
+
+class Sensitivity(Spec):
+    """What the effect is held against: an unmeasured confounder, and an outcome that is found with error."""
+
+    confounder: Annotated[
+        tuple[Share, Share] | None, Field(description="its prevalence in the treated and in the untreated")
+    ] = None
+    outcome_found: Annotated[
+        tuple[Share, Share] | None, Field(description="sensitivity of the outcome's definition: from, to")
+    ] = None
+    outcome_free: Annotated[
+        tuple[Share, Share] | None, Field(description="specificity of the outcome's definition: from, to")
+    ] = None
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> Sensitivity:
+        found, free = self.outcome_found, self.outcome_free
+        if (found is None) != (free is None):
+            raise ValueError("outcome_found and outcome_free come together: sensitivity and specificity")
+        if found is not None and free is not None:
+            if found[0] > found[1] or free[0] > free[1]:
+                raise ValueError("outcome_found and outcome_free go from the smaller to the larger share")
+            if found[0] + free[0] <= 1:
+                raise ValueError("sensitivity and specificity must add up to more than 1, or the outcome is chance")
+        return self
 
 
 class TreatmentEffect(Spec):
@@ -61,34 +103,31 @@ class TreatmentEffect(Spec):
     measures: Annotated[
         tuple[Literal["risk", "time_lost", "hazard_ratio"], ...], Field(min_length=1, description="what is estimated")
     ] = ("risk", "time_lost", "hazard_ratio")
+    negative_exposures: Annotated[
+        tuple[str, ...], Field(description="yes/no covariates that cannot affect the outcome: negative controls")
+    ] = ()
+    sensitivity: Annotated[Sensitivity, Field(description="what the effect is held against")] = Sensitivity()
     gates: Annotated[Gates, Field(description="bounds that open the seal")] = Gates()
     unsealed: Annotated[str | None, Field(min_length=10, description="why estimates are shown past closed gates")] = (
         None
     )
     level: Annotated[float, Field(gt=0, lt=1, description="confidence level")] = 0.95
 
-    @field_validator("adjust_for")
-    @classmethod
-    def _parses(cls, terms: str) -> str:
-        try:
-            parse_terms(terms)
-        except StudyError as error:
-            raise ValueError(str(error)) from None
-        return terms
+    _parses = field_validator("adjust_for")(check_terms)
 
     @model_validator(mode="after")
     def _does_not_adjust_for_the_treatment(self) -> TreatmentEffect:
-        if self.treatment in self.uses[1:]:
+        adjusted = variables_of(self.adjust_for)
+        if self.treatment in adjusted:
             raise ValueError(f"adjust_for names the treatment {self.treatment!r}; leave it out")
+        if both := sorted({self.treatment, *adjusted} & set(self.negative_exposures)):
+            raise ValueError(f"negative_exposures names {both[0]!r}, which is the treatment or adjusted for")
         return self
 
     @property
     def uses(self) -> tuple[str, ...]:
         """Return the covariates that it reads."""
-        return (
-            self.treatment,
-            *dict.fromkeys(name for term in parse_terms(self.adjust_for) for name in term.variables),
-        )
+        return (self.treatment, *variables_of(self.adjust_for), *self.negative_exposures)
 
     @property
     def contrast(self) -> str:
@@ -113,7 +152,7 @@ class TreatmentEffect(Spec):
         if self.treatment == ARM:
             frame = frame.with_columns(pl.col(ARM) == table.arms[0])
         try:
-            rows = effect_rows(self, frame, table.entry)
+            rows = effect_rows(self, frame, table.entry, table.controls)
         except NotEstimableError as error:
             rows = pl.DataFrame({"estimand": "risk_difference", "group": "true", "status": str(error)})
         return Estimates.from_rows(rows, **constants)

@@ -13,7 +13,7 @@ from cohort.checks.document import released_section
 from cohort.engines.engine import Engine
 from cohort.engines.local import MOST_AT_A_TIME
 from cohort.errors import CohortError, InputRefusedError, StoppedError
-from cohort.result import Result, quality_option, trace
+from cohort.result import Result, quality_option, trace, truth_option
 from cohort.results.history import earlier_releases, history_folder, record_release
 from cohort.runs.folders import Run, newest
 from cohort.runs.kept import Kept, Resuming
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from cohort.progress import Reporter
+    from cohort.report.bias import KnownTruth
     from cohort.study import Study
 
 _MB = 1 << 20
@@ -44,6 +45,7 @@ class Job:
     out: Path
     check: Path | None = None
     force: bool = False
+    truth: KnownTruth | None = None
     history: Path | None = None
     """Where earlier releases are remembered; in the store if it is not said, and nowhere if that cannot be written."""
 
@@ -65,7 +67,7 @@ class Job:
             keeps = held.enter_context(only_run(self.store.path, self.study.sha256))
             quality = self._quality()
             traced = trace(self.study, self.store, dt.datetime.now(dt.UTC))
-            reporter.run_id = replace(traced, options=quality_option(quality)).run_id
+            reporter.run_id = replace(traced, options=quality_option(quality) | truth_option(self.truth)).run_id
             if not self.force and (same := self._same(reporter.run_id)) is not None:
                 return same, False
             self._check_room(reporter, keeps)
@@ -110,7 +112,8 @@ class Job:
         if finished:
             reporter.say("resumed", f"{finished} of {self.store.buckets} buckets are finished already")
         try:
-            published = publish_result(self._result(reporter, kept, history), run, quality, history)
+            result = self._result(reporter, kept, history).knowing(self.truth)
+            published = publish_result(result, run, quality, history)
         except Stop as stop:
             stopped()
             raise StoppedError(f"{stop}; {self._how_to_go_on(kept)}") from None

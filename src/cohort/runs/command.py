@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from cohort.study import Study
 
 LogOption = Annotated[LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")]
+CheckOption = Annotated[
+    Path | None, typer.Option(help="counts.json of `cohort check`: the report then says how good the data are.")
+]
+BiasOption = Annotated[
+    Path | None,
+    typer.Option(help="Folder of the simulated extracts: show what immortal time does, beside their truth."),
+]
+Preset = Literal["cms", "nhs", "opensafely", "none"] | None
 DisclosureOption = Annotated[
-    Literal["cms", "nhs", "opensafely", "none"] | None,
-    typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's."),
+    Preset, typer.Option(help="Rule of a custodian, in place of the study's own; it counts as the study's.")
 ]
 HistoryOption = Annotated[
     Path | None, typer.Option(help="Folder that remembers earlier releases; default: in the store, for its owner.")
@@ -33,9 +40,8 @@ def run(
         bool, typer.Option("--explain", help="Print protocol and audit, draw design.svg; read no data.")
     ] = False,
     as_of: Annotated[int | None, typer.Option(min=1, help="Snapshot of the store; default: the newest.")] = None,
-    check: Annotated[
-        Path | None, typer.Option(help="counts.json of `cohort check`: the report then says how good the data are.")
-    ] = None,
+    check: CheckOption = None,
+    show_bias: BiasOption = None,
     engine: Annotated[
         Literal["local", "spark", "dask"], typer.Option(help="Where the work on persons is done.")
     ] = "local",
@@ -60,16 +66,13 @@ def run(
 ) -> None:
     """Run a study on a store and publish the report, or explain what it would do. What stands is not computed again."""
     from cohort.result import raise_if_not_estimable
-    from cohort.results.disclosure_rule import DisclosureRule
     from cohort.runs.batch import Job
     from cohort.runs.receipt import estimates_of
     from cohort.stopping import time_limit
     from cohort.store.store import Store
-    from cohort.study import Study
+    from cohort.truth import known_truth
 
-    plan = Study.from_toml(study)
-    if disclosure is not None:
-        plan = plan.model_copy(update={"disclosure": DisclosureRule(preset=disclosure)})
+    plan = _planned(study, disclosure)
     if explain:
         _explain(plan, out or Path())
         return
@@ -77,14 +80,29 @@ def run(
         raise StudyError("a run needs --store and --out; --explain needs neither")
     chosen = _engine(engine, master, memory, processes)
     with time_limit(timeout), Reporter(as_json=log_format is LogFormat.JSON) as reporter:
-        for finding in plan.audit():
-            if finding.severity == "warning":  # errors stop the run, and are its message
-                reporter.warn(finding.code, finding.message)
-        job = Job(plan, Store.open(store, as_of=as_of), chosen, out, check=check, force=force, history=history)
+        _warn(plan, reporter)
+        data = Store.open(store, as_of=as_of)
+        truth = known_truth(show_bias, data) if show_bias else None
+        job = Job(plan, data, chosen, out, check=check, force=force, history=history, truth=truth)
         published, new = job.run(reporter)
     stands = "" if new else f", as run {reporter.run_id} left it; nothing was computed (--force does)"
     typer.echo(f"report: {out / 'report.html'}{stands}")
     raise_if_not_estimable(estimates_of(published))
+
+
+def _planned(study: Path, disclosure: Preset) -> Study:
+    """Return the study of a file, under another disclosure rule where one is named."""
+    from cohort.results.disclosure_rule import DisclosureRule
+    from cohort.study import Study
+
+    plan = Study.from_toml(study)
+    return plan if disclosure is None else plan.model_copy(update={"disclosure": DisclosureRule(preset=disclosure)})
+
+
+def _warn(plan: Study, reporter: Reporter) -> None:
+    for finding in plan.audit():
+        if finding.severity == "warning":  # errors stop the run, and are its message
+            reporter.warn(finding.code, finding.message)
 
 
 def verify(

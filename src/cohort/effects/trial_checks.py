@@ -1,0 +1,130 @@
+"""What can be seen of an emulated trial without looking at its answer: who follows, how alike they are, what is left.
+
+References
+----------
+Hernán MA, Robins JM (2016), Am J Epidemiol 183:758–764, doi:10.1093/aje/kwv254; Austin PC (2009), Stat Med
+28:3083–3107, doi:10.1002/sim.3697 (standardised differences).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from cohort.effects.clones import STRATEGIES, Arm, Persons, clone, model_staying, sum_by_day
+from cohort.effects.weights import kish
+from cohort.errors import NotEstimableError
+from cohort.frames import as_lazy
+from cohort.survival.cox_model import Follow, estimate
+from cohort.survival.cox_zph import proportional_hazards_test
+from cohort.survival.design import design_matrix
+from cohort.survival.types import Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrialChecks:
+    """What the gates of an emulated trial are judged by.
+
+    ``balance`` has ``column, difference, difference_weighted``: the strategies' followers at the end of the grace
+    period, standardised. ``effective`` is the smaller strategy's share of persons that its weights are worth,
+    ``departures`` the fewest departures per column of a model of departing, ``events`` the fewest outcome events of a
+    strategy, ``proportional_hazards`` the p-value of a hazard ratio that does not change with time, and
+    ``effective_size`` each strategy's Kish size at the end of the grace period.
+    """
+
+    balance: pl.DataFrame
+    effective: float
+    departures: float
+    events: int
+    proportional_hazards: float
+    effective_size: tuple[float, float]
+
+
+def check_trial(
+    frame: Any, *, treatment_time: str, grace_days: float, terms: str, truncate: float | None = None
+) -> TrialChecks:
+    """Check a trial as `clone_censor_weight` emulates it; arguments as there, cause 1 being the outcome.
+
+    Raises
+    ------
+    NotEstimableError
+        ``nobody_follows`` a strategy until the end of the grace period, and what the models of departing raise.
+    """
+    design = design_matrix(frame, terms)
+    rows = as_lazy(frame).select("time", "cause", pl.col(treatment_time).cast(pl.Float64).fill_null(np.inf)).collect()
+    persons = Persons(
+        rows["time"].to_numpy(),
+        rows["cause"].to_numpy(),
+        rows[treatment_time].to_numpy(),
+        np.asfortranarray(design.matrix),
+        np.ones(rows.height),
+    )
+    arms = clone(persons, grace_days)
+    _require_followers(persons, grace_days)
+    weights = [_last_weights(arm, persons, design.names, truncate) for arm in arms]
+    stay = [~arm.departed & (arm.time >= grace_days) for arm in arms]
+    sizes = tuple(kish(weight[followed]) for weight, followed in zip(weights, stay, strict=True))
+    departed = [arm.n_departed / len(design.names) for arm in arms if arm.n_departed]
+    return TrialChecks(
+        _balance(persons.x, design.names, weights, stay),
+        min(size / followed.sum() for size, followed in zip(sizes, stay, strict=True)),
+        min(departed, default=np.inf),
+        min(int((arm.cause == 1).sum()) for arm in arms),
+        _proportional_hazards(arms, weights),
+        (sizes[0], sizes[1]),
+    )
+
+
+def _require_followers(persons: Persons, grace: float) -> None:
+    started = (persons.started <= grace) & (persons.started <= persons.time)
+    abstained = ~started & (persons.time > grace)
+    for name, followed in zip(STRATEGIES, (started, abstained), strict=True):
+        if not followed.any():
+            raise NotEstimableError(f"nobody_follows: nobody who was to {name} did so")
+
+
+def _last_weights(arm: Arm, persons: Persons, columns: tuple[str, ...], truncate: float | None) -> Floats:
+    """Return the weight of each clone when it left, (n,)."""
+    last = sum_by_day(arm, persons, model_staying(arm, persons, columns), np.unique(arm.time), (1,)).last
+    return last if truncate is None else np.minimum(last, np.quantile(last, truncate))
+
+
+def _balance(x: Floats, columns: tuple[str, ...], weights: list[Floats], stay: list[NDArray[np.bool_]]) -> pl.DataFrame:
+    """Return standardised differences of the followers, start minus do not; null where neither group varies."""
+    plain = [x[followed].mean(axis=0) for followed in stay]
+    variance = [x[followed].var(axis=0) for followed in stay]
+    weighted = [
+        np.average(x[followed], axis=0, weights=weight[followed])
+        for followed, weight in zip(stay, weights, strict=True)
+    ]
+    spread = np.sqrt((variance[0] + variance[1]) / 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        differences = {
+            "difference": np.where(spread > 0, (plain[0] - plain[1]) / spread, np.nan),
+            "difference_weighted": np.where(spread > 0, (weighted[0] - weighted[1]) / spread, np.nan),
+        }
+    table = pl.DataFrame({"column": pl.Series(columns, dtype=pl.String), **differences})
+    return table.with_columns(pl.selectors.float().fill_nan(None))
+
+
+def _proportional_hazards(arms: tuple[Arm, Arm], weights: list[Floats]) -> float:
+    """Return the p-value of a constant ratio; clones have the weight of their last day all the time.
+
+    The test takes clones for independent, so it closes sooner than it would have to.
+    """
+    start, abstain = arms
+    side = np.repeat([1.0, 0.0], [len(start.time), len(abstain.time)])[:, None]
+    follow = Follow(
+        np.concatenate([start.time, abstain.time]),
+        np.concatenate([start.cause == 1, abstain.cause == 1]),
+        weight=np.concatenate(weights),
+    )
+    try:
+        fit = estimate(np.asfortranarray(side), follow, ("start",))
+    except NotEstimableError:
+        return float("nan")
+    return float(proportional_hazards_test(fit).p_value[0])

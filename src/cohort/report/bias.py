@@ -1,0 +1,107 @@
+"""The section of a known truth: on simulated data, what immortal time does to each design, beside what is true."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import polars as pl
+from markupsafe import Markup
+
+from cohort.report.figures_forest import Mark, forest
+from cohort.report.labels import Labels
+from cohort.report.numbers import BLANK, Cell, count, decimal, interval, ratio
+from cohort.report.tables import Line, Row, Table, confidence, refused
+from cohort.results.estimates import Estimates
+
+ANSWER = "The trial: weighted clones"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTruth:
+    """What is true of simulated data: hazard ratios of the treatment by horizon, day → ratio, and where from."""
+
+    scenario: str
+    persons: int
+    seed: int
+    hazard_ratios: Mapping[int, float]
+
+    def to_json(self) -> str:
+        """Return the truth as text."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> KnownTruth:
+        """Return the truth that `to_json` wrote."""
+        told = json.loads(text)
+        ratios = {int(day): ratio for day, ratio in told.pop("hazard_ratios").items()}
+        return cls(hazard_ratios=ratios, **told)
+
+    def at(self, day: int) -> tuple[int, float]:
+        """Return the horizon nearest to a day, and the true hazard ratio by then."""
+        nearest = min(self.hazard_ratios, key=lambda horizon: (abs(horizon - day), horizon))
+        return nearest, self.hazard_ratios[nearest]
+
+
+@dataclass(frozen=True, slots=True)
+class BiasSection:
+    """One emulated trial beside the truth: a figure, and the table it draws."""
+
+    title: str
+    figure: Markup | None
+    table: Table
+    notes: tuple[str, ...]
+
+
+def bias_sections(estimates: Estimates, labels: Labels, truth: KnownTruth) -> list[BiasSection]:
+    """Return one section per emulated trial: those analyses that carry other designs beside their answer."""
+    ratios = estimates.select(estimand="marginal_hazard_ratio")
+    trials = ratios.filter(pl.col("category").is_not_null())["analysis"].unique().sort()
+    return [_section(ratios.filter(pl.col("analysis") == position), labels, truth) for position in trials]
+
+
+def _section(rows: pl.DataFrame, labels: Labels, truth: KnownTruth) -> BiasSection:
+    position, horizon, outcome = rows.select("analysis", "time", "outcome").row(0)
+    day, true = truth.at(horizon)
+    title = f"{labels.title(position, 'Emulated target trial')}: {labels.term(outcome)}"
+    designs = [(_called(row["category"]), row) for row in rows.sort("category", nulls_last=False).iter_rows(named=True)]
+    lines = [
+        Line(f"Truth, by day {count(day)}", (Cell(ratio(true)), BLANK)),
+        *(Line(name, _cells(row, true)) for name, row in designs),
+    ]
+    marks = [Mark("Truth", "Truth", true, text=ratio(true)), *(_mark(name, row) for name, row in designs)]
+    said = "; ".join(f"{mark.spoken}: {mark.text}" for mark in marks)
+    text = f"{title}. Hazard ratios of each design beside the truth, logarithmic axis. {said}."
+    notes = (
+        f"Scenario {truth.scenario}, {count(truth.persons)} persons, seed {truth.seed}: the true ratio is that of a "
+        "trial in which everybody has the scenario's opioid, and nobody has it.",
+        "The error is the logarithm of a ratio less that of the truth. That of ever treated is immortal time: whoever "
+        "is treated late has stayed free of the outcome until then.",
+    )
+    heading = ("", f"Hazard ratio ({confidence(rows)})", "Error of its logarithm")
+    figure = forest(marks, "Hazard ratio, logarithmic axis", text)
+    return BiasSection(title, figure, Table("", heading, tuple(lines)), notes)
+
+
+def _called(design: str | None) -> str:
+    return ANSWER if design is None else design[0].upper() + design[1:]
+
+
+def _cells(row: Row, true: float) -> tuple[Cell, Cell]:
+    hidden = refused(row)
+    if hidden is not None:
+        return hidden, BLANK
+    error = decimal(math.log(row["value"]) - math.log(true), 2)
+    return Cell(_shown(row)), Cell(error)
+
+
+def _mark(name: str, row: Row) -> Mark:
+    if row["value"] is None or row["lower"] is None:
+        return Mark(name, name, text="not shown")
+    return Mark(name, name, row["value"], row["lower"], row["upper"], _shown(row))
+
+
+def _shown(row: Row) -> str:
+    return f"{ratio(row['value'])} ({interval(ratio(row['lower']), ratio(row['upper']))})"
