@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import ast
 
-WRITERS = {"results/publication.py", "results/estimates.py"}
-"""The gate's writer, and the table whose files it stages."""
+WRITERS = {
+    "results/publication.py",  # the gate's writer
+    "results/estimates.py",  # the table whose files it stages
+    "report/document.py",  # what else the gate's writer stages, made from `Released`
+    "report/files.py",
+    "report/publication.py",  # tables for a manuscript, made from the same
+}
 KEPT = {
     "study.py": "the study file, which holds no data",
     "explain.py": "the picture of a design, before any data is read",
@@ -32,7 +37,8 @@ def writes(path) -> bool:
         given = [*call.args, *(keyword.value for keyword in call.keywords)]
         modes = {part.value for part in given if isinstance(part, ast.Constant) and isinstance(part.value, str)}
         buffered = any(isinstance(part, ast.Name) and part.id in buffers for part in given)
-        if (_name(call) in WRITE and not buffered) or (_name(call) == "open" and modes & MODES):
+        to_a_file = _name(call) in WRITE and given and not buffered  # without a target the text is returned
+        if to_a_file or (_name(call) == "open" and modes & MODES):
             return True
     return False
 
