@@ -100,7 +100,14 @@ def test_no_byte_tells_of_what_is_withheld(folders, name):
     """Path coordinates, alternative text, Parquet footers, order of rows and size of files: all of it is bytes."""
     one, other = (folder.joinpath(name).read_bytes() for folder in folders)
     assert one == other
-    assert sorted(path.name for path in folders[0].iterdir()) == sorted(FILES)
+
+
+def test_no_file_beside_them_tells_of_it_either(folders):
+    """Tables and figures with their data, and the report as Markdown: as many files, and the same bytes."""
+    one, other = ({path.relative_to(folder) for path in folder.rglob("*") if path.is_file()} for folder in folders)
+    assert one == other
+    assert {str(path) for path in one} > set(FILES)
+    assert [str(path) for path in sorted(one) if len({(f / path).read_bytes() for f in folders}) > 1] == []
 
 
 def test_the_page_draws_the_curve_that_may_be_seen(folders):

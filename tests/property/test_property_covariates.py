@@ -65,6 +65,7 @@ ALL = (
     co.concurrent_days("opioid", BENZODIAZEPINE, PAST),
     co.score("NRS", PAST),
     co.score("NRS", PAST, what="trend", name="nrs_trend"),
+    co.treatment_line("opioid", PAST, 1),
 )
 DIAGNOSES = ("M545", "M542", "M797", "G8921", "E119", "E1121", "C780", "F329", "G4700", "K580", "M5416", "I10")
 SETTINGS = ("outpatient", "inpatient", "emergency", "laboratory")

@@ -340,7 +340,7 @@ class Oracle:
             spans = self.episodes(occurrence, person, dt.date.max)
         else:
             spans = [(d, d) for d in self.record_days(occurrence, person)]
-        return any(s < day and (day - e).days <= washout for s, e in spans)
+        return any(s < day and (day - min(e, day - dt.timedelta(days=1))).days <= washout for s, e in spans)
 
     def outcome_days(self, person, index, stop):
         """Return pairs of a day on which the outcome is met and the day by which that is known."""

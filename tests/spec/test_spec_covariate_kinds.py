@@ -232,7 +232,7 @@ def test_covariates_come_back_from_a_study_file(tmp_path):
 
 
 def test_two_of_a_kind_need_names():
-    with pytest.raises(StudyError, match="two covariates are named charlson"):
+    with pytest.raises(StudyError, match="two covariates or analyses are named charlson"):
         study([co.charlson(HALF_YEAR), co.charlson(THIN)])
 
 

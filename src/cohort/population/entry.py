@@ -183,7 +183,8 @@ class Entry(Spec):
         """Return whether a day's washout holds no record of any arm; the longest, of a day of two arms."""
         last = pl.when(~pl.col(DRAWN)).then("until" if self._lasts else "index_date")
         before = last.cum_max().shift().forward_fill().over("person_id")
-        free = days_between(before, pl.col("index_date"))
+        # of an episode that goes on, the last day before is the day before: a washout of 0 days is always clean
+        free = days_between(before, pl.col("index_date")).clip(lower_bound=1)
         lengths = [_EVER if days is None else days for days in self.washouts]
         washout = pl.coalesce(
             *(pl.when(pl.col(ARM) == arm.name).then(days) for arm, days in zip(self.arms, lengths, strict=True)),
