@@ -199,17 +199,22 @@ def study(folder: Path) -> dict[str, object]:
     rows["pain_sites"] = rows["person_id"].map(sites).fillna(0).astype(int)
     opioids = pharmacy[categories(pharmacy["ndc_code"], codelist("opioid").get("ndc", {})).notna()]
     rows["early_opioid"] = rows["person_id"].isin(within(rows, opioids, 0, 14)["person_id"])
+    everybody = rows
+    # who was in a gap on day 14 may have had a dispensing that nobody recorded
+    plan = rows[["person_id", "index"]].merge(eligibility[["person_id", "start", "end"]], on="person_id")
+    seen = plan[(plan["start"] <= plan["index"] + 14 * DAY) & (plan["end"] >= plan["index"] + 14 * DAY)]["person_id"]
+    rows = rows[rows["early_opioid"] | rows["person_id"].isin(seen)]
     model = rows[["time", "early_opioid", "age", "sex", "charlson", "pain_sites"]].assign(
         entry=89, event=rows["cause"] == 1, male=rows["sex"] == "male"
     )
     fitted = CoxPHFitter().fit(model.drop(columns="sex").astype(float), "time", "event", entry_col="entry")
     return {
-        "at_risk": len(rows),
-        "events": int((rows["cause"] == 1).sum()),
-        "deaths": int((rows["cause"] == 2).sum()),
+        "at_risk": len(everybody),
+        "events": int((everybody["cause"] == 1).sum()),
+        "deaths": int((everybody["cause"] == 2).sum()),
         "hazard_ratios": fitted.hazard_ratios_.to_dict(),
         "standard_errors": fitted.standard_errors_.to_dict(),
-        "rates": rates(rows),
+        "rates": rates(everybody),
         "risks": risks(rows),
     }
 
