@@ -78,6 +78,8 @@ def test_the_figure_names_every_contender():
     drawn = scaling([Line("ingest", n, n / 1e4, 600) for n in (10_000, 100_000)] + [Line("DuckDB copy", 10_000, 1, 90)])
     for word in ("ingest", "DuckDB copy", "Persons", "Seconds", "Peak memory (MB)"):
         assert f">{word}<" in drawn
+    assert ">10,000<" in drawn
+    assert "mathdefault" not in drawn
 
 
 def test_what_is_no_table_is_refused(tmp_path):

@@ -24,6 +24,7 @@ def scaling(points: Sequence[Line]) -> str:
     text = "Seconds and peak memory of each step against the number of persons."
     with style(text):
         from matplotlib.figure import Figure
+        from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
         figure = Figure(figsize=(9.6, 4.4), layout="constrained")
         panels = figure.subplots(1, 2)
@@ -41,6 +42,12 @@ def scaling(points: Sequence[Line]) -> str:
                     markersize=4,
                 )
             panel.set(xscale="log", yscale="log", xlabel="Persons", ylabel=label)
+            for axis in (panel.xaxis, panel.yaxis):  # plain numbers: text is never read as a formula here
+                axis.set_major_locator(LogLocator(base=10))
+                axis.set_major_formatter(
+                    FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")
+                )
+                axis.set_minor_formatter(NullFormatter())
             panel.grid(color=FAINT, linewidth=0.5)
         figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
         written = io.StringIO()
