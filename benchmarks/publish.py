@@ -20,8 +20,8 @@ RESULTS = HERE / "results"
 PERSONS, ROWS = 100_000_000, 10_000_000_000
 """What is extrapolated to: persons, and rows of all their tables."""
 CORES = 64
-PIPELINE = ("ingest", "features", "report")
-"""The steps of a run from extracts to report; the cohort is part of the features, and the models of the report."""
+PIPELINE = ("ingest", "report")
+"""The steps of a run from extracts to report; the last runs the whole study, cohort, features and models included."""
 
 
 def page(timings: Sequence[Timing], about: dict) -> str:
@@ -37,11 +37,11 @@ def page(timings: Sequence[Timing], about: dict) -> str:
         table=table,
         machine=f"{here}; {named}",
         turns=timings[0].turns,
-        scale=extrapolation(timings),
+        scale=extrapolation(timings, machine["cores"]),
     )
 
 
-def extrapolation(timings: Sequence[Timing]) -> str:
+def extrapolation(timings: Sequence[Timing], cores: int) -> str:
     """Return the paragraph on a hundred million persons, from the two largest sizes of our own steps."""
     sizes = sorted({timing.persons for timing in timings})
     own = {(timing.persons, timing.step): timing for timing in timings if timing.contender == timing.step}
@@ -51,15 +51,11 @@ def extrapolation(timings: Sequence[Timing]) -> str:
     for step in PIPELINE:
         one, two = own[small, step], own[large, step]
         per_row = (two.seconds - one.seconds) / (two.rows - one.rows)
-        hours = per_row * ROWS * _cores(timings) / CORES / 3600
+        hours = per_row * ROWS * cores / CORES / 3600
         total += hours
-        lines.append(f"| {step} | {per_row * 1e6:.2f} | {hours:.1f} |")
-    lines.append(f"| together | | {total:.1f} |")
+        lines.append(f"| {step} | {per_row * 1e6:.2f} | {hours:.2f} |")
+    lines.append(f"| together | | {total:.2f} |")
     return "\n".join(["| step | µs a row here | hours |", "| --- | ---: | ---: |", *lines])
-
-
-def _cores(timings: Sequence[Timing]) -> int:
-    return json.loads((RESULTS / "bench.json").read_text())["machine"]["cores"]
 
 
 _PAGE = """# Benchmarks

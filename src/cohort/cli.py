@@ -22,7 +22,7 @@ from cohort.checks import command as checks
 from cohort.codes import command as codes
 from cohort.errors import CohortError, ResourceError, StoppedError, StudyError
 from cohort.federated import command as federated
-from cohort.progress import LogFormat, Reporter
+from cohort.progress import LogFormat, LogOption, Reporter
 from cohort.runs import command as runs
 from cohort.shipped import shipped
 from cohort.stopping import Stop, end_now, stop_on_signals
@@ -42,7 +42,6 @@ app = typer.Typer(
 
 StoreOption = Annotated[Path, typer.Option("--store", help="Folder of the store.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder for what is written; made if absent.")]
-LogOption = Annotated[LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")]
 
 
 def _persons(text: str | int) -> int:

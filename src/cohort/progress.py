@@ -8,8 +8,9 @@ import sys
 import time
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -38,6 +39,10 @@ class RateColumn(ProgressColumn):
         """Return the rate, or nothing while there is none."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s", justify="right")
+
+
+LogOption = Annotated[LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")]
+"""The option of every command that takes long."""
 
 
 class Reporter:

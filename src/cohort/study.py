@@ -192,7 +192,7 @@ class Study(Spec):
         started = dt.datetime.now(dt.UTC)
         self._stop_on_design_errors()
         store = store if isinstance(store, Store) else Store.open(store)
-        parts = tuple((engine or local()).map(store, self._bucket_function(store), "cohort", progress))
+        parts = self._parts(store, progress, engine)
         table, released = self.conclude(parts, progress, history)
         return Result(self, table, released, trace(self, store, started), store)
 
@@ -201,9 +201,11 @@ class Study(Spec):
     ) -> tuple[AnalysisTable, Attrition]:
         """Return the entries at risk before any matching, and the flow: persons, for the data holder only."""
         self._stop_on_design_errors()
-        store = store if isinstance(store, Store) else Store.open(store)
-        parts = tuple((engine or local()).map(store, self._bucket_function(store), "cohort", progress))
+        parts = self._parts(store if isinstance(store, Store) else Store.open(store), progress, engine)
         return self._analysis_table(parts), functools.reduce(operator.add, (part.attrition for part in parts))
+
+    def _parts(self, store: Store, progress: Progress | None, engine: Engine | None) -> tuple[BucketPart, ...]:
+        return tuple((engine or local()).map(store, self._bucket_function(store), "cohort", progress))
 
     def estimates(self, table: AnalysisTable, progress: Progress | None = None) -> Estimates:
         """Return Table 1 and every analysis of a table: not released yet."""

@@ -54,7 +54,7 @@ def test_a_step_that_fails_says_which_and_where(monkeypatch, tmp_path):
 def test_what_does_not_fit_is_left_out(few_steps, tmp_path):
     found = measure([100, 10**12], tmp_path)
     assert {timing.persons for timing in found} == {100}
-    with pytest.raises(ResourceError, match=r"1,000,000,000,000 persons need about 6000000\.0 GB of disk"):
+    with pytest.raises(ResourceError, match=r"1,000,000,000,000 persons need about 8000000\.0 GB of disk"):
         measure([10**12], tmp_path)
 
 

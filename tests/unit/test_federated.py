@@ -171,6 +171,9 @@ def test_designs_that_counts_cannot_tell_are_refused(study, stores):
     again = study.model_copy(update={"cohort": study.cohort.model_copy(update={"entry": entry})})
     with pytest.raises(StudyError, match="enters more than once"):
         site_counts(again, stores["bergen"], "bergen")
+    started = study.model_copy(update={"exposures": (co.exposure("opioid", co.dispensing("opioid")),)})
+    with pytest.raises(StudyError, match="exposures after index"):
+        site_counts(started, stores["bergen"], "bergen")
     zeros = study.model_copy(update={"disclosure": co.DisclosureRule(minimum=11, show_zero=False)})
     with pytest.raises(ReleaseRefusedError, match="shows what is 0"):
         site_counts(zeros, stores["bergen"], "bergen")

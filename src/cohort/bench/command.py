@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cohort.errors import CohortError, StudyError
-from cohort.progress import LogFormat, Reporter
+from cohort.progress import LogFormat, LogOption, Reporter
 
 
 def bench(
@@ -21,9 +21,7 @@ def bench(
     turns: Annotated[int, typer.Option(min=1, help="Turns of every step; the median counts.")] = 1,
     compare: Annotated[Path | None, typer.Option(help="bench.csv of an earlier run; slower steps fail.")] = None,
     factor: Annotated[float, typer.Option(min=1.0, help="How many times as long a step may take.")] = 1.3,
-    log_format: Annotated[
-        LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")
-    ] = LogFormat.TEXT,
+    log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Time every step of the demo study on this machine, beside what else is installed; exit code 1 if slower."""
     from cohort.bench.measure import measure, read, slower, write

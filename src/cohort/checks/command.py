@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cohort.errors import StudyError
-from cohort.progress import LogFormat, Reporter
+from cohort.progress import LogFormat, LogOption, Reporter
 
 
 def check(
@@ -21,9 +21,7 @@ def check(
     as_of: Annotated[int | None, typer.Option(min=1, help="Snapshot of the store; default: the newest.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory limit of the engine, such as 4GB.")] = None,
     every: Annotated[bool, typer.Option("--all", help="Print every rule, not only those in trouble.")] = False,
-    log_format: Annotated[
-        LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")
-    ] = LogFormat.TEXT,
+    log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Check a store against the rules of data quality; exit code 3 if it does not pass."""
     from rich.console import Console

@@ -29,17 +29,30 @@ def at_landmark(rows: pl.LazyFrame, exposure: str, day: int) -> pl.LazyFrame:
     return rows.filter(pl.col("time") > day).with_columns(by_then, entry)
 
 
-def split_at_start(rows: pl.LazyFrame, exposure: str) -> pl.LazyFrame:
+def split_at_start(
+    rows: pl.LazyFrame,
+    exposure: str,
+    *,
+    entry: str = "entry",
+    time: str = "time",
+    event: str = "event",
+    into: str | None = None,
+) -> pl.LazyFrame:
     """Return one row per stretch of ``(entry, time]`` that was unexposed or exposed, ``event`` in the last of each.
+
+    The Boolean takes the place of the day of the start, or is added as ``into``; no event is 0 or false.
 
     Exposed time begins after the day of the start: what happens on that day found the person unexposed. A column
     ``last`` marks the stretch in which a row of the input ends.
     """
-    start = pl.col(exposure)
-    begins = (start > pl.col("entry")) & (start < pl.col("time"))
-    exposed = (start <= pl.col("entry")).fill_null(value=False)
-    whole = rows.filter(~begins.fill_null(value=False)).with_columns(exposed.alias(exposure), last=pl.lit(value=True))
+    start, told = pl.col(exposure), into or exposure
+    begins = (start > pl.col(entry)) & (start < pl.col(time))
+    exposed = (start <= pl.col(entry)).fill_null(value=False)
+    whole = rows.filter(~begins.fill_null(value=False)).with_columns(exposed.alias(told), last=pl.lit(value=True))
     cut = rows.filter(begins)
-    before = cut.with_columns(pl.lit(value=False).alias(exposure), time=start, event=pl.lit(value=False), last=False)
-    after = cut.with_columns(pl.lit(value=True).alias(exposure), entry=start, last=pl.lit(value=True))
+    nothing = pl.lit(0).cast(rows.collect_schema()[event])
+    before = cut.with_columns(
+        start.alias(time), nothing.alias(event), pl.lit(value=False).alias(told), last=pl.lit(value=False)
+    )
+    after = cut.with_columns(start.alias(entry), pl.lit(value=True).alias(told), last=pl.lit(value=True))
     return pl.concat([whole, before, after], how="vertical_relaxed")

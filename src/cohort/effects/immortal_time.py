@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from cohort.effects.emulation import clone_censor_weight
+from cohort.effects.exposed_time import split_at_start
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.frames import as_lazy, like, require_columns
 from cohort.survival.cox import fit_cox
@@ -54,19 +55,9 @@ def exposure_spells(frame: Any, *, time: str = "time", cause: str = "cause", tre
     """
     lazy = as_lazy(frame)
     require_columns(lazy, {"time": time, "cause": cause, "treatment_time": treatment_time})
-    begin = pl.col(treatment_time).fill_null(float("inf"))
-    switched = begin < pl.col(time)
-    nothing = pl.lit(0, dtype=lazy.collect_schema()[cause])
-    before = lazy.filter(begin > 0).with_columns(
-        start=pl.lit(0.0),
-        stop=pl.when(switched).then(begin).otherwise(pl.col(time).cast(pl.Float64)),
-        treated=pl.lit(value=False),
-        **{cause: pl.when(switched).then(nothing).otherwise(pl.col(cause))},
-    )
-    after = lazy.filter(switched).with_columns(
-        start=begin, stop=pl.col(time).cast(pl.Float64), treated=pl.lit(value=True)
-    )
-    return pl.concat([before, after]).filter(pl.col("stop") > pl.col("start")).collect()
+    rows = lazy.with_columns(start=pl.lit(0.0), stop=pl.col(time).cast(pl.Float64))
+    split = split_at_start(rows, treatment_time, entry="start", time="stop", event=cause, into="treated")
+    return split.filter(pl.col("stop") > pl.col("start")).drop("last").collect()
 
 
 def immortal_time_comparison(

@@ -8,9 +8,7 @@ from typing import Annotated
 import typer
 
 from cohort.errors import StudyError
-from cohort.progress import LogFormat, Reporter
-
-LogOption = Annotated[LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")]
+from cohort.progress import LogFormat, LogOption, Reporter
 
 
 def counts(

@@ -20,8 +20,8 @@ from cohort.results.disclosure import Released, release
 from cohort.results.provenance import InputFile, Provenance, installed_versions
 from cohort.study import Study
 
-SITE = "site"
-"""Column of the site's number, in the order of the sites' names."""
+SITE = "site of the row"
+"""Column of the site's number, in the order of the sites' names; no covariate can have this name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,7 +115,7 @@ def _table(study: Study, sites: Sequence[SiteCounts], width: int, *, stratified:
         person = pl.int_range(first, first + rows.height, dtype=pl.Int64, eager=True).alias("person_id")
         first += rows.height
         day = pl.lit(None, pl.Date).alias("index_date")
-        parts.append(rows.select(person, day, pl.all().exclude(SITE), pl.lit(number).alias(SITE)))
+        parts.append(rows.select(person, day, pl.all(), pl.lit(number).alias(SITE)))
     together = pl.concat(parts, how="diagonal_relaxed")
     names = used(study)
     return AnalysisTable(

@@ -120,6 +120,11 @@ def check_federated(study: Study) -> None:
     """
     if study.cohort.matching is not None:
         raise StudyError("matched sets are made of persons of one store; they cannot be made from counts of several")
+    if study.measured != study.covariates or study.negative_controls:
+        raise StudyError(
+            "exposures after index, care beyond the outcome and negative controls are told person by person; "
+            "leave them out of a study of several sites"
+        )
     if study.entry.repeats:
         raise StudyError("a person who enters more than once cannot be told from several; let persons enter once")
     if study.disclosure.minimum > 0 and not study.disclosure.show_zero:

@@ -38,7 +38,7 @@ class AnalysisTable:
     controls: tuple[str, ...] = ()
     """The study's negative-control outcomes: ``negative_control_1.time`` and so on are follow-up until them."""
     strata: str | None = None
-    """The column that models are stratified by: ``matched_set`` of matched sets, ``site`` of several sites."""
+    """The column that models are stratified by: ``matched_set`` of matched sets, the site of several."""
 
     def lazy(self) -> pl.LazyFrame:
         """Return all rows in person order."""

@@ -11,16 +11,16 @@ import polars as pl
 from pydantic import Field, field_validator
 
 from cohort.codes.records import KEY, Record, Tables, relative_days
-from cohort.errors import InputRefusedError, NotEstimableError, StudyError
+from cohort.errors import InputRefusedError, NotEstimableError
 from cohort.outcomes.course import Course
 from cohort.outcomes.recurrent import care_of, free_days, separate
 from cohort.outcomes.registry import RegistryResponse
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import ALL, NOT_ESTIMABLE, OK, RESPONSES, Estimates
 from cohort.results.table_one import UNGROUPED
+from cohort.results.terms import check_terms, variables_of
 from cohort.spec import Whole
 from cohort.survival.censored_means import censored_mean
-from cohort.survival.design import parse_terms
 from cohort.survival.types import Floats, Ints
 
 UNTIL, DEAD, BASELINE = "_until", "_dead", "_baseline"
@@ -222,14 +222,7 @@ class ResponseShares(Course):
     terms: Annotated[str, Field(min_length=1, description="covariates and products that tell who is measured")]
     level: _Level = 0.95
 
-    @field_validator("terms")
-    @classmethod
-    def _parses(cls, terms: str) -> str:
-        try:
-            parse_terms(terms)
-        except StudyError as error:  # as a ValueError it is reported with its key
-            raise ValueError(str(error)) from None
-        return terms
+    _parses = field_validator("terms")(check_terms)
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -239,7 +232,7 @@ class ResponseShares(Course):
     @property
     def uses(self) -> tuple[str, ...]:
         """Return the covariates that it reads."""
-        return tuple(dict.fromkeys(name for term in parse_terms(self.terms) for name in term.variables))
+        return variables_of(self.terms)
 
     @property
     def text(self) -> str:

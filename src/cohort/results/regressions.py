@@ -9,9 +9,10 @@ from typing import Annotated, ClassVar, Literal, Protocol
 import polars as pl
 from pydantic import Field, field_validator
 
-from cohort.errors import NotEstimableError, StudyError
+from cohort.errors import NotEstimableError
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
+from cohort.results.terms import check_terms, variables_of
 from cohort.spec import Spec
 from cohort.survival.design import parse_terms
 
@@ -47,19 +48,12 @@ class Regression(Spec):
     ties: Annotated[Literal["efron", "breslow"], Field(description="treatment of tied days")] = "efron"
     level: Annotated[float, Field(gt=0, lt=1, description="confidence level")] = 0.95
 
-    @field_validator("terms")
-    @classmethod
-    def _parses(cls, terms: str) -> str:
-        try:
-            parse_terms(terms)
-        except StudyError as error:  # as a ValueError it is reported with its key
-            raise ValueError(str(error)) from None
-        return terms
+    _parses = field_validator("terms")(check_terms)
 
     @property
     def uses(self) -> tuple[str, ...]:
         """Return the covariates that it reads."""
-        return tuple(dict.fromkeys(name for term in parse_terms(self.terms) for name in term.variables))
+        return variables_of(self.terms)
 
     @property
     def contrast(self) -> str | None:

@@ -7,28 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal
 import polars as pl
 from pydantic import Field, field_validator, model_validator
 
-from cohort.errors import NotEstimableError, StudyError
+from cohort.errors import NotEstimableError
 from cohort.population.entry import ARM
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
+from cohort.results.terms import check_terms, variables_of
 from cohort.spec import Spec, Whole
-from cohort.survival.design import parse_terms
 
 Share = Annotated[float, Field(ge=0, le=1)]
-
-
-def check_terms(terms: str) -> str:
-    """Refuse covariates and products that do not parse; as a ValueError it is reported with its key."""
-    try:
-        parse_terms(terms)
-    except StudyError as error:
-        raise ValueError(str(error)) from None
-    return terms
-
-
-def variables_of(terms: str) -> tuple[str, ...]:
-    """Return the covariates that terms name, each once."""
-    return tuple(dict.fromkeys(name for term in parse_terms(terms) for name in term.variables))
 
 
 class Gates(Spec):

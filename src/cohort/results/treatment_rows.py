@@ -17,7 +17,7 @@ from cohort.errors import NotEstimableError
 from cohort.results.estimates import NOT_ESTIMABLE, OK, SEALED
 from cohort.results.negative_controls import Candidate, calibrate, control_columns, followed_until
 from cohort.results.sensitivity_rows import sensitivity_rows
-from cohort.results.treatment import variables_of
+from cohort.results.terms import variables_of
 from cohort.survival.cox_model import Follow, estimate
 from cohort.survival.cox_zph import proportional_hazards_test
 

@@ -10,7 +10,8 @@ from pydantic import Field, field_validator, model_validator
 from cohort.errors import NotEstimableError
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
-from cohort.results.treatment import Sensitivity, Share, check_terms, variables_of
+from cohort.results.terms import check_terms, variables_of
+from cohort.results.treatment import Sensitivity, Share
 from cohort.spec import Spec, Whole
 
 

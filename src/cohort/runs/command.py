@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from cohort.errors import InputRefusedError, StudyError
-from cohort.progress import LogFormat, Reporter
+from cohort.progress import LogFormat, LogOption, Reporter
 
 if TYPE_CHECKING:
     from cohort.engines.engine import Engine
     from cohort.study import Study
 
-LogOption = Annotated[LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")]
 CheckOption = Annotated[
     Path | None, typer.Option(help="counts.json of `cohort check`: the report then says how good the data are.")
 ]

@@ -5,7 +5,7 @@
     out/runs/000002/                            what was released; never changed
     out/private/000002/                         mode 0700: study, store and hashes, for `why`, `verify` and `diff`
 
-Nothing here belongs to a person: who was in a run stays in the store (`cohort.runs.records`).
+Nothing here belongs to a person: who was in a run stays in the store (`cohort.runs.ledger`).
 """
 
 from __future__ import annotations
