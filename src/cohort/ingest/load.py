@@ -20,7 +20,6 @@ from cohort.ingest.guard import Inspection, file_state, inspect
 from cohort.ingest.keying import keyed
 from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
-from cohort.ingest.sources import Source
 from cohort.ingest.spelling import create_vocabulary
 from cohort.ingest.staging import Delivery, collect_identifiers, stage
 from cohort.ingest.statistical import inspect_statistical, is_statistical, rewrite
@@ -282,16 +281,17 @@ def _bucket_count(asked: int | None, newest: Manifest | None, deliveries: list[D
         return newest.buckets
     if asked:
         return asked
-    rows = sum(delivery.inspection.records * _weight(delivery.declared) for delivery in deliveries)
+    rows = sum(delivery.inspection.records * _weight(delivery) for delivery in deliveries)
     buckets = 1
     while buckets < LANES and rows > buckets * ROWS_PER_BUCKET:
         buckets *= 2
     return buckets
 
 
-def _weight(source: Source) -> float:
+def _weight(delivery: Delivery) -> float:
     """Return how many long rows a line counts for: those that become of it, or as much memory as it takes itself."""
-    return max(source.rows_per_line, len(source.expanded) / CELLS_PER_ROW) if source.person else 0.0
+    source, cells = delivery.declared, len(delivery.declared.expanded) - len(delivery.lacking)
+    return max(source.rows_per_line, cells / CELLS_PER_ROW) if source.person else 0.0
 
 
 def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
@@ -330,7 +330,7 @@ def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
 
 def _prepare(layout: Layout, connection: Connection) -> None:
     """Give an engine what the layout's SQL and ours rest on."""
-    connection.execute("create schema extract")
+    connection.execute("create schema extract; create schema kept")
     create_vocabulary(connection)
     _create_code_tables(connection, layout)
 
