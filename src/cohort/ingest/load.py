@@ -7,7 +7,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -38,7 +38,7 @@ Lend = Callable[[], AbstractContextManager[Workers]]
 ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
 
-CELLS_PER_ROW = 16
+CELLS_PER_ROW = 8
 """Cells of a line that take as much memory in ingestion as a long row: a claim line may have a hundred."""
 
 
@@ -128,8 +128,9 @@ def ingest(
     folder, store = _checked_folders(source, into, buckets, max_reject_rate)
     link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
     report = progress or (lambda step, done, total: None)
-    deliveries, not_used = _inspect(folder, chosen, report)
-    with exhaustion(), private_umask(), _opened(store) as work:
+    with exhaustion(), private_umask(), ExitStack() as stack:
+        deliveries, not_used = _inspect(folder, chosen, report)
+        work = stack.enter_context(_opened(store))
         newest = manifests.newest(store)
         key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
         before = increments.addable(store, newest, chosen) if add else None

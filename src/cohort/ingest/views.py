@@ -144,9 +144,7 @@ def _listed(table: pa.Table, name: str, repeated: Sequence[str]) -> pa.Table:
         return table
     kind, rows = table[present[0]].type, len(table)
     width = repeated.index(present[-1]) + 1
-    cells = [
-        table[one].combine_chunks() if one in present else pa.nulls(rows, kind) for one in repeated[:width]
-    ]
+    cells = [table[one].combine_chunks() if one in present else pa.nulls(rows, kind) for one in repeated[:width]]
     filled = np.column_stack([cell.is_valid().to_numpy(zero_copy_only=False) for cell in cells])
     lengths = (filled * np.arange(1, width + 1)).max(axis=1)
     row, place = np.nonzero(np.arange(width) < lengths[:, np.newaxis])

@@ -15,6 +15,9 @@ from cohort.errors import LockedError, ResourceError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when a file cannot grow: no space, no quota, or beyond the size that a process may write."""
 
+NO_THREAD = "can't start new thread"
+"""What Python says when the system has no thread left to give, in an error of no class of its own."""
+
 _CHUNK = 1 << 20
 
 
@@ -30,7 +33,7 @@ def private_umask() -> Iterator[None]:
 
 @contextmanager
 def exhaustion() -> Iterator[None]:
-    """Say that disk or memory ran out, whichever call noticed it.
+    """Say that disk, memory or threads ran out, whichever call noticed it.
 
     Raises
     ------
@@ -41,6 +44,13 @@ def exhaustion() -> Iterator[None]:
         yield
     except MemoryError:
         raise ResourceError("out of memory; the store is as it was. Allow more, or use more buckets") from None
+    except RuntimeError as error:
+        if NO_THREAD not in str(error):
+            raise
+        raise ResourceError(
+            "the system starts no further thread; the store is as it was. Raise the limit (ulimit -u), or end other "
+            "programs"
+        ) from None
     except OSError as error:
         if error.errno not in FULL:
             raise
