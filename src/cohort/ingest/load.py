@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from cohort.errors import InputRefusedError, StudyError
+from cohort.errors import InputRefusedError, ResourceError, StudyError
 from cohort.ingest import increments, links, pseudonyms
 from cohort.ingest.chunks import Chunk
 from cohort.ingest.engine import Connection, quoted
@@ -130,6 +130,7 @@ def ingest(
     report = progress or (lambda step, done, total: None)
     with exhaustion(), private_umask(), ExitStack() as stack:
         deliveries, not_used = _inspect(folder, chosen, report)
+        _refuse_full_disk(store, deliveries)
         work = stack.enter_context(_opened(store))
         newest = manifests.newest(store)
         key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
@@ -229,6 +230,21 @@ def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Deliv
         deliveries.append(Delivery.match(name, layout.sources[name], seen))
         before += seen.bytes
     return deliveries, not_used
+
+
+def _refuse_full_disk(store: Path, deliveries: list[Delivery]) -> None:
+    """Refuse before anything is written what is sure not to fit: staged lines and store take about what is read."""
+    needed = sum(
+        one.inspection.bytes * len(one.used) // len(one.inspection.columns) // 2  # what is used of the file, and half
+        for one in deliveries
+    )
+    folder = next(parent for parent in (store.resolve(), *store.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ResourceError(
+            f"the disk is full before this ends: {folder} has {free / 1e6:,.0f} MB left, and at least "
+            f"{needed / 1e6:,.0f} MB are needed. Free space and run again"
+        )
 
 
 def _inspect_file(path: Path, layout: Layout, report: Callable[[int], None]) -> Inspection:
