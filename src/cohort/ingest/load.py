@@ -126,8 +126,7 @@ def ingest(
         Nothing was committed and the store is as it was.
     """
     folder, store = _checked_folders(source, into, buckets, max_reject_rate)
-    link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
-    report = progress or (lambda step, done, total: None)
+    link, chosen, report = links.checked(link_table, folder, store), Layout.read(layout), progress or _untold
     with exhaustion(), private_umask(), ExitStack() as stack:
         deliveries, not_used = _inspect(folder, chosen, report)
         work = stack.enter_context(_opened(store))
@@ -150,6 +149,10 @@ def ingest(
         )
         lent = partial(engaged, _readable(folder, store), work, memory_limit, threads, partial(_prepare, chosen))
         return _stored_and_linked(plan, newest, work, lent, link, deliveries)
+
+
+def _untold(step: str, done: int, total: int) -> None:
+    """Report no progress."""
 
 
 def _stored_and_linked(
