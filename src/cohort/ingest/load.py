@@ -7,12 +7,12 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from cohort.errors import InputRefusedError, StudyError
+from cohort.errors import InputRefusedError, ResourceError, StudyError
 from cohort.ingest import increments, links, pseudonyms
 from cohort.ingest.chunks import Chunk
 from cohort.ingest.engine import Connection, quoted
@@ -20,7 +20,6 @@ from cohort.ingest.guard import Inspection, file_state, inspect
 from cohort.ingest.keying import keyed
 from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
-from cohort.ingest.sources import Source
 from cohort.ingest.spelling import create_vocabulary
 from cohort.ingest.staging import Delivery, collect_identifiers, stage
 from cohort.ingest.statistical import inspect_statistical, is_statistical, rewrite
@@ -39,7 +38,7 @@ Lend = Callable[[], AbstractContextManager[Workers]]
 ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
 
-CELLS_PER_ROW = 16
+CELLS_PER_ROW = 8
 """Cells of a line that take as much memory in ingestion as a long row: a claim line may have a hundred."""
 
 
@@ -129,8 +128,10 @@ def ingest(
     folder, store = _checked_folders(source, into, buckets, max_reject_rate)
     link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
     report = progress or (lambda step, done, total: None)
-    deliveries, not_used = _inspect(folder, chosen, report)
-    with exhaustion(), private_umask(), _opened(store) as work:
+    with exhaustion(), private_umask(), ExitStack() as stack:
+        deliveries, not_used = _inspect(folder, chosen, report)
+        _refuse_full_disk(store, deliveries)
+        work = stack.enter_context(_opened(store))
         newest = manifests.newest(store)
         key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
         before = increments.addable(store, newest, chosen) if add else None
@@ -231,6 +232,21 @@ def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Deliv
     return deliveries, not_used
 
 
+def _refuse_full_disk(store: Path, deliveries: list[Delivery]) -> None:
+    """Refuse before anything is written what is sure not to fit: staged lines and store take about what is read."""
+    needed = sum(
+        one.inspection.bytes * len(one.used) // len(one.inspection.columns) // 2  # what is used of the file, and half
+        for one in deliveries
+    )
+    folder = next(parent for parent in (store.resolve(), *store.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ResourceError(
+            f"the disk is full before this ends: {folder} has {free / 1e6:,.0f} MB left, and at least "
+            f"{needed / 1e6:,.0f} MB are needed. Free space and run again"
+        )
+
+
 def _inspect_file(path: Path, layout: Layout, report: Callable[[int], None]) -> Inspection:
     file_state(path)  # before anything opens it: a pipe would never answer
     if is_parquet(path):
@@ -282,16 +298,17 @@ def _bucket_count(asked: int | None, newest: Manifest | None, deliveries: list[D
         return newest.buckets
     if asked:
         return asked
-    rows = sum(delivery.inspection.records * _weight(delivery.declared) for delivery in deliveries)
+    rows = sum(delivery.inspection.records * _weight(delivery) for delivery in deliveries)
     buckets = 1
     while buckets < LANES and rows > buckets * ROWS_PER_BUCKET:
         buckets *= 2
     return buckets
 
 
-def _weight(source: Source) -> float:
+def _weight(delivery: Delivery) -> float:
     """Return how many long rows a line counts for: those that become of it, or as much memory as it takes itself."""
-    return max(source.rows_per_line, len(source.expanded) / CELLS_PER_ROW) if source.person else 0.0
+    source, cells = delivery.declared, len(delivery.declared.expanded) - len(delivery.lacking)
+    return max(source.rows_per_line, cells / CELLS_PER_ROW) if source.person else 0.0
 
 
 def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
@@ -330,7 +347,7 @@ def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
 
 def _prepare(layout: Layout, connection: Connection) -> None:
     """Give an engine what the layout's SQL and ours rest on."""
-    connection.execute("create schema extract")
+    connection.execute("create schema extract; create schema kept")
     create_vocabulary(connection)
     _create_code_tables(connection, layout)
 

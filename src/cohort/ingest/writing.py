@@ -68,7 +68,7 @@ def write_tables(workers: Workers, task: Task, buckets: int, report: Callable[[i
     """Write all tables, several buckets at a time; ``report(done, steps)`` is called as buckets are finished."""
     total = Written.nothing(task.layout)
     phases = _phases(task.layout)
-    same = same_in_all_buckets(workers.connections[0], task.staged, task.layout)
+    same = same_in_all_buckets(task.staged, task.layout)
     for phase, names in enumerate(phases):
         parameters = {"data_end": total.latest, "last_day": task.last_day}
         shown = Shown.by(task.layout, [task.layout.tables[name] for name in names], claims=phase == 0)
