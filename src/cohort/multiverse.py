@@ -203,9 +203,8 @@ def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.Da
     risks. Few persons leave few points on a curve, so the last one may lie well before the day that was asked for;
     ``time`` says where.
     """
-    rows = out.estimates.select(analysis=1)
     reference = (pl.col("value") == 1) & pl.col("std_error").is_null() & pl.col("estimand").is_in(RATIOS)
-    rows = rows.filter(~reference.fill_null(value=False))
+    rows = out.estimates.frame.filter(pl.col("analysis") == 1, ~reference.fill_null(value=False))
     defaults = {"outcome": study.outcome.name, "term": study.analyses[0].contrast}
     for name, default in defaults.items():
         if name not in pick and default is not None and default in rows[name].to_list():

@@ -159,6 +159,8 @@ def _whole_groups(final: Estimates) -> int:
     """
     table = final.select(analysis=0, estimand="proportion")
     shares = table.filter(pl.col("group") != ALL, pl.col("value").is_not_null())
+    if shares.is_empty():
+        return 0
     whole = pl.col("value").is_in([0.0, 1.0])
     shares = shares.filter(~whole.all().over("term"))
     return shares.filter(whole).height

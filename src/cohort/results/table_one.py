@@ -66,13 +66,14 @@ class TableOneCounts:
         if self.grouped:
             counts = pl.concat([counts, _total(counts.with_columns(pl.lit(ALL).alias("group")))])
         sizes = counts.filter(pl.col("term").is_null()).select("group", size="n")
-        rows = [
-            _sizes(sizes),
-            _missing(counts, sizes, list(self.kinds)),
-            _levels(counts, sizes),
-            _moments(counts, sizes, self.kinds),
-        ]
-        if self.grouped:
+        rows = [_sizes(sizes)]
+        if self.kinds:
+            rows += [
+                _missing(counts, sizes, list(self.kinds)),
+                _levels(counts, sizes),
+                _moments(counts, sizes, self.kinds),
+            ]
+        if self.kinds and self.grouped:
             rows.append(_standardised_differences(self.frame, self.kinds))
         return Estimates.from_rows(pl.concat(rows, how="diagonal"), analysis=0)
 
