@@ -282,10 +282,11 @@ def _at_points(curve: _Drawn, points: list[int], *, censored: bool) -> pl.DataFr
     first = np.flatnonzero(np.diff(point, prepend=-1))
     days, last = np.array(points, dtype=np.int64)[point[first]], np.append(first[1:], point.size) - 1
     events, gone = (np.add.reduceat(counts[: point.size], first) for counts in (curve.events, curve.censored))
-    return curve.rows[last].with_columns(
-        pl.Series("time", days),
-        curve.rows["n"].gather(first),
-        pl.Series("events", events),
-        pl.Series("censored", gone) if censored else pl.lit(None, pl.Int64).alias("censored"),
-        curve.rows["person_days"].gather(first),
-    )
+    counted = {
+        "time": pl.Series("time", days),
+        "n": curve.rows["n"][first],
+        "events": pl.Series("events", events),
+        "censored": pl.Series("censored", gone if censored else [None] * first.size, dtype=pl.Int64),
+        "person_days": curve.rows["person_days"][first],
+    }
+    return pl.DataFrame([counted[name] if name in counted else curve.rows[name][last] for name in curve.rows.columns])

@@ -213,9 +213,18 @@ def _rows_that_print_censorings(curves: pl.DataFrame, start: pl.DataFrame) -> pl
     """
     if curves.height == 1:
         return curves[ROW].explode()
-    leading = [side.group_by("outcome").agg(pl.col("events").sum()) for side in (curves, start)]
-    names = {side.sort("events", "outcome")["outcome"][-1] for side in leading}
-    return curves.filter(~pl.col("outcome").is_in(names if len(names) == 1 else []))[ROW].explode()
+    leading = _commonest(curves)
+    if _commonest(start) != leading:
+        return curves[ROW].explode()
+    return curves.filter(pl.col("outcome") != leading)[ROW].explode()
+
+
+def _commonest(curves: pl.DataFrame) -> str:
+    """Return the outcome with the most events, the last by name of several."""
+    events: dict[str, int] = {}
+    for outcome, happened in curves.select("outcome", "events").iter_rows():
+        events[outcome] = events.get(outcome, 0) + happened
+    return max(events, key=lambda outcome: (events[outcome], outcome))
 
 
 def _enter_model_term(ledger: Ledger, part: pl.DataFrame) -> None:
