@@ -87,7 +87,8 @@ class _Drawn:
     @property
     def left(self) -> Counts:
         """Return who leaves without the event."""
-        return self.at_risk - self.events - np.append(self.at_risk[1:], 0)
+        after: Counts = np.append(self.at_risk[1:], 0)
+        return self.at_risk - self.events - after
 
     @property
     def other(self) -> Counts:
