@@ -203,22 +203,21 @@ def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.Da
     risks. Few persons leave few points on a curve, so the last one may lie well before the day that was asked for;
     ``time`` says where.
     """
-    rows = out.estimates.select(analysis=1)
     reference = (pl.col("value") == 1) & pl.col("std_error").is_null() & pl.col("estimand").is_in(RATIOS)
-    rows = rows.filter(~reference.fill_null(value=False))
+    rows = out.estimates.frame.filter(pl.col("analysis") == 1, ~reference.fill_null(value=False))
     defaults = {"outcome": study.outcome.name, "term": study.analyses[0].contrast}
+    wanted = [pl.col("time") <= value if name == "time" else pl.col(name) == str(value) for name, value in pick.items()]
     for name, default in defaults.items():
-        if name not in pick and default is not None and default in rows[name].to_list():
-            rows = rows.filter(pl.col(name) == default)
-    for name, value in pick.items():
-        rows = rows.filter(pl.col("time") <= value if name == "time" else pl.col(name) == str(value))
-    if "estimand" not in pick and _EFFECT in rows["estimand"].to_list():
+        if name not in pick and default is not None and default in set(rows[name]):
+            wanted.append(pl.col(name) == default)
+    rows = rows.filter(wanted)
+    if "estimand" not in pick and _EFFECT in set(rows["estimand"]):
         rows = rows.filter(pl.col("estimand") == _EFFECT)
     if "category" not in pick and rows["category"].null_count():
         rows = rows.filter(pl.col("category").is_null())  # of a trial, not what other designs say of it
-    points = rows.filter(pl.col("time").is_not_null(), pl.col("value").is_not_null()).sort("time")
+    points = rows.filter(pl.col("time").is_not_null(), pl.col("value").is_not_null())
     if points.height:
-        return points.tail(1)
+        return points[[points["time"].arg_max()]]
     return rows.head(1) if rows.height else _none(out.rule)
 
 

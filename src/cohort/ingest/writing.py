@@ -84,7 +84,8 @@ def _phases(layout: Layout) -> list[list[str]]:
     first: list[str] = []
     later: list[str] = []
     for name in Written.nothing(layout).files:
-        asked = used_parameters(layout.tables[name]) | used_parameters(shipped_sql(f"ingest/normalise/{name}.sql"))
+        normalise = shipped_sql(f"ingest/normalise/{TABLES[name].loaded_as or name}.sql")
+        asked = used_parameters(layout.tables[name]) | used_parameters(normalise)
         (later if "data_end" in asked and name not in _EVENTS else first).append(name)
     return [first, later] if later else [first]
 
