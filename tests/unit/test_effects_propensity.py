@@ -61,7 +61,7 @@ def test_a_step_that_overshoots_is_halved() -> None:
     sums = logistic._Sums(z, y, None, ThreadPoolExecutor(1))
     nowhere, far = np.zeros(2), np.array([0.0, 4000.0])
     assert sums.likelihood(far) < sums.likelihood(nowhere)
-    step, ahead = logistic._upwards(sums, nowhere, sums.gradient(nowhere), far)
+    step, ahead = logistic._ahead(sums, nowhere, sums.gradient(nowhere), far, logistic._solver(np.eye(2)))
     assert 0 < step[1] < far[1]
     assert sums.likelihood(step) >= sums.likelihood(nowhere)
     assert ahead == pytest.approx(sums.gradient(step))

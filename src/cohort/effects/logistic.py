@@ -36,8 +36,9 @@ _LARGE, _SAMPLE = 200_000, 16
 """Fits of more rows than this start from the estimate of every sixteenth."""
 _NEAR = 1e-4
 """Mean score at which such a start is close enough: the rows left out move the estimate further."""
-_OVERSHOT = 0.1
-"""A step behind which the likelihood falls by more than this share of its first slope asks whether it has risen."""
+_LOCAL, _CLOSER = 0.05, 0.25
+"""A step whose mean first-order gain is below the one and which leaves at most the other of the squared score is taken
+for what it is: the likelihood is looked at only along longer ones."""
 _ENOUGH = 400
 """Rows for each column from which the information is taken at first: steps then shorten twentyfold."""
 _RANK = 1e-9
@@ -165,7 +166,7 @@ def _climb(sums: _Sums, theta: Floats, columns: tuple[str, ...], solved: float =
         size = float(np.abs(gradient).max()) / mass
         if size < solved:
             return LogisticFit(theta, sums.score)
-        step, ahead = _upwards(sums, theta, gradient, seen.direction(gradient, solve))
+        step, ahead = _ahead(sums, theta, gradient, seen.direction(gradient, solve), solve)
         seen.add(step, gradient - ahead)
         theta, gradient = theta + step, ahead
         if float(np.abs(gradient).max()) / mass > _SLOW * size:
@@ -173,15 +174,18 @@ def _climb(sums: _Sums, theta: Floats, columns: tuple[str, ...], solved: float =
     raise NotEstimableError("not_converged")
 
 
-def _upwards(sums: _Sums, theta: Floats, gradient: Floats, step: Floats) -> tuple[Floats, Floats]:
-    """Return a step, halved until the likelihood has risen, and the gradient where it leads, (p + 1,) each.
+def _ahead(
+    sums: _Sums, theta: Floats, gradient: Floats, step: Floats, solve: Callable[[Floats], Floats]
+) -> tuple[Floats, Floats]:
+    """Return a step, halved until the likelihood has risen, and the gradient where it leads.
 
-    The likelihood is concave: it has risen if it does not fall behind the step, and is looked at only if it does.
+    Where the concave likelihood does not fall behind a step, it has risen.
     """
-    rise, told = float(gradient @ step), None
+    local = float(gradient @ step) < _LOCAL * len(sums.z)
+    enough, told = _CLOSER * float(gradient @ solve(gradient)), None
     for _ in range(30):
         ahead = sums.gradient(theta + step)
-        if ahead @ step >= -_OVERSHOT * rise:
+        if ahead @ step >= 0 or (local and ahead @ solve(ahead) <= enough):
             break
         told = sums.likelihood(theta) if told is None else told
         if sums.likelihood(theta + step) >= told - 1e-12 * abs(told):
