@@ -40,6 +40,11 @@ _HOME = {
     "probabilistic_bias": "sensitivity",
     "balance": "balance_table",
     "positivity": "overlap",
+    "Positivity": "overlap",
+    "Matched": "matching",
+    "Accuracy": "sensitivity",
+    "BiasAnalysis": "sensitivity",
+    "EValue": "sensitivity",
     "response_shares": "response",
 }
 """Public name → module that defines it; imported on first use. No module may bear a public name."""

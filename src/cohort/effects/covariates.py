@@ -49,7 +49,7 @@ def standardise(columns: Sequence[NDArray[Any]], treated: NDArray[np.bool_], nam
     Raises
     ------
     NotEstimableError
-        ``constant``, naming the columns.
+        ``constant`` or ``overflow``, naming the columns.
     """
     order = canonical_order([*columns, treated])
     z = np.empty((len(order), len(columns)), order="F")
@@ -60,15 +60,17 @@ def standardise(columns: Sequence[NDArray[Any]], treated: NDArray[np.bool_], nam
             np.take(columns[j], order, out=own, mode="clip")
         else:
             own[:] = columns[j][order]
-        mean = float(own.mean())
-        own -= mean
-        spread = float(np.sqrt(own @ own / len(own)))
-        own /= spread or 1.0
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            mean = float(own.mean())
+            own -= mean
+            spread = float(np.sqrt(own @ own / len(own)))
+            own /= spread or 1.0
         return mean, spread
 
     with workers() as pool:
         moments: Floats = np.array(list(pool.map(one, range(len(columns))))).reshape(-1, 2)
     mean, spread = moments.T
+    refuse_unbounded(spread, names)
     _refuse_constant(mean, spread, names)
     return Standardised(z, order, mean, spread)
 
@@ -88,6 +90,32 @@ def standardise_sparse(matrix: Matrix, treated: NDArray[np.bool_], names: tuple[
     spread = np.sqrt(np.maximum(square - mean**2, 0))
     _refuse_constant(mean, spread, names)
     return Standardised((matrix @ sparse.diags(1 / spread))[order], order, np.zeros_like(mean), spread)
+
+
+def require_varied(x: Floats, names: tuple[str, ...]) -> None:
+    """Refuse columns of a matrix, (n, p), that do not vary, or too far.
+
+    Raises
+    ------
+    NotEstimableError
+        ``constant`` or ``overflow``, naming the columns.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = x.std(axis=0)
+    refuse_unbounded(spread, names)
+    _refuse_constant(x.mean(axis=0), spread, names)
+
+
+def refuse_unbounded(spread: Floats, names: tuple[str, ...]) -> None:
+    """Refuse columns whose values are too large to be squared; ``spread`` (p,) is their standard deviation.
+
+    Raises
+    ------
+    NotEstimableError
+        ``overflow``, naming the columns.
+    """
+    if not (bounded := np.isfinite(spread)).all():
+        raise NotEstimableError("overflow", tuple(np.asarray(names)[~bounded]))
 
 
 def _refuse_constant(mean: Floats, spread: Floats, names: tuple[str, ...]) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import optimize, sparse
-from scipy.special import expit
+from scipy.special import expit, logit
 
 from cohort.effects.covariates import Matrix, Standardised, standardise, standardise_sparse
 from cohort.effects.lasso import fit_lasso
@@ -73,8 +73,7 @@ class Propensity:
         ----------
         Walker AM et al. (2013), Comparative Effectiveness Research 3:11–20, doi:10.2147/CER.S40357.
         """
-        odds = self.score / (1 - self.score) * (1 - self.prevalence) / self.prevalence
-        preference: Floats = odds / (1 + odds)
+        preference: Floats = expit(logit(self.score) - logit(self.prevalence))
         return preference
 
     @property
@@ -289,10 +288,24 @@ def _sparse_logistic(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
 
 def _lasso(seed: int, columns: tuple[str, ...]) -> Fitter:
     def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
-        folds = min(_INNER_FOLDS, int(treated.sum()), int((~treated).sum()))
-        return fit_lasso(x, treated.astype(np.float64), assign_folds(len(treated), folds, seed)).predict
+        fold = assign_folds(len(treated), _inner_folds(treated), seed)
+        return fit_lasso(x, treated.astype(np.float64), fold).predict
 
     return fit
+
+
+def _inner_folds(treated: NDArray[np.bool_]) -> int:
+    """Return in how many folds a penalty is chosen.
+
+    Raises
+    ------
+    NotEstimableError
+        ``single_arm`` where an arm has but one person, who is in one fold or in the others.
+    """
+    smaller = min(int(treated.sum()), int((~treated).sum()))
+    if smaller < 2:
+        raise NotEstimableError("single_arm: the complement of a fold lacks one")
+    return min(_INNER_FOLDS, smaller)
 
 
 def _ridge(seed: int, columns: tuple[str, ...]) -> Fitter:
@@ -302,7 +315,7 @@ def _ridge(seed: int, columns: tuple[str, ...]) -> Fitter:
         fitted = LogisticRegressionCV(
             Cs=10,
             l1_ratios=(0.0,),
-            cv=min(_INNER_FOLDS, int(treated.sum()), int((~treated).sum())),
+            cv=_inner_folds(treated),
             solver="lbfgs",
             scoring="neg_log_loss",
             random_state=seed,
