@@ -12,6 +12,7 @@ _HOME = {
     "code_indicators": "large_scale",
     "CodeIndicators": "large_scale",
     "large_scale_scores": "large_scale",
+    "balance_of_codes": "large_scale",
     "balancing_weights": "weights",
     "BalancingWeights": "weights",
     "weighted_effects": "marginal",

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy import sparse
 
-from cohort.effects.covariates import Standardised
+from cohort.effects.covariates import Matrix, Standardised
 from cohort.effects.weights import BalancingWeights
 from cohort.errors import CohortError, StudyError
 from cohort.frames import as_lazy
@@ -122,14 +123,36 @@ def _of_model(weights: BalancingWeights, design: Standardised) -> BalanceSums:
 
 
 def count_balance(
-    matrix: Floats, columns: tuple[str, ...], weights: BalancingWeights, origin: Floats | None = None
+    matrix: Matrix, columns: tuple[str, ...], weights: BalancingWeights, origin: Floats | None = None
 ) -> BalanceSums:
-    """Sum the columns of a matrix, (n, p), by arm; ``origin`` (p,) must be the same for all buckets (default: 0)."""
-    if len(matrix) != len(weights.weight):
-        raise StudyError(f"the matrix has {len(matrix)} rows, the weights {len(weights.weight)}")
+    """Sum the columns of a matrix, (n, p), by arm.
+
+    Parameters
+    ----------
+    matrix
+        Dense, or scipy sparse as the thousands of `CodeIndicators`, which stays so.
+    origin
+        From where x is measured, (p,): the same for all buckets, and 0 for a sparse matrix (default: 0).
+    """
+    if matrix.shape[0] != len(weights.weight):
+        raise StudyError(f"the matrix has {matrix.shape[0]} rows, the weights {len(weights.weight)}")
     start = np.zeros(matrix.shape[1]) if origin is None else np.asarray(origin, dtype=np.float64)
-    total = _arm_sums(np.asfortranarray(matrix, np.float64), weights.propensity.treated, weights.weight, start)
+    if sparse.issparse(matrix):
+        if start.any():
+            raise StudyError("a sparse matrix is measured from 0; leave out the origin")
+        total = _sparse_sums(matrix, weights)
+    else:
+        total = _arm_sums(np.asfortranarray(matrix, np.float64), weights.propensity.treated, weights.weight, start)
     return BalanceSums(columns, start, total[0], total[1])
+
+
+def _sparse_sums(matrix: Matrix, weights: BalancingWeights) -> Floats:
+    """Return the sums of 1, x and x² of a sparse matrix as `_arm_sums` does."""
+    arms = np.stack([~weights.propensity.treated, weights.propensity.treated]).astype(np.float64)
+    each = np.concatenate([arms, arms * weights.weight])
+    persons = np.broadcast_to(each.sum(axis=1)[:, None], (len(each), matrix.shape[1]))
+    powers = np.stack([persons, (matrix.T @ each.T).T, (matrix.multiply(matrix).T @ each.T).T], axis=1)
+    return powers.reshape(2, 2, 3, -1)
 
 
 def _arm_sums(x: Floats, treated: NDArray[np.bool_], weight: Floats, origin: Floats) -> Floats:
