@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cohort.effects.clones import STRATEGIES, Arm, Persons, clone, model_staying, sum_by_day
+from cohort.effects.clones import Arm, Persons, clone, model_staying, require_followers, sum_by_day
 from cohort.effects.weights import kish
 from cohort.errors import NotEstimableError
 from cohort.frames import as_lazy
@@ -64,7 +64,7 @@ def check_trial(
         np.ones(rows.height),
     )
     arms = clone(persons, grace_days)
-    _require_followers(persons, grace_days)
+    require_followers(persons, grace_days)
     weights = [_last_weights(arm, persons, design.names, truncate) for arm in arms]
     stay = [~arm.departed & (arm.time >= grace_days) for arm in arms]
     sizes = tuple(kish(weight[followed]) for weight, followed in zip(weights, stay, strict=True))
@@ -77,14 +77,6 @@ def check_trial(
         _proportional_hazards(arms, weights),
         (sizes[0], sizes[1]),
     )
-
-
-def _require_followers(persons: Persons, grace: float) -> None:
-    started = (persons.started <= grace) & (persons.started <= persons.time)
-    abstained = ~started & (persons.time > grace)
-    for name, followed in zip(STRATEGIES, (started, abstained), strict=True):
-        if not followed.any():
-            raise NotEstimableError(f"nobody_follows: nobody who was to {name} did so")
 
 
 def _last_weights(arm: Arm, persons: Persons, columns: tuple[str, ...], truncate: float | None) -> Floats:
