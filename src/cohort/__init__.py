@@ -100,6 +100,7 @@ _HOME = {
     "fine_gray": "results.analyses",
     "treatment_effect": "results.treatment",
     "exposure": "features.exposure",
+    "time_varying": "features.time_varying",
     "emulated_trial": "results.trial",
     "exposure_cox": "results.exposure_cox",
     "mean_cumulative_count": "results.courses",

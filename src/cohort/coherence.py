@@ -33,6 +33,7 @@ def check_coherence(study: Study) -> None:
         _names,
         _uses,
         _exposures,
+        _natural_censoring,
         _negative_controls,
         _groups,
         _kinds_of_use,
@@ -51,15 +52,23 @@ def check_coherence(study: Study) -> None:
 def _names(study: Study) -> None:
     names = [*([ARM] if study.entry.arms else []), *(column.name for column in study.measured)]
     if repeated := {name for name in names if names.count(name) > 1}:
-        what = "two covariates, exposures or analyses" if study.exposures else "two covariates or analyses"
+        further = study.exposures or study.time_varying
+        what = "two covariates, exposures or analyses" if further else "two covariates or analyses"
         raise ValueError(f"{what} are named {', '.join(sorted(repeated))}; give each its own name")
 
 
 def _uses(study: Study) -> None:
     for number, analysis in enumerate(study.analyses, start=1):
+        changing = {covariate.name for covariate in study.time_varying}
+        known = {*study.variables, *(changing if getattr(analysis, "weighs_time_varying", False) else ())}
         for name in analysis.uses:
-            if name not in study.variables:
-                near = nearest(name, study.variables)
+            if name in changing and name not in known:
+                raise ValueError(
+                    f"analyses[{number}] uses {name!r}, which changes after index; only analyses that weight by it may "
+                    "read it (emulated_trial, nested_trials, structural_cox)"
+                )
+            if name not in known:
+                near = nearest(name, known)
                 raise ValueError(f"analyses[{number}] uses {name!r}, which is no covariate; {near}")
 
 
@@ -70,6 +79,21 @@ def _exposures(study: Study) -> None:
         if name is not None and name not in known:
             near = nearest(name, known) if known else "the study has no exposures; add [[exposures]]"
             raise ValueError(f"analyses[{number}].exposure: {name!r} is no exposure; {near}")
+
+
+def _natural_censoring(study: Study) -> None:
+    """Refuse weights for ends of follow-up that the study does not have."""
+    ends = study.cohort.end
+    known = {*ends.censor_at, *(["records"] if ends.censor_records else [])}
+    for number, analysis in enumerate(study.analyses, start=1):
+        natural = getattr(analysis, "natural_censoring", None)
+        for name in () if natural is None else natural.reasons:
+            if name not in known:
+                key = "censor_records" if name == "records" else "censor_at"
+                raise ValueError(
+                    f"analyses[{number}].natural_censoring.reasons: {name!r} ends nobody's follow-up here; add it to "
+                    f"cohort.end.{key}, or leave it out"
+                )
 
 
 def _negative_controls(study: Study) -> None:

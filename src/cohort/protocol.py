@@ -37,6 +37,7 @@ def protocol(study: Study) -> tuple[Row, ...]:
         *(("Outcome", item, text) for item, text in _outcome(study)),
         *(("Covariates", covariate.label, covariate.text) for covariate in study.covariates),
         *(("Exposures", exposure.label, exposure.text) for exposure in study.exposures),
+        *(("Covariates", f"{covariate.label} (changes)", covariate.text) for covariate in study.time_varying),
         *(("Negative controls", name_of(control), control.text) for control in study.negative_controls),
         *(("Analyses", f"{n}. {a.title}", a.text) for n, a in enumerate(study.analyses, start=1)),
         *_trials(study),
@@ -101,10 +102,16 @@ def _components_of(trial: EmulatedTrial, study: Study) -> Iterator[tuple[str, st
     yield (
         "intercurrent events",
         f"starting after day {trial.grace_days} departs from starting and keeps to not starting; stopping later keeps "
-        f"to either; death {'competes' if 'death' in study.outcome.competing else 'censors'}; other ends of follow-up "
-        "censor",
+        f"to either; death {'competes' if 'death' in study.outcome.competing else 'censors'}; {_leaving(trial)}",
     )
     yield "estimand", f"per-protocol effect in all who are eligible: risks, days lost by day {day}, hazard ratio"
+
+
+def _leaving(trial: EmulatedTrial) -> str:
+    """Say what the other ends of follow-up do."""
+    if trial.natural_censoring is None:
+        return "other ends of follow-up censor, taken as random"
+    return f"other ends of follow-up censor, of which {trial.natural_censoring.text}, are weighted for"
 
 
 def _follow_up(study: Study) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,7 @@ import pytest
 import cohort as co
 from cohort.errors import InputRefusedError
 from cohort.result import Result
-from cohort.results.trial_rows import EVER, TIME_VARYING
+from cohort.results.trial_designs import EVER, TIME_VARYING
 from cohort.truth import known_truth
 
 
