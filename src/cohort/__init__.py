@@ -102,6 +102,7 @@ _HOME = {
     "exposure": "features.exposure",
     "time_varying": "features.time_varying",
     "emulated_trial": "results.trial",
+    "nested_trials": "results.nested",
     "exposure_cox": "results.exposure_cox",
     "mean_cumulative_count": "results.courses",
     "mean_care_free_days": "results.courses",

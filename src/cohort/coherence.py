@@ -75,10 +75,11 @@ def _uses(study: Study) -> None:
 def _exposures(study: Study) -> None:
     known = [exposure.name for exposure in study.exposures]
     for number, analysis in enumerate(study.analyses, start=1):
-        name = getattr(analysis, "exposure", None)
-        if name is not None and name not in known:
-            near = nearest(name, known) if known else "the study has no exposures; add [[exposures]]"
-            raise ValueError(f"analyses[{number}].exposure: {name!r} is no exposure; {near}")
+        for key in ("exposure", "against"):
+            name = getattr(analysis, key, None)
+            if name is not None and name not in known:
+                near = nearest(name, known) if known else "the study has no exposures; add [[exposures]]"
+                raise ValueError(f"analyses[{number}].{key}: {name!r} is no exposure; {near}")
 
 
 def _natural_censoring(study: Study) -> None:

@@ -286,6 +286,7 @@ class Study(Spec):
             arms=tuple(arm.name for arm in self.entry.arms),
             controls=tuple(control.name for control in self.negative_controls),
             time_varying=self.time_varying,
+            exposures=self.exposures,
         )
 
     def _table_one(self, table: AnalysisTable) -> Estimates:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cohort.audit.finding import Finding
 from cohort.effects.calibration import FEWEST
 from cohort.population.criteria import Exclude
+from cohort.results.nested import NestedTrials
 from cohort.results.treatment import TreatmentEffect
 from cohort.results.trial import EmulatedTrial
 
@@ -78,8 +79,8 @@ def treatment_foretells_itself(study: Study) -> Iterator[Finding]:
 def few_negative_controls(study: Study) -> Iterator[Finding]:
     """Find a treatment effect with fewer negative controls than its gate can ever be opened by."""
     for number, analysis in enumerate(study.analyses, start=1):
-        if isinstance(analysis, TreatmentEffect | EmulatedTrial):
-            given = len(study.negative_controls) + len(analysis.negative_exposures)
+        if isinstance(analysis, TreatmentEffect | EmulatedTrial | NestedTrials):
+            given = len(study.negative_controls) + len(getattr(analysis, "negative_exposures", ()))
             if 0 < given < FEWEST:
                 yield Finding(
                     "warning",
@@ -90,9 +91,9 @@ def few_negative_controls(study: Study) -> Iterator[Finding]:
                 )
 
 
-def _trials(study: Study) -> Iterator[tuple[int, EmulatedTrial]]:
+def _trials(study: Study) -> Iterator[tuple[int, EmulatedTrial | NestedTrials]]:
     for number, analysis in enumerate(study.analyses, start=1):
-        if isinstance(analysis, EmulatedTrial):
+        if isinstance(analysis, EmulatedTrial | NestedTrials):
             yield number, analysis
 
 

@@ -89,7 +89,7 @@ def check_trial(
         lost = [int((known.lost & ~arm.departed & (arm.cause == 0)).sum()) for arm in arms]
         departed += [n / len(known.natural_columns) for n in lost if n]
     return TrialChecks(
-        _balance(x, columns, departing, stay),
+        balance_of(x, columns, [weight[kept] for weight, kept in zip(departing, stay, strict=True)], stay),
         min(size / followed.sum() for size, followed in zip(sizes, stay, strict=True)),
         min(departed, default=np.inf),
         min(int((arm.cause == 1).sum()) for arm in arms),
@@ -123,14 +123,13 @@ def _last_weights(
     return last if truncate is None else np.minimum(last, np.quantile(last, truncate))
 
 
-def _balance(x: Floats, columns: tuple[str, ...], weights: list[Floats], stay: list[NDArray[np.bool_]]) -> pl.DataFrame:
-    """Return standardised differences of the followers, start minus do not; null where neither group varies."""
+def balance_of(
+    x: Floats, columns: tuple[str, ...], weights: list[Floats], stay: list[NDArray[np.bool_]]
+) -> pl.DataFrame:
+    """Return standardised differences of two groups of rows of ``x``; null where neither group varies."""
     plain = [x[followed].mean(axis=0) for followed in stay]
     variance = [x[followed].var(axis=0) for followed in stay]
-    weighted = [
-        np.average(x[followed], axis=0, weights=weight[followed])
-        for followed, weight in zip(stay, weights, strict=True)
-    ]
+    weighted = [np.average(x[followed], axis=0, weights=weight) for followed, weight in zip(stay, weights, strict=True)]
     spread = np.sqrt((variance[0] + variance[1]) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         differences = {
@@ -148,14 +147,19 @@ def _proportional_hazards(arms: tuple[Arm, Arm], weights: list[Floats]) -> float
     fifty. The test takes clones for independent, so it closes sooner than it would have to.
     """
     start, abstain = arms
-    side = np.repeat([1.0, 0.0], [len(start.time), len(abstain.time)])[:, None]
+    side = np.repeat([1.0, 0.0], [len(start.time), len(abstain.time)])
     follow = Follow(
         np.concatenate([start.time, abstain.time]),
         np.concatenate([start.cause == 1, abstain.cause == 1]),
         weight=np.concatenate([weight * (weight.sum() / (weight**2).sum()) for weight in weights]),
     )
+    return p_value_of_constant_ratio(side, follow)
+
+
+def p_value_of_constant_ratio(side: Floats, follow: Follow) -> float:
+    """Return the p-value of a ratio of one group's hazard to the other's that does not change; NaN without a ratio."""
     try:
-        fit = estimate(np.asfortranarray(side), follow, ("start",))
+        fit = estimate(np.asfortranarray(side[:, None]), follow, ("start",))
     except NotEstimableError:
         return float("nan")
     return float(proportional_hazards_test(fit).p_value[0])

@@ -65,26 +65,24 @@ def time_varying(name: str, record: Record, within_days: int | None = None) -> T
     return TimeVarying.of(name=name, record=record, within_days=within_days)
 
 
-def known_at(days: pl.DataFrame, covariate: TimeVarying, record_days: pl.DataFrame) -> pl.Series:
-    """Return what a covariate is on some days, records of that day included.
+def known_at(days: pl.DataFrame, persons: pl.DataFrame, column: str, lasts_days: int | None) -> pl.Series:
+    """Return whether a record of some days still lasts on others, records of these included.
 
     Parameters
     ----------
     days
         ``person_id`` and ``start`` (Int64 days after index), sorted by both.
-    record_days
-        One row per person: ``person_id`` and the covariate's column of days.
+    persons
+        One row per person: ``person_id`` and, in ``column``, the days of records (List of Int64).
     """
-    known = _days_of(record_days, covariate.name).with_columns(_last="day")
+    known = _days_of(persons, column).with_columns(_last="day")
     found = days.select("person_id", "start").join_asof(
         known, left_on="start", right_on="day", by="person_id", check_sortedness=False
     )
     lasts = pl.lit(value=True)
-    if covariate.within_days is not None:
-        lasts = pl.col("start") < pl.col("_last") + covariate.within_days
-    return found.select(
-        (pl.col("_last").is_not_null() & lasts).fill_null(value=False).alias(covariate.name)
-    ).to_series()
+    if lasts_days is not None:
+        lasts = pl.col("start") < pl.col("_last") + lasts_days
+    return found.select((pl.col("_last").is_not_null() & lasts).fill_null(value=False)).to_series()
 
 
 def histories(persons: pl.DataFrame, covariates: Sequence[TimeVarying]) -> pl.DataFrame:
@@ -104,7 +102,9 @@ def histories(persons: pl.DataFrame, covariates: Sequence[TimeVarying]) -> pl.Da
     inside = pl.concat(cuts).join(persons.select("person_id", "time"), on="person_id")
     rows = inside.filter((pl.col("start") == 0) | pl.col("start").is_between(0, pl.col("time"), closed="none"))
     rows = rows.unique().sort("person_id", "start")
-    rows = rows.with_columns(known_at(rows, covariate, persons) for covariate in covariates)
+    rows = rows.with_columns(
+        known_at(rows, persons, covariate.name, covariate.within_days).alias(covariate.name) for covariate in covariates
+    )
     names = [covariate.name for covariate in covariates]
     changed = [pl.col(name) != pl.col(name).shift(1).over("person_id") for name in names]
     rows = rows.filter((pl.col("start") == 0) | pl.any_horizontal(changed))

@@ -175,7 +175,7 @@ def _compared(rows: pl.DataFrame, labels: Labels, position: int) -> Table | None
     found = {(row["category"], row["estimand"]): row for row in told.iter_rows(named=True)}
     lines = [
         Line(
-            "The trial: weighted clones" if design is None else design[0].upper() + design[1:],
+            "The trial, under its weights" if design is None else design[0].upper() + design[1:],
             tuple(_cell(found.get((design, name))) for name in ("risk_difference", "marginal_hazard_ratio")),
         )
         for design in (None, *designs)

@@ -15,6 +15,7 @@ from cohort.results.analysis_table import AnalysisTable
 from cohort.results.courses import CareFreeDays, MeanCumulativeCount, ResponseShares
 from cohort.results.estimates import Estimates
 from cohort.results.exposure_cox import ExposureCox
+from cohort.results.nested import NestedTrials
 from cohort.results.pathways import Pathways
 from cohort.results.regressions import Cox, FineGray
 from cohort.results.standardised import (
@@ -238,6 +239,7 @@ Analysis = Annotated[
     | ExposureCox
     | TreatmentEffect
     | EmulatedTrial
+    | NestedTrials
     | MeanCumulativeCount
     | CareFreeDays
     | ResponseShares,

@@ -11,6 +11,7 @@ import polars as pl
 
 from cohort.codes.records import KEY
 from cohort.features.covariate import KNOWN, MISSING, VariableType
+from cohort.features.exposure import Exposure
 from cohort.features.time_varying import TimeVarying
 from cohort.population.matching import SET
 
@@ -40,6 +41,8 @@ class AnalysisTable:
     """The study's negative-control outcomes: ``negative_control_1.time`` and so on are follow-up until them."""
     time_varying: tuple[TimeVarying, ...] = ()
     """The covariates that change after index: columns of days, which only analyses that weight by them read."""
+    exposures: tuple[Exposure, ...] = ()
+    """The treatments that may start after index: columns of days."""
     strata: str | None = None
     """The column that models are stratified by: ``matched_set`` of matched sets, the site of several."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from cohort.errors import StudyError
 from cohort.survival.design import parse_terms
@@ -26,6 +26,11 @@ def split_terms(terms: str, changing: Collection[str]) -> tuple[str, str]:
         for side in (False, True)
     )
     return fixed, moving
+
+
+def renamed(terms: str, names: Mapping[str, str]) -> str:
+    """Return terms with some covariates called otherwise."""
+    return " + ".join(":".join(names.get(name, name) for name in term.variables) for term in parse_terms(terms))
 
 
 def variables_of(terms: str) -> tuple[str, ...]:

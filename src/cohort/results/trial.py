@@ -17,7 +17,7 @@ from cohort.spec import Spec, Whole
 
 
 class TrialGates(Spec):
-    """Bounds that must hold before an emulated trial is shown; see `cohort.effects.gates.Bounds` for their sources."""
+    """Bounds that must hold before a trial is shown; see `cohort.effects.gates.Bounds` for their sources."""
 
     balance: Annotated[float, Field(gt=0, description="largest standardised difference after weighting")] = 0.1
     effective: Annotated[Share, Field(description="smallest effective share of a strategy's followers")] = 0.1

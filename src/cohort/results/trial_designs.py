@@ -36,23 +36,45 @@ def other_designs(trial: EmulatedTrial, frame: pl.DataFrame, asked: dict[str, An
     """Return hazard ratios, risks and their differences by other designs; what has no estimate is left out."""
     exposure, clones = trial.exposure, _clones(trial, frame)
     known = frame.lazy().with_columns(event=pl.col("cause") == 1)
-    ever, adjusted = ever_exposed(known, exposure), " + ".join(part for part in (exposure, asked["terms"]) if part)
+    adjusted = " + ".join(part for part in (exposure, asked["terms"]) if part)
     rows = [
-        *_ratio(trial, EVER, ever, adjusted),
         *_ratio(trial, CLONES, clones.lazy(), exposure),
         *_ratio(trial, LANDMARK, at_landmark(known, exposure, trial.grace_days), adjusted),
-        *_ratio(trial, TIME_VARYING, split_at_start(known, exposure), adjusted),
-        *_risks(trial, EVER, ever.collect()),
         *_risks(trial, CLONES, clones),
         *_unweighted(trial, asked),
     ]
+    return pl.concat([plain_designs(trial, frame, asked["terms"]), _table(rows, trial)])
+
+
+def plain_designs(trial: Any, frame: pl.DataFrame, terms: str) -> pl.DataFrame:
+    """Return what is said of any exposure's persons: taken for known at index, and as it happens.
+
+    Parameters
+    ----------
+    trial
+        An analysis with ``exposure``, ``strategies``, ``horizon_days`` and ``level``.
+    terms
+        Covariates at index.
+    """
+    exposure = trial.exposure
+    known = frame.lazy().with_columns(event=pl.col("cause") == 1)
+    ever, adjusted = ever_exposed(known, exposure), " + ".join(part for part in (exposure, terms) if part)
+    rows = [
+        *_ratio(trial, EVER, ever, adjusted),
+        *_ratio(trial, TIME_VARYING, split_at_start(known, exposure), adjusted),
+        *_risks(trial, EVER, ever.collect()),
+    ]
+    return _table(rows, trial)
+
+
+def _table(rows: list[_Row], trial: Any) -> pl.DataFrame:
     told = pl.DataFrame([{name: row.get(name) for name in _SCHEMA} for row in rows], schema=_SCHEMA)
     return told.with_columns(
         pl.col("group").fill_null(trial.strategies[0]), method=pl.lit(f"{_COMPARED}: ") + pl.col("method")
     )
 
 
-def _ratio(trial: EmulatedTrial, design: str, rows: pl.LazyFrame, terms: str) -> Iterator[_Row]:
+def _ratio(trial: Any, design: str, rows: pl.LazyFrame, terms: str) -> Iterator[_Row]:
     """Yield the hazard ratio of the exposure in a Cox model."""
     try:
         fit = fit_cox(rows, "time", "event", "entry", terms=terms, level=trial.level)
@@ -64,7 +86,7 @@ def _ratio(trial: EmulatedTrial, design: str, rows: pl.LazyFrame, terms: str) ->
     yield {"category": design, "estimand": HAZARD_RATIO, "method": f"Cox model on {terms}"} | found
 
 
-def _risks(trial: EmulatedTrial, design: str, rows: pl.DataFrame) -> Iterator[_Row]:
+def _risks(trial: Any, design: str, rows: pl.DataFrame) -> Iterator[_Row]:
     """Yield the risk of the outcome by the horizon of the exposed and of the others, and their difference."""
     curves = cumulative_incidence(rows, "time", "cause", trial.exposure).to_polars()
     until = curves.filter(pl.col("cause") == 1, pl.col("time") <= trial.horizon_days)

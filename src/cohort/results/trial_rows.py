@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from cohort.effects.clones import STRATEGIES
-from cohort.effects.emulation import Emulation
 from cohort.effects.exposed_time import BEFORE_INDEX
-from cohort.effects.gates import Bounds, Gate, judge_trial
+from cohort.effects.gates import Bounds, judge_trial
 from cohort.effects.propensity import one_thread
 from cohort.effects.trial_checks import TrialChecks, check_trial
 from cohort.errors import NotEstimableError
@@ -19,15 +18,14 @@ from cohort.features.time_varying import TimeVarying
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.negative_controls import Candidate, calibrate, control_columns, followed_until
 from cohort.results.sensitivity_rows import sensitivity_rows
-from cohort.results.treatment_rows import balance_rows, gate_rows, seal, without_sealed_numbers
+from cohort.results.treatment_rows import balance_rows, gate_rows, without_sealed_numbers
 from cohort.results.trial_designs import other_designs
-from cohort.results.trial_question import DIFFERENCE, HAZARD_RATIO, emulate, question
-from cohort.survival import cumulative_incidence
+from cohort.results.trial_question import emulate, question
+from cohort.results.weighted_rows import answers, curves, persons_and_events, statuses
 
 if TYPE_CHECKING:
     from cohort.results.trial import EmulatedTrial
 
-_ESTIMANDS = {"hazard_ratio": HAZARD_RATIO}
 _DIFFERENCE = "followers of starting minus those of not, at the end of grace, in unweighted standard deviations"
 
 
@@ -67,9 +65,14 @@ def _rows(trial: EmulatedTrial, frame: pl.DataFrame, table: AnalysisTable) -> pl
     calibration = calibrate(candidates, fit, bounds.control_events)
     *judged, hazards = judge_trial(checks, bounds)
     gates = (*judged, *calibration.gates(bounds), hazards)
-    status = _status(trial, gates)
+    status, groups = (
+        statuses(gates, unsealed=trial.unsealed is not None),
+        dict(zip(STRATEGIES, trial.strategies, strict=True)),
+    )
     shown = without_sealed_numbers(
-        pl.concat([_effects(trial, found), other_designs(trial, frame, asked)], how="diagonal").join(status, "estimand")
+        pl.concat(
+            [answers(found.table, groups, found.method), other_designs(trial, frame, asked)], how="diagonal"
+        ).join(status, "estimand")
     )
     sizes = dict(zip(trial.strategies, checks.effective_size, strict=True))
     parts = [
@@ -80,13 +83,18 @@ def _rows(trial: EmulatedTrial, frame: pl.DataFrame, table: AnalysisTable) -> pl
         gate_rows(gates, start),
         _sizes(trial, checks),
     ]
-    rows = pl.concat(parts, how="diagonal").join(_counts(trial, frame), on="group", how="left", maintain_order="left")
+    persons = frame.with_columns(_started(trial))
+    rows = pl.concat(parts, how="diagonal").join(
+        persons_and_events(persons), on="group", how="left", maintain_order="left"
+    )
     counted = pl.concat([rows, calibration.table()], how="diagonal").with_columns(
         time=pl.lit(trial.horizon_days, pl.Int64), outcome=pl.lit(table.outcome)
     )
     sealed = status.filter(estimand="risk").select("status")
-    curves = without_sealed_numbers(_curves(trial, frame, found, table).join(sealed, how="cross"))
-    return pl.concat([counted, curves], how="diagonal")
+    drawn = without_sealed_numbers(
+        curves(persons, table, found.curves, groups, found.method, table.entry).join(sealed, how="cross")
+    )
+    return pl.concat([counted, drawn], how="diagonal")
 
 
 def _candidates(trial: EmulatedTrial, frame: pl.DataFrame, outcomes: Sequence[str]) -> Iterator[Candidate]:
@@ -107,30 +115,6 @@ def _control_ratio(
     return ratio, spread, lower, upper
 
 
-def _status(trial: EmulatedTrial, gates: tuple[Gate, ...]) -> pl.DataFrame:
-    """Return the status of each estimand: proportional hazards, the last gate, close the hazard ratio alone."""
-    unsealed = trial.unsealed is not None
-    estimands = ("risk", "time_lost", DIFFERENCE, "time_lost_difference", "risk_ratio")
-    whole = dict.fromkeys(estimands, seal(gates[:-1], unsealed=unsealed))
-    whole[HAZARD_RATIO] = seal(gates, unsealed=unsealed)
-    return pl.DataFrame({"estimand": list(whole), "status": list(whole.values())})
-
-
-def _effects(trial: EmulatedTrial, found: Emulation) -> pl.DataFrame:
-    """Return the estimates of both strategies and their contrasts."""
-    groups = dict(zip(STRATEGIES, trial.strategies, strict=True))
-    return found.table.select(
-        pl.col("measure").replace(_ESTIMANDS).alias("estimand"),
-        pl.col("group").replace(groups),
-        category=pl.lit(None, pl.String),
-        value="estimate",
-        std_error="std_error",
-        lower="lower",
-        upper="upper",
-        method=pl.lit(found.method),
-    )
-
-
 def _started(trial: EmulatedTrial) -> pl.Expr:
     """Return which persons started in time; the others did not, or left before they could."""
     start, abstain = map(pl.lit, trial.strategies)
@@ -141,32 +125,6 @@ def _in_time(trial: EmulatedTrial, exposure: str) -> pl.Expr:
     """Return whether an exposure started within the grace period and before follow-up ended."""
     start = pl.col(exposure)
     return ((start <= trial.grace_days) & (start <= pl.col("time"))).fill_null(value=False)
-
-
-def _counts(trial: EmulatedTrial, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return persons and events by what was done: what the release gate judges everything by."""
-    persons = frame.lazy().with_columns(_started(trial)).group_by("group")
-    return persons.agg(n=pl.len().cast(pl.Int64), events=(pl.col("cause") == 1).sum().cast(pl.Int64)).collect()
-
-
-def _curves(trial: EmulatedTrial, frame: pl.DataFrame, found: Emulation, table: AnalysisTable) -> pl.DataFrame:
-    """Return the weighted risk of every cause by day and strategy, with the persons who did as the strategy says."""
-    persons = frame.with_columns(_started(trial))
-    counted: pl.DataFrame = cumulative_incidence(persons, "time", "cause", "group", table.entry).to_polars()
-    groups, causes = dict(zip(STRATEGIES, trial.strategies, strict=True)), dict(enumerate(table.causes, start=1))
-    name = pl.col("cause").replace_strict(causes, return_dtype=pl.String).alias("outcome")
-    key, day = ["group", "outcome"], pl.col("time").cast(pl.Int64)
-    weighted = found.curves.select(pl.col("group").replace(groups), name, day, value="estimate").sort("time")
-    days = counted.select("group", name, day, n="n_risk", events="n_event", censored="n_censored").sort("time")
-    return days.join_asof(weighted, on="time", by=key, check_sortedness=False).with_columns(
-        pl.col("value").fill_null(0.0),
-        estimand=pl.lit("cumulative_incidence"),
-        unit=pl.lit("probability"),
-        method=pl.lit(f"{found.method}; persons are those who did as the strategy says"),
-        std_error=pl.lit(None, pl.Float64),
-        lower=pl.lit(None, pl.Float64),
-        upper=pl.lit(None, pl.Float64),
-    )
 
 
 def _sizes(trial: EmulatedTrial, checks: TrialChecks) -> pl.DataFrame:
