@@ -103,6 +103,7 @@ _HOME = {
     "time_varying": "features.time_varying",
     "emulated_trial": "results.trial",
     "nested_trials": "results.nested",
+    "structural_cox": "results.structural",
     "exposure_cox": "results.exposure_cox",
     "mean_cumulative_count": "results.courses",
     "mean_care_free_days": "results.courses",

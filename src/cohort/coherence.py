@@ -9,6 +9,7 @@ from cohort.population.entry import ARM
 from cohort.population.matching import MatchedArms, RiskSets
 from cohort.results.courses import CareFreeDays, MeanCumulativeCount, ResponseShares
 from cohort.results.standardised import AGE
+from cohort.results.terms import variables_of
 from cohort.spec import nearest
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def check_coherence(study: Study) -> None:
         _uses,
         _exposures,
         _natural_censoring,
+        _structural,
         _negative_controls,
         _groups,
         _kinds_of_use,
@@ -94,6 +96,20 @@ def _natural_censoring(study: Study) -> None:
                 raise ValueError(
                     f"analyses[{number}].natural_censoring.reasons: {name!r} ends nobody's follow-up here; add it to "
                     f"cohort.end.{key}, or leave it out"
+                )
+
+
+def _structural(study: Study) -> None:
+    """Refuse what changes as a term of index, and what does not as one that varies."""
+    changing = {covariate.name for covariate in study.time_varying}
+    for number, analysis in enumerate(study.analyses, start=1):
+        if analysis.kind == "structural_cox":
+            for name in variables_of(analysis.terms):
+                if name in changing:
+                    raise ValueError(f"analyses[{number}].terms: {name!r} changes after index; name it in varying")
+            if fixed := sorted(set(variables_of(analysis.varying)) - changing):
+                raise ValueError(
+                    f"analyses[{number}].varying: {fixed[0]!r} does not change after index; name it in terms"
                 )
 
 

@@ -75,7 +75,7 @@ def test_the_report_shows_the_error_beside_the_truth(folder, result, tmp_path) -
     page = result.report(tmp_path, truth=truth).read_text("utf-8")
     section = page.split('<section id="bias">')[1].split("</section>")[0]
     assert "What immortal time does" in section
-    for name in ("Truth, by day 365", "The trial, under its weights", "Ever treated, as if at index", "Time-varying"):
+    for name in ("Truth, by day 365", "The answer, under its weights", "Ever treated, as if at index", "Time-varying"):
         assert name in section
     assert '<section id="bias">' not in result.report(tmp_path).read_text("utf-8")
 

@@ -9,6 +9,7 @@ from cohort.audit.finding import Finding
 from cohort.effects.calibration import FEWEST
 from cohort.population.criteria import Exclude
 from cohort.results.nested import NestedTrials
+from cohort.results.structural import StructuralCox
 from cohort.results.treatment import TreatmentEffect
 from cohort.results.trial import EmulatedTrial
 
@@ -91,9 +92,9 @@ def few_negative_controls(study: Study) -> Iterator[Finding]:
                 )
 
 
-def _trials(study: Study) -> Iterator[tuple[int, EmulatedTrial | NestedTrials]]:
+def _trials(study: Study) -> Iterator[tuple[int, EmulatedTrial | NestedTrials | StructuralCox]]:
     for number, analysis in enumerate(study.analyses, start=1):
-        if isinstance(analysis, EmulatedTrial | NestedTrials):
+        if isinstance(analysis, EmulatedTrial | NestedTrials | StructuralCox):
             yield number, analysis
 
 

@@ -16,7 +16,7 @@ from cohort.report.printed import Figure, Section
 from cohort.report.tables import Line, Row, Table, confidence, refused
 from cohort.results.estimates import Estimates
 
-ANSWER = "The trial, under its weights"
+ANSWER = "The answer, under its weights"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from cohort.results.standardised import (
     standardised_rates,
     standardised_shares,
 )
+from cohort.results.structural import StructuralCox
 from cohort.results.treatment import TreatmentEffect
 from cohort.results.trial import EmulatedTrial
 from cohort.spec import Spec, Whole
@@ -240,6 +241,7 @@ Analysis = Annotated[
     | TreatmentEffect
     | EmulatedTrial
     | NestedTrials
+    | StructuralCox
     | MeanCumulativeCount
     | CareFreeDays
     | ResponseShares,
