@@ -61,7 +61,9 @@ ESTIMANDS = (*_NAMES, *_SENSITIVITY, "gate", "standardised_difference", "negativ
 
 def effect_positions(estimates: Estimates) -> list[int]:
     """Return the analyses of treatment effects: those with gates, and those that had no answer to judge."""
-    told = estimates.frame.filter(pl.col("analysis") > 0, pl.col("estimand").is_in(["gate", "risk_difference", "marginal_hazard_ratio"]))
+    told = estimates.frame.filter(
+        pl.col("analysis") > 0, pl.col("estimand").is_in(["gate", "risk_difference", "marginal_hazard_ratio"])
+    )
     return told["analysis"].unique().sort().to_list()
 
 
