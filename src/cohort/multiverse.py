@@ -19,7 +19,7 @@ from cohort.errors import StudyError
 from cohort.plan import BucketRows, Selection, codes_of, join_buckets, select_each
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, Released
-from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates, write_csv
+from cohort.results.estimates import NOT_ESTIMABLE, PROPORTIONALITY, RATIOS, SUPPRESSED, Estimates, write_csv
 from cohort.spec import nearest
 from cohort.store.store import Store
 from cohort.study import Study
@@ -28,7 +28,7 @@ from cohort.variants import Key, Made, find_key, replaced, shown, spell
 PICKABLE = ("outcome", "group", "term", "category", "time", "estimand")
 """The columns of the estimates by which one of an analysis can be picked."""
 
-_EFFECT = "risk_difference"
+_EFFECTS = ("risk_difference", "marginal_hazard_ratio")
 """What is compared of a treatment effect, if nothing else is picked."""
 
 _EVENT = pl.col("outcome").alias("event")  # ``outcome`` may be a key that varies
@@ -211,8 +211,11 @@ def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.Da
         if name not in pick and default is not None and default in set(rows[name]):
             wanted.append(pl.col(name) == default)
     rows = rows.filter(wanted)
-    if "estimand" not in pick and _EFFECT in set(rows["estimand"]):
-        rows = rows.filter(pl.col("estimand") == _EFFECT)
+    if "estimand" not in pick:
+        rows = rows.filter(pl.col("estimand") != PROPORTIONALITY)
+        found = set(rows["estimand"])
+        if effect := next((name for name in _EFFECTS if name in found), None):
+            rows = rows.filter(pl.col("estimand") == effect)
     if "category" not in pick and rows["category"].null_count():
         rows = rows.filter(pl.col("category").is_null())  # of a trial, not what other designs say of it
     points = rows.filter(pl.col("time").is_not_null(), pl.col("value").is_not_null())
