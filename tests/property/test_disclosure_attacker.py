@@ -16,6 +16,7 @@ from cohort.errors import ReleaseRefusedError
 from cohort.population.attrition import Attrition, Step
 from cohort.results import cells, rounding, withhold
 from cohort.results.disclosure import DisclosureRule, release
+from cohort.results.error_steps import widen_steps
 from cohort.results.estimates import Estimates
 
 
@@ -117,3 +118,34 @@ def test_rate_interval_and_error_can_be_solved_for_no_withheld_and_no_narrower_c
     assert small == [list(range(1, rule.minimum))]
     whole = [group for group in classes.values() if rule.minimum + 5 < min(group) and max(group) < 57]
     assert {len(group) for group in whole} == {rule.round_to}
+
+
+@pytest.mark.parametrize("reference", [50, 1_000, 100_000])
+@pytest.mark.parametrize("persons", [5, 11])
+def test_an_error_in_steps_stands_for_as_many_counts_as_may_not_be_told_apart(reference, persons):
+    """Told the ratio, the events of the other level and that the variance is 1/d1 + 1/d0: which d1 look the same?"""
+    counts = np.arange(11, 3000)
+    errors = np.sqrt(1 / counts + 1 / reference)
+    ends = {"lower": 1.5 * np.exp(-1.96 * errors), "upper": 1.5 * np.exp(1.96 * errors)}
+    rows = pl.DataFrame({"time": counts, "value": 1.5, "std_error": errors, **ends, "events": counts, "n": counts})
+    exact = Estimates.from_rows(rows, analysis=1, estimand="hazard_ratio", outcome="pain", level=0.95).frame
+    shown = widen_steps(exact, pl.lit(True), persons).group_by("std_error", "lower", "upper", maintain_order=True)
+    assert shown.len()["len"][1:-1].min() >= persons
+    off = widen_steps(exact, pl.lit(True), persons)["std_error"] / exact["std_error"]
+    assert (off - 1).abs().max() < 0.2  # a doubling of the variance at most, told by its middle
+
+
+def test_limits_of_what_is_no_ratio_follow_the_rounded_error_and_a_missing_error_stays_missing():
+    rows = pl.DataFrame(
+        {"group": ["a", "b", "c"], "value": [120.0, 80.0, 3.0], "std_error": [4.0, None, None], "n": [900, 900, 900],
+         "lower": [112.16, 70.0, None], "upper": [127.84, 95.0, None]}
+    )  # fmt: skip
+    exact = Estimates.from_rows(rows, analysis=1, estimand="time_lost", level=0.95).frame
+    one, two, three = widen_steps(exact, pl.lit(True), 11).rows(named=True)
+    # 900 / 44 = 20.5: cells of 1/16 of a doubling; log2(4) = 2 opens one, whose middle is 2 + 1/32
+    assert one["std_error"] == pytest.approx(4 * 2 ** (1 / 32), abs=5e-4)
+    assert (one["upper"] - one["lower"]) / 2 == pytest.approx(1.96 * one["std_error"], rel=1e-2)
+    assert two["std_error"] is None
+    assert two["lower"] != 70.0
+    assert (two["lower"] - two["value"]) / (two["upper"] - two["value"]) == pytest.approx(-10 / 15, rel=1e-2)
+    assert three["value"] == 3.0
