@@ -145,7 +145,7 @@ def _notes(attrition: Attrition, released: Released, unjudged: int) -> tuple[str
         (
             counts,
             f"Of {counts} rows only the counts were withheld: they differ from the cohort's by a few persons. Their "
-            f"standard errors and limits are in steps of {rule.minimum} events, or the counts could be solved from them.",
+            f"standard errors and limits are in steps of {rule.minimum} events, from which no count can be solved.",
         ),
         (
             whole,
