@@ -1,7 +1,7 @@
 """The Spark engine: one task a bucket, on a session that the user has or on one made for the run.
 
-Spark carries the places of pieces out and answers back, both as Arrow. The rows are read by polars inside the task, straight
-from the store, which has to be on storage that every worker sees under the same path.
+Spark carries the places of pieces out and answers back, both as Arrow. The rows are read by polars inside the task,
+straight from the store, which has to be on storage that every worker sees under the same path.
 """
 
 from __future__ import annotations
