@@ -37,9 +37,9 @@ class Chunk:
         at = number if self.person else 0
         return self._rows(int(self.starts[at]), int(self.starts[at + 1]), columns)
 
-    def whole(self) -> pa.Table:
+    def whole(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Return all records."""
-        return self._rows(0, int(self.starts[-1]), None)
+        return self._rows(0, int(self.starts[-1]), columns)
 
     def _rows(self, start: int, end: int, columns: Sequence[str] | None) -> pa.Table:
         with pa.memory_map(str(self.path)) as file, pa.ipc.open_file(file) as reader:
