@@ -157,10 +157,10 @@ def ingest(
             before=before,
             progress=report,
         )
-        lent = partial(engaged, _readable(folder, store), work, memory_limit, threads, partial(_prepare, chosen))
+        readable, prepare = _readable(folder, store), partial(_prepare, chosen)
+        lent = partial(engaged, readable, work, memory_limit, threads, prepare)
         if cluster is not None:
-            site = Site(_readable(folder, store), work, memory_limit, partial(_prepare, chosen))
-            lent = partial(on_cluster, cluster, site)
+            lent = partial(on_cluster, cluster, Site(readable, work, memory_limit, prepare))
         return _stored_and_linked(plan, newest, work, lent, link, deliveries)
 
 
