@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import polars as pl
@@ -130,14 +131,16 @@ class TableWriter:
     def _write_rejected(self, bucket: int, rejected: pl.DataFrame) -> None:
         """Leave the rejected rows in the work folder, for the custodian's eyes only."""
         rows = rejected.drop("repaired")
-        rows.sort(rows.columns).write_parquet(self.work / f"rejected-{self.table.name}-{bucket:04d}.parquet")
+        path = self.work / f"rejected-{self.table.name}-{bucket:04d}.parquet"
+        rows.sort(rows.columns).write_parquet(temporary := _half_written(path))
+        temporary.rename(path)
 
     def _file(self, bucket: int, final: pl.DataFrame) -> StoredFile:
         """Write the rows, check the footer, and only then give the file its name."""
         relative = f"{self.snapshot}/{self.table.name}/{bucket:04d}.parquet"
         path = self.store / relative
         make_folder(path.parent)
-        temporary = path.with_name(f".{path.name}.writing")
+        temporary = _half_written(path)
         pq.write_table(
             final.with_columns(pl.col(pl.String).cast(pl.Categorical)).to_arrow(),
             temporary,
@@ -153,6 +156,11 @@ class TableWriter:
         )
         publish(temporary, path)
         return stored
+
+
+def _half_written(path: Path) -> Path:
+    """Return a name for a file that is being written; a cluster may do the same work twice at a time."""
+    return path.with_name(f".{path.name}.{uuid4().hex}.writing")
 
 
 def _settled_diagnoses(complete: pl.DataFrame, order: Sequence[str]) -> tuple[pl.DataFrame, int]:

@@ -11,6 +11,8 @@ import polars as pl
 
 from cohort.codes.records import KEY
 from cohort.features.covariate import KNOWN, MISSING, VariableType
+from cohort.features.exposure import Exposure
+from cohort.features.time_varying import TimeVarying
 from cohort.population.matching import SET
 
 
@@ -37,6 +39,10 @@ class AnalysisTable:
     """The arms of a comparison, in the study's order: values of ``arm``."""
     controls: tuple[str, ...] = ()
     """The study's negative-control outcomes: ``negative_control_1.time`` and so on are follow-up until them."""
+    time_varying: tuple[TimeVarying, ...] = ()
+    """The covariates that change after index: columns of days, which only analyses that weight by them read."""
+    exposures: tuple[Exposure, ...] = ()
+    """The treatments that may start after index: columns of days."""
     strata: str | None = None
     """The column that models are stratified by: ``matched_set`` of matched sets, the site of several."""
 
@@ -76,6 +82,10 @@ class AnalysisTable:
         With an entry, survival functions want ``entry < time``; without one, an event on day 0 counts.
         """
         return "entry" if self.landmark > 0 or self.delayed else None
+
+
+FOLLOW_UP = ("entry", "time", "cause", "exit_reason")
+"""What is known of the follow-up until an outcome."""
 
 
 def control_column(number: int, name: str) -> str:

@@ -143,7 +143,11 @@ def _notes(attrition: Attrition, released: Released, unjudged: int) -> tuple[str
             f"curve lie 0 or at least {rule.minimum} events and 0 or at least {rule.minimum} who left otherwise.",
         ),
         (unjudged, f"{unjudged} rows were withheld because they came without the counts to judge them by."),
-        (counts, f"Of {counts} rows only the counts were withheld: they differ from the cohort's by a few persons."),
+        (
+            counts,
+            f"Of {counts} rows only the counts were withheld: they differ from the cohort's by a few persons. Their "
+            f"standard errors and limits are in steps of {rule.minimum} events, from which no count can be solved.",
+        ),
         (
             whole,
             f"{whole} cells of Table 1 hold everybody or nobody of a group: such a cell says something of each of its "

@@ -44,6 +44,8 @@ CURVES = ("cumulative_incidence", "survival")
 """The estimands that are curves."""
 RATIOS = ("hazard_ratio", "subdistribution_hazard_ratio")
 """The estimands of regression models."""
+PROPORTIONALITY = "proportional_hazards"
+"""The p-value that the ratios of a Cox model do not change with time, by term; without a term, of all together."""
 RESPONSES = ("response_observed", "response_non_responder", "response_weighted")
 """The share who respond in three versions; ``n`` of the first counts those measured, of the others all."""
 ALL = "all"

@@ -9,6 +9,7 @@ import polars as pl
 
 from cohort.population.attrition import Attrition
 from cohort.results.coarsen import CURVE_KEY, coarsen
+from cohort.results.error_steps import widen_steps
 from cohort.results.estimates import COUNTS_SUPPRESSED, CURVES, NUMBERS, OK, RATIOS, SUPPRESSED
 from cohort.results.families import ROW
 from cohort.results.history import Curve
@@ -80,14 +81,17 @@ def withhold_sizes(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> p
     """Withhold counts of an analysis whose persons or events differ from others of the study by a few.
 
     Ten thousand in the cohort and 9,997 in a model are three with a missing covariate. The estimate may stand, its
-    counts may not; of what is made of them, a curve, a rate, the persons that weights leave, nothing does.
+    counts may not, and its error only in steps that hide so many events; of what is made of the counts, a curve, a
+    rate, the persons that weights leave, nothing does.
     """
     few_off = analyses_a_few_off(frame, attrition, minimum)
     if not few_off:
         return frame
     differing = pl.col("analysis").is_in(sorted(few_off))
     made_of_counts = pl.col("estimand").is_in([*CURVES, "incidence_rate", "proportion", "effective_size"])
-    return _withhold_counts(_withhold(frame, differing & made_of_counts), differing & ~made_of_counts)
+    stands = differing & ~made_of_counts
+    stepped = widen_steps(frame, stands & (pl.col("status") == OK), minimum)
+    return _withhold_counts(_withhold(stepped, differing & made_of_counts), stands)
 
 
 def release_curves(
