@@ -169,7 +169,7 @@ def _require_models(departing: Departing, terms: str, histories: Histories | Non
 
 
 def _further(histories: Histories | None, leaving: Leaving | None) -> str:
-    changing = "" if histories is None else f", {histories.terms} as they change"
+    changing = "" if histories is None or not histories.terms else f", {histories.terms} as they change"
     return changing + ("" if leaving is None else f", and of natural censoring on {leaving.terms}")
 
 
