@@ -53,6 +53,7 @@ from cohort.features.covariates_use import treated as treated
 from cohort.features.episodes import episodes as episodes
 from cohort.features.exposure import exposure as exposure
 from cohort.features.opioids import daily_mme as daily_mme
+from cohort.features.time_varying import time_varying as time_varying
 from cohort.ingest.load import ingest as ingest
 from cohort.outcomes.outcome import add_on as add_on
 from cohort.outcomes.outcome import chronification as chronification
@@ -88,7 +89,9 @@ from cohort.results.courses import response_shares as response_shares
 from cohort.results.disclosure import DisclosureRule as DisclosureRule
 from cohort.results.estimates import Estimates as Estimates
 from cohort.results.exposure_cox import exposure_cox as exposure_cox
+from cohort.results.nested import nested_trials as nested_trials
 from cohort.results.pathways import pathways as pathways
+from cohort.results.structural import structural_cox as structural_cox
 from cohort.results.treatment import treatment_effect as treatment_effect
 from cohort.results.trial import emulated_trial as emulated_trial
 from cohort.simulate.run import simulate as simulate

@@ -124,6 +124,7 @@ def _question(trials: NestedTrials, persons: pl.DataFrame, table: AnalysisTable)
         rows = _of_two_arms(trials, rows, periods(persons, trials.period_days, exposure_of(trials.against, table), ()))
     if trials.begin == "every_period":
         eligible, rows = pl.col(NEW), rows.filter(pl.col("start") > 0)
+        eligible = eligible if trials.until_day is None else eligible & (pl.col("start") <= trials.until_day)
     else:
         eligible = pl.col("start") == 0
         rows = until_departure(rows, trials.exposure) if trials.protocol == "per_protocol" else rows
