@@ -63,7 +63,7 @@ name = "opioid_later"
 record = {{ table = "dispensing", codes = "opioid" }}
 [[time_varying]]
 name = "seen"
-record = {{ table = "diagnosis", codes = "low_back_pain" }}
+record = {{ table = "dispensing", codes = "opioid" }}
 within_days = 30
 [[time_varying]]
 name = "unseen"
