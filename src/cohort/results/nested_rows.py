@@ -157,8 +157,8 @@ def _shared(trials: NestedTrials, asked: dict[str, Any]) -> dict[str, Any]:
 
 def _pool(trials: NestedTrials, asked: dict[str, Any]) -> Pooled:
     """Pool the trials."""
-    leaving = {name: asked.get(name) for name in ("censored", "leaving")}
-    options = {"horizon": trials.horizon_days, "protocol": trials.protocol, "truncate": trials.truncate}
+    leaving: dict[str, Any] = {name: asked.get(name) for name in ("censored", "leaving")}
+    options: dict[str, Any] = {"horizon": trials.horizon_days, "protocol": trials.protocol, "truncate": trials.truncate}
     options |= {"replicates": trials.replicates, "seed": trials.seed, "level": trials.level}
     return nested_trials(**_shared(trials, asked), **leaving, **options)
 
