@@ -197,7 +197,9 @@ class BucketRows:
         def ends(days: pl.DataFrame) -> pl.LazyFrame:
             tables, entries = self._tables_of(flow.possible, days), days.lazy()
             starts = start.days(tables, entries, end.bridge_days)
-            return end.ends(tables, entries, self.data_end, start).join(starts, on=KEY, how="left")
+            return end.ends(tables, entries, self.data_end, start).join(
+                starts, on=KEY, how="left", maintain_order="left"
+            )
 
         def exits(days: pl.DataFrame) -> pl.LazyFrame:
             rows = days[ROW].to_numpy()
@@ -347,7 +349,7 @@ def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Event, start: RiskSta
     """
     ends = ends.with_columns(stop=pl.min_horizontal("censor_day", "death_day")).collect(engine=SMALL).lazy()
     met = dated(outcome.days(tables, ends), ends).collect(engine=SMALL).lazy()
-    followed = _exits(ends.join(met, on=KEY, how="left"), outcome)
+    followed = _exits(ends.join(met, on=KEY, how="left", maintain_order="left"), outcome)
     free = outcome.seen_free(tables, ends)
     exits = followed if free is None else bounded(followed, free)
     number = pl.coalesce(pl.when(lost).then(n) for n, lost in enumerate(_losses(outcome, start).values(), start=1))

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cohort.effects.clones import STRATEGIES, Arm, Persons, clone, model_staying, sum_by_day
+from cohort.effects.clones import Arm, Persons, clone, model_staying, require_followers, sum_by_day
 from cohort.effects.varying import Histories, Leaving, Rows, read_rows, sum_varying
 from cohort.effects.weights import kish
 from cohort.errors import NotEstimableError
@@ -75,7 +75,7 @@ def check_trial(
         np.ones(rows.height),
     )
     arms = clone(persons, grace_days)
-    _require_followers(persons, grace_days)
+    require_followers(persons, grace_days)
     known = None if histories is None and leaving is None else read_rows(frame, persons, terms, histories, leaving)
     x, columns = (persons.x, design.names) if known is None else (_as_of(known, grace_days), known.columns)
     weights = [_last_weights(arm, persons, columns, truncate, known) for arm in arms]
@@ -96,14 +96,6 @@ def check_trial(
         _proportional_hazards(arms, departing),
         (sizes[0], sizes[1]),
     )
-
-
-def _require_followers(persons: Persons, grace: float) -> None:
-    started = (persons.started <= grace) & (persons.started <= persons.time)
-    abstained = ~started & (persons.time > grace)
-    for name, followed in zip(STRATEGIES, (started, abstained), strict=True):
-        if not followed.any():
-            raise NotEstimableError(f"nobody_follows: nobody who was to {name} did so")
 
 
 def _as_of(known: Rows, day: float) -> Floats:
