@@ -9,7 +9,19 @@ from typing import Any
 import polars as pl
 
 from cohort.report.labels import Labels
-from cohort.report.numbers import BLANK, HIDDEN, Cell, count, days, decimal, interval, percent, ratio, significant
+from cohort.report.numbers import (
+    BLANK,
+    HIDDEN,
+    Cell,
+    count,
+    days,
+    decimal,
+    interval,
+    percent,
+    ratio,
+    ratios,
+    significant,
+)
 from cohort.results.estimates import COUNTS_SUPPRESSED, NOT_ESTIMABLE, SEALED, SUPPRESSED
 from cohort.time import DAYS_PER_YEAR, to_years
 
@@ -248,5 +260,6 @@ def _years(row: Row) -> float | None:
 def _model_cells(row: Row) -> tuple[Cell, ...]:
     if is_reference(row):
         return counted(row, "n"), counted(row, "events"), Cell("1 (reference)", "reference")
-    shown = Cell(f"{ratio(row['value'])} ({interval(ratio(row['lower']), ratio(row['upper']))})")
+    value, *ends = ratios(row["value"], row["lower"], row["upper"])
+    shown = Cell(f"{value} ({interval(*ends)})")
     return counted(row, "n"), counted(row, "events"), refused(row) or shown
