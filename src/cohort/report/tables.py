@@ -163,7 +163,7 @@ def is_reference(row: Row) -> bool:
 
 
 def curve_table(rows: pl.DataFrame, position: int, times: list[int], labels: Labels) -> Table:
-    """Return the data behind a curve at the days of the axis: estimate and interval by group."""
+    """Return the data behind a curve at those days of the axis that have one: estimate and interval by group."""
     groups = curve_groups(rows)
     lines = []
     for day in times:
@@ -175,7 +175,8 @@ def curve_table(rows: pl.DataFrame, position: int, times: list[int], labels: Lab
                 if row is None
                 else Cell(percent(row["value"]) + bracketed(interval(percent(row["lower"]), percent(row["upper"]))))
             )
-        lines.append(Line(f"{count(day)} days", tuple(cells)))
+        if any(cell is not BLANK for cell in cells):
+            lines.append(Line(f"{count(day)} days", tuple(cells)))
     return Table("", ("Day", *(labels.group(position, group) for group in groups)), tuple(lines))
 
 
