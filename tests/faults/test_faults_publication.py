@@ -24,10 +24,9 @@ def test_readers_see_one_run_or_the_next_whatever_happens(fault):
     assert "none" in ended.stdout
 
 
-def test_of_many_starts_exactly_one_runs():
-    ended = subprocess.run(
-        [sys.executable, PUBLICATIONS, "starts", "8", "1"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("fault", [["starts", "8", "1"], ["commands", "3", "1"]], ids=" ".join)
+def test_of_many_starts_exactly_one_runs(fault):
+    ended = subprocess.run([sys.executable, PUBLICATIONS, *fault], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "exactly one ran in each" in ended.stdout
 
