@@ -122,11 +122,17 @@ def ingest(
         datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="Day of the extract, default today; no event is later."),
     ] = None,
+    engine: Annotated[
+        Literal["local", "spark", "dask"], typer.Option(help="Where files are read and buckets written.")
+    ] = "local",
+    master: Annotated[str | None, typer.Option(help="Spark master; default: that of its settings.")] = None,
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Load extract files into a store, with an account of every line."""
+    from cohort.engines.named import engine_named
     from cohort.ingest.load import ingest as load
 
+    chosen = engine_named(engine, master)
     with Reporter(as_json=log_format is LogFormat.JSON) as reporter:
         loaded = load(
             extracts,
@@ -139,6 +145,7 @@ def ingest(
             link_table=link_table,
             max_reject_rate=max_reject_rate,
             extracted_on=extracted_on.date() if extracted_on else None,
+            engine=chosen,
             progress=reporter,
         )
     typer.echo(str(loaded.account))

@@ -21,7 +21,7 @@ from cohort.plan import BucketRows, Selection, codes_of, join_buckets, select_ea
 from cohort.population.attrition import Attrition
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, Released
-from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates, write_csv
+from cohort.results.estimates import NOT_ESTIMABLE, PROPORTIONALITY, RATIOS, SUPPRESSED, Estimates, write_csv
 from cohort.results.history import PastRelease, earlier_releases, record_release
 from cohort.spec import nearest
 from cohort.store.store import Store
@@ -31,7 +31,7 @@ from cohort.variants import Key, Made, find_key, replaced, shown, spell
 PICKABLE = ("outcome", "group", "term", "category", "time", "estimand")
 """The columns of the estimates by which one of an analysis can be picked."""
 
-_EFFECT = "risk_difference"
+_EFFECTS = ("risk_difference", "marginal_hazard_ratio")
 """What is compared of a treatment effect, if nothing else is picked."""
 
 _EVENT = pl.col("outcome").alias("event")  # ``outcome`` may be a key that varies
@@ -237,22 +237,24 @@ def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.Da
     risks. Few persons leave few points on a curve, so the last one may lie well before the day that was asked for;
     ``time`` says where.
     """
-    rows = out.estimates.select(analysis=1)
     reference = (pl.col("value") == 1) & pl.col("std_error").is_null() & pl.col("estimand").is_in(RATIOS)
-    rows = rows.filter(~reference.fill_null(value=False))
+    rows = out.estimates.frame.filter(pl.col("analysis") == 1, ~reference.fill_null(value=False))
     defaults = {"outcome": study.outcome.name, "term": study.analyses[0].contrast}
+    wanted = [pl.col("time") <= value if name == "time" else pl.col(name) == str(value) for name, value in pick.items()]
     for name, default in defaults.items():
-        if name not in pick and default is not None and default in rows[name].to_list():
-            rows = rows.filter(pl.col(name) == default)
-    for name, value in pick.items():
-        rows = rows.filter(pl.col("time") <= value if name == "time" else pl.col(name) == str(value))
-    if "estimand" not in pick and _EFFECT in rows["estimand"].to_list():
-        rows = rows.filter(pl.col("estimand") == _EFFECT)
+        if name not in pick and default is not None and default in set(rows[name]):
+            wanted.append(pl.col(name) == default)
+    rows = rows.filter(wanted)
+    if "estimand" not in pick:
+        rows = rows.filter(pl.col("estimand") != PROPORTIONALITY)
+        found = set(rows["estimand"])
+        if effect := next((name for name in _EFFECTS if name in found), None):
+            rows = rows.filter(pl.col("estimand") == effect)
     if "category" not in pick and rows["category"].null_count():
         rows = rows.filter(pl.col("category").is_null())  # of a trial, not what other designs say of it
-    points = rows.filter(pl.col("time").is_not_null(), pl.col("value").is_not_null()).sort("time")
+    points = rows.filter(pl.col("time").is_not_null(), pl.col("value").is_not_null())
     if points.height:
-        return points.tail(1)
+        return points[[points["time"].arg_max()]]
     return rows.head(1) if rows.height else _none(out.rule)
 
 

@@ -1,4 +1,4 @@
-"""Run one task on one cluster, and print what happened as JSON: KIND TASK STUDY STORE OUT."""
+"""Run one task on one cluster, and print what happened as JSON: KIND TASK EXTRACTS STORE OUT STUDY…"""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def refuses(tables):
     raise InputRefusedError("no such column; add it")
 
 
-def dies_once(tables, function, marker, levels):
-    """Kill the process that works on a bucket the first time; afterwards do the work."""
+def dies_once(piece, work, marker, levels):
+    """Kill the process that works on a piece the first time; afterwards do the work."""
     try:
         Path(marker).touch(exist_ok=False)
     except FileExistsError:
-        return function(tables)
+        return work(piece)
     victim = os.getpid()
     for _ in range(levels):
         victim = int(Path(f"/proc/{victim}/stat").read_text().rpartition(")")[2].split()[1])
@@ -40,15 +40,25 @@ def dies_once(tables, function, marker, levels):
 
 
 class Deadly:
-    """An engine whose first task dies; a Spark task's executor is the parent of the parent of its Python worker."""
+    """An engine that dies once in a study, and once each while files are read and buckets are written.
 
-    def __init__(self, engine, marker):
-        self.engine, self.name, self.marker = engine, engine.name, marker
+    A Spark task's executor is the parent of the parent of its Python worker.
+    """
+
+    def __init__(self, engine, out):
+        self.engine, self.name, self.out, self.calls = engine, engine.name, out, 0
         self.levels = 2 if engine.name == "spark" else 0
 
+    def _deadly(self, work, what):
+        return functools.partial(dies_once, work=work, marker=str(self.out / f"killed-{what}"), levels=self.levels)
+
     def map(self, store, function, step, progress=None):
-        deadly = functools.partial(dies_once, function=function, marker=self.marker, levels=self.levels)
-        return self.engine.map(store, deadly, step, progress)
+        return self.engine.map(store, self._deadly(function, "study"), step, progress)
+
+    def each(self, work, pieces, names):
+        self.calls += 1
+        what = {2: "reading", 4: "writing"}.get(self.calls)  # 1 looks at files, 3 at pseudonyms
+        return self.engine.each(work if what is None else self._deadly(work, what), pieces, names)
 
 
 def said(engine, store, function):
@@ -59,8 +69,14 @@ def said(engine, store, function):
     return "nothing"
 
 
+def content(store):
+    """Return what a store holds: a hash of every file."""
+    return {name: [[file.bucket, file.sha256] for file in files] for name, files in store.manifest.tables.items()}
+
+
 def main():
-    kind, task, study, store, out = sys.argv[1:]
+    kind, task, extracts, store, out, *studies = sys.argv[1:]
+    out = Path(out)
     sys.path.insert(0, str(Path(__file__).parent))
     import on_a_cluster as self  # workers import the functions by this name, not as __main__
 
@@ -70,8 +86,11 @@ def main():
         opened = co.Store.open(store)
         result = {"error": said(engine, opened, self.fails), "refused": said(engine, opened, self.refuses)}
     else:
-        chosen = self.Deadly(engine, str(Path(out) / "killed")) if task == "die" else engine
-        co.Study.from_toml(study).run(store, engine=chosen).report(out)
+        chosen = self.Deadly(engine, out) if task == "die" else engine
+        made = co.ingest(extracts, "tuva", out / "store", buckets=5, keep_ids=True, engine=chosen)
+        result = {"content": content(made)}
+        for study in studies:
+            co.Study.from_toml(study).run(store, engine=chosen).report(out / Path(study).stem)
     print(json.dumps(result), flush=True)
     engine.client.close() if kind == "dask" else engine.session.stop()
 

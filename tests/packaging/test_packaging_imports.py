@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "results": RESULTS,
     "report": RESULTS,
     "engines": BASE,
-    "ingest": BASE,
+    "ingest": BASE | {"engines"},
     "simulate": COMMON,
     "checks": BASE | {"ingest", "report", "results"},
 }

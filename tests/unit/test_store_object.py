@@ -127,8 +127,8 @@ def test_a_bucket_that_is_not_there_is_a_clear_error(store, bucket):
 
 
 def test_workers_get_the_url_as_it_is(pushed):
-    task = on_workers(co.Store.open(pushed[0]), len)
-    assert str(task.store.path) == pushed[0]
+    job = on_workers(co.Store.open(pushed[0]), len, [0])
+    assert str(job.work.store.path) == pushed[0]
 
 
 # Places -------------------------------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cohort.codes.records import Tables
-from cohort.engines.engine import Progress, Result, on_workers, opened
+from cohort.engines.engine import Progress, on_workers
+from cohort.engines.tasks import Job, Piece, Result, opened
 from cohort.errors import ResourceError, StudyError
 from cohort.store.store import Store
 
@@ -30,29 +31,40 @@ class Dask:
         progress: Progress | None = None,
         buckets: Sequence[int] | None = None,
     ) -> Iterator[Result]:
-        """Yield ``function`` of every bucket, in bucket order; see `Engine`.
-
-        Raises
-        ------
-        CohortError
-            If a bucket failed: which, and why.
-        ResourceError
-            If Dask gave the job up.
-        """
+        """Yield ``function`` of every bucket, in bucket order; see `Engine`, and `Cluster` for what is raised."""
         numbers = range(store.buckets) if buckets is None else buckets
-        futures = self.client.map(on_workers(store, function).attempt, numbers, pure=False)
-        for done, (number, future) in enumerate(zip(numbers, futures, strict=True)):
+        results = self._answers(on_workers(store, function, numbers))
+        for done in range(len(numbers)):
             if progress is not None:
                 progress(step, done, len(numbers))
-            try:
-                part, failure = future.result()
-            except Exception as error:  # noqa: BLE001 -- of many kinds; its text may be a worker's traceback
-                self.client.cancel(futures)
-                raise ResourceError(f"Dask gave bucket {number} up ({type(error).__name__}); see its own log") from None
-            future.release()
-            yield opened(number, part, failure)
+            yield next(results)
         if progress is not None:
             progress(step, len(numbers), len(numbers))
+
+    def each(self, work: Callable[[Piece], Result], pieces: Sequence[Piece], names: Sequence[str]) -> Iterator[Result]:
+        """Yield ``work`` of every piece, in the order of the pieces; see `Cluster`."""
+        yield from self._answers(Job(work, pieces, names))
+
+    def _answers(self, job: Job) -> Iterator[Any]:
+        # goes once to every worker and not with every task; of what is computed, a lost copy can be made again
+        held = self.client.submit(_as_it_is, job, pure=False)
+        futures = self.client.map(_attempt, range(len(job.pieces)), job=held, pure=False)
+        for name, future in zip(job.names, futures, strict=True):
+            try:
+                answer = future.result()
+            except Exception as error:  # noqa: BLE001 -- of many kinds; its text may be a worker's traceback
+                self.client.cancel(futures)
+                raise ResourceError(f"Dask gave {name} up ({type(error).__name__}); see its own log") from None
+            future.release()
+            yield opened(answer)
+
+
+def _as_it_is(job: Job) -> Job:
+    return job
+
+
+def _attempt(at: int, job: Job) -> bytes:
+    return job.attempt(at)
 
 
 def dask(client: Client | None = None, *, workers: int | None = None) -> Dask:

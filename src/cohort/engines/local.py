@@ -15,8 +15,9 @@ from threading import Thread
 from typing import TypeVar
 
 from cohort.codes.records import Tables
-from cohort.engines.engine import Progress, Result, on_workers, opened
+from cohort.engines.engine import Progress, on_workers
 from cohort.engines.memory import Budget, budget_of
+from cohort.engines.tasks import Result, opened
 from cohort.errors import ResourceError
 from cohort.store.store import Store
 
@@ -69,13 +70,11 @@ class Local:
     def _in_processes(
         self, store: Store, function: Callable[[Tables], Result], numbers: Sequence[int], budget: Budget | None
     ) -> Iterator[Result]:
-        attempt = on_workers(store, function).attempt
+        attempt = on_workers(store, function, numbers).attempt
         with _polars_threads(max(1, (os.cpu_count() or 1) // self.processes)):  # read when a process starts
             pool = ProcessPoolExecutor(self.processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
             try:
-                parts = _walk(pool, attempt, numbers, self.processes, budget)
-                for number, (part, failure) in zip(numbers, parts, strict=True):
-                    yield opened(number, part, failure)
+                yield from map(opened, _walk(pool, attempt, range(len(numbers)), self.processes, budget))
             except BrokenProcessPool:
                 raise ResourceError(
                     "the system ended a process of the run, most likely for want of memory; allow fewer processes, "

@@ -1,7 +1,7 @@
 """The Spark engine: one task a bucket, on a session that the user has or on one made for the run.
 
-Spark carries bucket numbers out and results back, both as Arrow. The rows are read by polars inside the task, straight
-from the store, which has to be on storage that every worker sees under the same path.
+Spark carries the places of pieces out and answers back, both as Arrow. The rows are read by polars inside the task,
+straight from the store, which has to be on storage that every worker sees under the same path.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cohort.codes.records import Tables
-from cohort.engines.engine import Progress, Result, Task, on_workers, opened
+from cohort.engines.engine import Progress, on_workers
+from cohort.engines.tasks import Job, Piece, Result, opened
 from cohort.errors import ResourceError, StudyError
 from cohort.store.store import Store
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyspark.sql import SparkSession
 
-_BACK = "bucket long, part binary, failure string"
+_BACK = "piece long, answer binary"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,30 +40,31 @@ class Spark:
         progress: Progress | None = None,
         buckets: Sequence[int] | None = None,
     ) -> Iterator[Result]:
-        """Yield ``function`` of every bucket, in bucket order; see `Engine`.
-
-        Raises
-        ------
-        CohortError
-            If a bucket failed: which, and why.
-        ResourceError
-            If Spark gave the job up.
-        """
-        wanted = list(range(store.buckets) if buckets is None else buckets)
+        """Yield ``function`` of every bucket, in bucket order; see `Engine`, and `Cluster` for what is raised."""
+        numbers = range(store.buckets) if buckets is None else buckets
         if progress is not None:
-            progress(step, 0, len(wanted))
-        numbers = self.session.range(0, store.buckets, 1, numPartitions=store.buckets).where(_in(wanted, store.buckets))
-        frame = numbers.mapInArrow(_runner(on_workers(store, function)), _BACK)
+            progress(step, 0, len(numbers))
+        answers = self._answers(on_workers(store, function, numbers))
+        if progress is not None:
+            progress(step, len(numbers), len(numbers))
+        yield from map(opened, answers)
+
+    def each(self, work: Callable[[Piece], Result], pieces: Sequence[Piece], names: Sequence[str]) -> Iterator[Result]:
+        """Yield ``work`` of every piece, in the order of the pieces; see `Cluster`."""
+        yield from map(opened, self._answers(Job(work, pieces, names)))
+
+    def _answers(self, job: Job) -> list[bytes]:
+        """Return what the workers said of every piece, one task each."""
+        if not job.pieces:
+            return []
+        places = self.session.range(0, len(job.pieces), 1, numPartitions=len(job.pieces))
         try:
-            rows = sorted(frame.collect())
+            rows = sorted(places.mapInArrow(_runner(job), _BACK).collect())
         except Exception as error:  # noqa: BLE001 -- py4j has many, and their text is a worker's traceback
             raise ResourceError(
                 f"Spark gave the job up ({type(error).__name__}); its own log says which executor was lost and why"
             ) from None
-        if progress is not None:
-            progress(step, len(wanted), len(wanted))
-        for number, part, failure in rows:
-            yield opened(number, None if part is None else bytes(part), failure)
+        return [bytes(answer) for _, answer in rows]
 
 
 def spark(session: SparkSession | None = None, *, master: str | None = None) -> Spark:
@@ -90,23 +92,15 @@ def spark(session: SparkSession | None = None, *, master: str | None = None) -> 
     return Spark((builder if master is None else builder.master(master)).getOrCreate())
 
 
-def _in(wanted: Sequence[int], buckets: int) -> str:
-    """Return the condition that a bucket is wanted, in Spark's SQL."""
-    return "true" if len(wanted) == buckets else f"id in ({', '.join(map(str, wanted)) or 'null'})"
-
-
-def _runner(task: Task) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
-    """Return what a Spark task does with its batches of bucket numbers."""
+def _runner(job: Job) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Return what a Spark task does with the places of its pieces."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
         for batch in batches:
-            for number in batch.column(0).to_pylist():
-                part, failure = task.attempt(number)
-                columns: list[Any] = [[number], [part], [failure]]
-                types = (pa.int64(), pa.binary(), pa.string())
-                arrays = [pa.array(column, dtype) for column, dtype in zip(columns, types, strict=True)]
-                yield pa.RecordBatch.from_arrays(arrays, names=["bucket", "part", "failure"])
+            for at in batch.column(0).to_pylist():
+                columns = [pa.array([at], pa.int64()), pa.array([job.attempt(at)], pa.binary())]
+                yield pa.RecordBatch.from_arrays(columns, names=["piece", "answer"])
 
     return run

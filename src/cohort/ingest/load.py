@@ -7,20 +7,22 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from cohort.errors import InputRefusedError, StudyError
+from cohort.engines.engine import Engine
+from cohort.engines.tasks import Cluster
+from cohort.errors import InputRefusedError, ResourceError, StudyError
 from cohort.ingest import increments, links, pseudonyms
 from cohort.ingest.chunks import Chunk
+from cohort.ingest.cluster import OnCluster, Site, on_cluster, refuse_shared_pseudonyms, stage_files
 from cohort.ingest.engine import Connection, quoted
 from cohort.ingest.guard import Inspection, file_state, inspect
 from cohort.ingest.keying import keyed
 from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
-from cohort.ingest.sources import Source
 from cohort.ingest.spelling import create_vocabulary
 from cohort.ingest.staging import Delivery, collect_identifiers, stage
 from cohort.ingest.statistical import inspect_statistical, is_statistical, rewrite
@@ -35,11 +37,13 @@ from cohort.store.verify import sweep
 
 Progress = Callable[[str, int, int], None]
 Lend = Callable[[], AbstractContextManager[Workers]]
+Staged = tuple[InputFile, list[Chunk], Path | None]
+"""What became of a file: its account, its records, and the rejected ones, if any."""
 
 ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
 
-CELLS_PER_ROW = 16
+CELLS_PER_ROW = 8
 """Cells of a line that take as much memory in ingestion as a long row: a claim line may have a hundred."""
 
 
@@ -104,6 +108,7 @@ def ingest(
     extracted_on: dt.date | None = None,
     memory_limit: str | None = None,
     threads: int | None = None,
+    engine: Cluster | Engine | None = None,
     progress: Progress | None = None,
 ) -> Store:
     """Load an extract into a store and commit it as a new snapshot; the same content again changes nothing.
@@ -120,6 +125,9 @@ def ingest(
     max_reject_rate, memory_limit, threads, progress
         Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2; called
         as ``progress(step, done, total)``, in bytes or buckets.
+    engine
+        ``co.engines.spark(…)`` or ``dask(…)``: a task a file, then a task a bucket, each within ``memory_limit``; all
+        workers see extract and store under the same paths. Default: ``threads`` of this machine.
 
     Raises
     ------
@@ -129,8 +137,11 @@ def ingest(
     folder, store = _checked_folders(source, into, buckets, max_reject_rate)
     link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
     report = progress or (lambda step, done, total: None)
-    deliveries, not_used = _inspect(folder, chosen, report)
-    with exhaustion(), private_umask(), _opened(store) as work:
+    cluster = engine if isinstance(engine, Cluster) else None
+    with exhaustion(), private_umask(), ExitStack() as stack:
+        deliveries, not_used = _inspect(folder, chosen, report, cluster)
+        _refuse_full_disk(store, deliveries)
+        work = stack.enter_context(_opened(store))
         newest = manifests.newest(store)
         key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
         before = increments.addable(store, newest, chosen) if add else None
@@ -149,6 +160,9 @@ def ingest(
             progress=report,
         )
         lent = partial(engaged, _readable(folder, store), work, memory_limit, threads, partial(_prepare, chosen))
+        if cluster is not None:
+            site = Site(_readable(folder, store), work, memory_limit, partial(_prepare, chosen))
+            lent = partial(on_cluster, cluster, site)
         return _stored_and_linked(plan, newest, work, lent, link, deliveries)
 
 
@@ -216,22 +230,50 @@ def _checked_folders(
     return folder, store
 
 
-def _inspect(folder: Path, layout: Layout, report: Progress) -> tuple[list[Delivery], list[str]]:
+def _inspect(
+    folder: Path, layout: Layout, report: Progress, cluster: Cluster | None
+) -> tuple[list[Delivery], list[str]]:
     """Run the guard over every file that the layout reads, and match the headers."""
-    found, not_used = layout.find(folder)
+    found, not_used = layout.find(folder if cluster is None else folder.resolve())
     files = [(name, path) for name, paths in found.items() for path in paths]
-    total, before, deliveries = sum(path.stat().st_size for _, path in files), 0, []
-    for name, path in files:
-        told = partial(_report_from, report, before, total)
-        seen = _inspect_file(path, layout, told)
+    deliveries = []
+    for (name, path), seen in zip(
+        files, _inspections([path for _, path in files], layout, report, cluster), strict=True
+    ):
         if seen.records == 0 and seen.header:  # a Parquet footer proves that there are none
             raise InputRefusedError(f"{path.name} has a header and no records; fetch it again")
         deliveries.append(Delivery.match(name, layout.sources[name], seen))
-        before += seen.bytes
     return deliveries, not_used
 
 
-def _inspect_file(path: Path, layout: Layout, report: Callable[[int], None]) -> Inspection:
+def _refuse_full_disk(store: Path, deliveries: list[Delivery]) -> None:
+    """Refuse before anything is written what is sure not to fit: staged lines and store take about what is read."""
+    needed = sum(
+        one.inspection.bytes * len(one.used) // len(one.inspection.columns) // 2  # what is used of the file, and half
+        for one in deliveries
+    )
+    folder = next(parent for parent in (store.resolve(), *store.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ResourceError(
+            f"the disk is full before this ends: {folder} has {free / 1e6:,.0f} MB left, and at least "
+            f"{needed / 1e6:,.0f} MB are needed. Free space and run again"
+        )
+
+
+def _inspections(paths: list[Path], layout: Layout, report: Progress, cluster: Cluster | None) -> Iterator[Inspection]:
+    """Yield what the guard sees in every file, in order."""
+    total, before = sum(path.stat().st_size for path in paths), 0
+    if cluster is not None:
+        report("check", 0, total)
+        yield from cluster.each(partial(_inspect_file, layout=layout), paths, [path.name for path in paths])
+        return
+    for path in paths:
+        yield (seen := _inspect_file(path, layout, partial(_report_from, report, before, total)))
+        before += seen.bytes
+
+
+def _inspect_file(path: Path, layout: Layout, report: Callable[[int], None] | None = None) -> Inspection:
     file_state(path)  # before anything opens it: a pipe would never answer
     if is_parquet(path):
         return inspect_parquet(path, report)
@@ -282,16 +324,17 @@ def _bucket_count(asked: int | None, newest: Manifest | None, deliveries: list[D
         return newest.buckets
     if asked:
         return asked
-    rows = sum(delivery.inspection.records * _weight(delivery.declared) for delivery in deliveries)
+    rows = sum(delivery.inspection.records * _weight(delivery) for delivery in deliveries)
     buckets = 1
     while buckets < LANES and rows > buckets * ROWS_PER_BUCKET:
         buckets *= 2
     return buckets
 
 
-def _weight(source: Source) -> float:
+def _weight(delivery: Delivery) -> float:
     """Return how many long rows a line counts for: those that become of it, or as much memory as it takes itself."""
-    return max(source.rows_per_line, len(source.expanded) / CELLS_PER_ROW) if source.person else 0.0
+    source, cells = delivery.declared, len(delivery.declared.expanded) - len(delivery.lacking)
+    return max(source.rows_per_line, cells / CELLS_PER_ROW) if source.person else 0.0
 
 
 def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
@@ -299,12 +342,12 @@ def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
     connection = workers.connections[0]
     if plan.add:
         _witness(connection, plan)
-    inputs, staged = _stage(workers, plan, work)
-    _refuse_many_rejects(plan, inputs)
-    staged = keyed(workers, staged, plan.key, plan.buckets, plan.buckets)
+    inputs, staged = _records(workers, plan, work)
     lines, persons = _settle_with_kept(connection, plan, staged, work) if plan.add else ((), ())
     task = Task(plan.layout, staged, plan.into.resolve(), plan.snapshot, work, plan.last_day)
     written = write_tables(workers, task, plan.buckets, partial(plan.progress, "write"))
+    for left in (task.store / plan.snapshot).rglob(".*.writing"):  # of a worker that was lost, or was not the first
+        left.unlink(missing_ok=True)
     _refuse_many_rejected_rows(plan, written.counts, work)
     return Manifest(
         format=FORMAT,
@@ -317,7 +360,7 @@ def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
         key_id=manifests.key_id(plan.key),
         data_end=written.latest,
         last_day=plan.last_day,
-        unlisted_persons=unlisted_persons(connection, task.store, written.files),
+        unlisted_persons=unlisted_persons(workers, task.store, written.files, plan.buckets),
         tables={name: tuple(files) for name, files in written.files.items()},
         inputs=(*increments.held_files(plan.before), *inputs),
         lines=lines,
@@ -330,7 +373,7 @@ def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
 
 def _prepare(layout: Layout, connection: Connection) -> None:
     """Give an engine what the layout's SQL and ours rest on."""
-    connection.execute("create schema extract")
+    connection.execute("create schema extract; create schema kept")
     create_vocabulary(connection)
     _create_code_tables(connection, layout)
 
@@ -369,16 +412,35 @@ def _create_code_tables(connection: Connection, layout: Layout) -> None:
             connection.executemany(f"insert into codes.{quoted(name)} values ({slots})", rows)
 
 
-def _stage(workers: Workers, plan: _Plan, work: Path) -> tuple[list[InputFile], dict[str, list[Chunk]]]:
-    """Stage every file, and publish what is rejected; return the account of each file and each source's records."""
+def _records(workers: Workers, plan: _Plan, work: Path) -> tuple[list[InputFile], dict[str, list[Chunk]]]:
+    """Return the account of every file, and each source's records under pseudonyms, dealt into buckets.
+
+    A cluster does both in the task of a file; of several files it is then seen that no two persons became one.
+    """
+    if not isinstance(workers, OnCluster):
+        inputs, staged = _taken_in(plan, _staged(workers, plan, work))
+        return inputs, keyed(workers, staged, plan.key, plan.buckets, plan.buckets)
+    files = list(stage_files(workers, plan.deliveries, plan.layout, plan.key, plan.buckets, work))
+    inputs, staged = _taken_in(plan, ((one.account, one.chunks, one.rejects) for one in files))
+    refuse_shared_pseudonyms(workers.cluster, [one.persons for one in files if one.persons], plan.buckets)
+    return inputs, staged
+
+
+def _staged(workers: Workers, plan: _Plan, work: Path) -> Iterator[Staged]:
+    for number, delivery in enumerate(plan.deliveries):
+        folder = work / f"staged-{number:06d}"
+        folder.mkdir()
+        yield stage(workers, delivery, plan.layout, folder, plan.buckets)
+
+
+def _taken_in(plan: _Plan, files: Iterator[Staged]) -> tuple[list[InputFile], dict[str, list[Chunk]]]:
+    """Take in every staged file, publish what is rejected, and refuse too much of it; return account and records."""
     total, done = sum(delivery.inspection.bytes for delivery in plan.deliveries), 0
     inputs: list[InputFile] = []
     staged: dict[str, list[Chunk]] = {name: [] for name in plan.layout.sources}
-    for number, delivery in enumerate(plan.deliveries):
+    for delivery in plan.deliveries:
         plan.progress("read", done, total)
-        folder = work / f"staged-{number:06d}"
-        folder.mkdir()
-        account, chunks, rejects = stage(workers, delivery, plan.layout, folder, plan.buckets)
+        account, chunks, rejects = next(files)
         if rejects:
             make_folder(plan.rejects)
             publish(rejects, plan.rejects / f"{account.source}-{account.sha256[:12]}.parquet")
@@ -386,6 +448,7 @@ def _stage(workers: Workers, plan: _Plan, work: Path) -> tuple[list[InputFile], 
         staged[delivery.source] += chunks
         done += delivery.inspection.bytes
     plan.progress("read", total, total)
+    _refuse_many_rejects(plan, inputs)
     return inputs, staged
 
 

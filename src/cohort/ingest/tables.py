@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import duckdb
 import polars as pl
@@ -89,7 +90,7 @@ class TableWriter:
         columns = ", ".join(
             f"cast({_source_of(name, offered)} as {sql_type}) as {quoted(name)}" for name, sql_type in wanted.items()
         )
-        normalise = shipped_sql(f"ingest/normalise/{self.table.name}.sql")
+        normalise = shipped_sql(f"ingest/normalise/{self.table.loaded_as or self.table.name}.sql")
         offers = _WORDS | self.parameters
         words = {name: offers[name] for name in used_parameters(normalise)}
         normalised: pl.DataFrame = self.connection.sql(
@@ -116,7 +117,7 @@ class TableWriter:
 
     def _settled(self, complete: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         """Return the stored rows, sorted, and how many of the complete rows were distinct."""
-        grain = f"ingest/grain/{self.table.name}.sql"
+        grain = f"ingest/grain/{self.table.loaded_as or self.table.name}.sql"
         if self.table.name == "diagnosis":
             return _settled_diagnoses(complete, self.table.sort)
         if not (sql_root() / grain).is_file():
@@ -130,14 +131,16 @@ class TableWriter:
     def _write_rejected(self, bucket: int, rejected: pl.DataFrame) -> None:
         """Leave the rejected rows in the work folder, for the custodian's eyes only."""
         rows = rejected.drop("repaired")
-        rows.sort(rows.columns).write_parquet(self.work / f"rejected-{self.table.name}-{bucket:04d}.parquet")
+        path = self.work / f"rejected-{self.table.name}-{bucket:04d}.parquet"
+        rows.sort(rows.columns).write_parquet(temporary := _half_written(path))
+        temporary.rename(path)
 
     def _file(self, bucket: int, final: pl.DataFrame) -> StoredFile:
         """Write the rows, check the footer, and only then give the file its name."""
         relative = f"{self.snapshot}/{self.table.name}/{bucket:04d}.parquet"
         path = self.store / relative
         make_folder(path.parent)
-        temporary = path.with_name(f".{path.name}.writing")
+        temporary = _half_written(path)
         pq.write_table(
             final.with_columns(pl.col(pl.String).cast(pl.Categorical)).to_arrow(),
             temporary,
@@ -153,6 +156,11 @@ class TableWriter:
         )
         publish(temporary, path)
         return stored
+
+
+def _half_written(path: Path) -> Path:
+    """Return a name for a file that is being written; a cluster may do the same work twice at a time."""
+    return path.with_name(f".{path.name}.{uuid4().hex}.writing")
 
 
 def _settled_diagnoses(complete: pl.DataFrame, order: Sequence[str]) -> tuple[pl.DataFrame, int]:

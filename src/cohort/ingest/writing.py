@@ -68,7 +68,7 @@ def write_tables(workers: Workers, task: Task, buckets: int, report: Callable[[i
     """Write all tables, several buckets at a time; ``report(done, steps)`` is called as buckets are finished."""
     total = Written.nothing(task.layout)
     phases = _phases(task.layout)
-    same = same_in_all_buckets(workers.connections[0], task.staged, task.layout)
+    same = same_in_all_buckets(task.staged, task.layout)
     for phase, names in enumerate(phases):
         parameters = {"data_end": total.latest, "last_day": task.last_day}
         shown = Shown.by(task.layout, [task.layout.tables[name] for name in names], claims=phase == 0)
@@ -84,7 +84,8 @@ def _phases(layout: Layout) -> list[list[str]]:
     first: list[str] = []
     later: list[str] = []
     for name in Written.nothing(layout).files:
-        asked = used_parameters(layout.tables[name]) | used_parameters(shipped_sql(f"ingest/normalise/{name}.sql"))
+        normalise = shipped_sql(f"ingest/normalise/{TABLES[name].loaded_as or name}.sql")
+        asked = used_parameters(layout.tables[name]) | used_parameters(normalise)
         (later if "data_end" in asked and name not in _EVENTS else first).append(name)
     return [first, later] if later else [first]
 
@@ -112,18 +113,24 @@ def _write_bucket(
     return written
 
 
-def unlisted_persons(connection: Connection, store: Path, tables: dict[str, list[StoredFile]]) -> int:
-    """Return how many persons have an event or a span but no row in ``person``."""
-    others = [name for name, files in tables.items() if name != "person" and files]
-    if not tables.get("person") or not others:
+def unlisted_persons(workers: Workers, store: Path, tables: dict[str, list[StoredFile]], buckets: int) -> int:
+    """Return how many persons have an event or a span but no row in ``person``; 0 without that table."""
+    if not tables.get("person"):
         return 0
+    return sum(workers.map(partial(_unlisted, store, tables), range(buckets)))
 
-    def persons(names: list[str]) -> str:
-        paths = [literal(store / file.path) for name in names for file in tables[name]]
-        return f"select distinct person_id from read_parquet([{', '.join(paths)}])"
 
+def _unlisted(store: Path, tables: dict[str, list[StoredFile]], connection: Connection, bucket: int) -> int:
+    paths: dict[bool, list[str]] = {True: [], False: []}
+    for name, files in tables.items():
+        paths[name == "person"] += [literal(store / file.path) for file in files if file.bucket == bucket]
+    if not paths[False]:
+        return 0
+    listed, found = (
+        f"(select distinct person_id from read_parquet([{', '.join(paths[of])}]))" if paths[of] else None
+        for of in (True, False)
+    )
+    known = f" anti join {listed} using (person_id)" if listed else ""
     with translated("table person"):
-        ((unlisted,),) = connection.execute(
-            f"select count(*) from ({persons(others)}) anti join ({persons(['person'])}) using (person_id)"
-        ).fetchall()
+        ((unlisted,),) = connection.execute(f"select count(*) from {found}{known}").fetchall()
     return int(unlisted)

@@ -65,8 +65,8 @@ def _ratios(rows: pl.DataFrame, labels: Labels) -> list[str]:
     by = labels.by(position)
     row = next(row for row in members if row["term"] == (by if by in {m["term"] for m in members} else term))
     level = f" ({labels.level(row['term'], row['category'])})" if row["category"] else ""
-    value, *limits = ratios(row["value"], row["lower"], row["upper"])
-    ends = _ends(*limits, rows)
+    value, lower, upper = ratios(row["value"], row["lower"], row["upper"])
+    ends = _ends(lower, upper, rows)
     others = len({member["term"] for member in members}) - 1
     adjusted = f", adjusted for {others} other {'variable' if others == 1 else 'variables'}" if others else ""
     return [f"The hazard ratio for “{labels.term(row['term'])}”{level} was {value}{ends}{adjusted}."]

@@ -11,6 +11,8 @@ import polars as pl
 
 from cohort.codes.records import KEY
 from cohort.features.covariate import KNOWN, MISSING, VariableType
+from cohort.features.exposure import Exposure
+from cohort.features.time_varying import TimeVarying
 from cohort.population.matching import SET
 
 
@@ -37,6 +39,10 @@ class AnalysisTable:
     """The arms of a comparison, in the study's order: values of ``arm``."""
     controls: tuple[str, ...] = ()
     """The study's negative-control outcomes: ``negative_control_1.time`` and so on are follow-up until them."""
+    time_varying: tuple[TimeVarying, ...] = ()
+    """The covariates that change after index: columns of days, which only analyses that weight by them read."""
+    exposures: tuple[Exposure, ...] = ()
+    """The treatments that may start after index: columns of days."""
     strata: str | None = None
     """The column that models are stratified by: ``matched_set`` of matched sets, the site of several."""
 
@@ -78,6 +84,10 @@ class AnalysisTable:
         return "entry" if self.landmark > 0 or self.delayed else None
 
 
+FOLLOW_UP = ("entry", "time", "cause", "exit_reason")
+"""What is known of the follow-up until an outcome."""
+
+
 def control_column(number: int, name: str) -> str:
     """Return what the analysis table calls ``entry``, ``time`` or ``cause`` of a negative control, counted from 1."""
     return f"negative_control_{number}.{name}"
@@ -85,6 +95,6 @@ def control_column(number: int, name: str) -> str:
 
 def _longest_run(values: npt.NDArray[np.int64]) -> int:
     """Return how often the commonest of some values, shape (n,) with n > 0, occurs; quick where they are sorted."""
-    ordered = np.sort(values, kind="stable")
+    ordered = values if (values[1:] >= values[:-1]).all() else np.sort(values)
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
     return int(np.diff(np.append(starts, ordered.size)).max())

@@ -42,8 +42,24 @@ def round_statistics(frame: pl.DataFrame, minimum: int, significant_digits: int)
     differences: two decimals. Models and the rest: ``significant_digits``. Counts, proportions and rates say no more
     than the counts beside them, and stay as they are.
     """
+    exact = pl.col("estimand").is_in(EXACT)
+    scaled = frame.with_columns(_exact=exact, _scale=pl.lit(10.0) ** _decimals(minimum))
+    scale, rest = pl.col("_scale"), ~pl.col("_exact")
+    return scaled.with_columns(
+        pl.when(rest & scale.is_null())
+        .then(pl.col(name).round_sig_figs(significant_digits))
+        .when(rest)
+        .then((pl.col(name) * scale).round() / scale)
+        .otherwise(name)
+        .alias(name)
+        for name in _ENDS
+    ).drop("_exact", "_scale")
+
+
+def _decimals(minimum: int) -> pl.Expr:
+    """Return the decimals that a row's numbers may have; null where significant digits are counted instead."""
     persons = pl.col("n").max().over(CURVE_KEY).cast(pl.Float64)
-    decimals = (
+    return (
         pl.when(pl.col("estimand").is_in(CURVES))
         .then((persons.log10() + 0.5).floor())
         .when(pl.col("estimand").is_in(["mean", "std_deviation"]))
@@ -51,17 +67,6 @@ def round_statistics(frame: pl.DataFrame, minimum: int, significant_digits: int)
         .when(pl.col("estimand") == "standardised_difference")
         .then(2.0)
         .clip(0, 12)
-    )
-    exact = pl.col("estimand").is_in(EXACT)
-    scale = pl.lit(10.0) ** decimals
-    return frame.with_columns(
-        pl.when(exact)
-        .then(pl.col(name))
-        .when(decimals.is_not_null())
-        .then((pl.col(name) * scale).round() / scale)
-        .otherwise(pl.col(name).round_sig_figs(significant_digits))
-        .alias(name)
-        for name in _ENDS
     )
 
 

@@ -11,7 +11,6 @@ from cohort.errors import InputRefusedError, StudyError
 from cohort.progress import LogFormat, LogOption, Reporter
 
 if TYPE_CHECKING:
-    from cohort.engines.engine import Engine
     from cohort.study import Study
 
 CheckOption = Annotated[
@@ -64,6 +63,7 @@ def run(
     log_format: LogOption = LogFormat.TEXT,
 ) -> None:
     """Run a study on a store and publish the report, or explain what it would do. What stands is not computed again."""
+    from cohort.engines.named import engine_named
     from cohort.result import raise_if_not_estimable
     from cohort.runs.batch import Job
     from cohort.runs.receipt import estimates_of
@@ -77,7 +77,7 @@ def run(
         return
     if store is None or out is None:
         raise StudyError("a run needs --store and --out; --explain needs neither")
-    chosen = _engine(engine, master, memory, processes)
+    chosen = engine_named(engine, master, memory, processes)
     with time_limit(timeout), Reporter(as_json=log_format is LogFormat.JSON) as reporter:
         _warn(plan, reporter)
         data = Store.open(store, as_of=as_of)
@@ -161,21 +161,6 @@ def prune(
 
     removed = prune_store(path, keep) if (path / "manifest").is_dir() else prune_results(path, keep)
     typer.echo(str(removed))
-
-
-def _engine(name: str, master: str | None, memory: str | None, processes: int) -> Engine:
-    from cohort import engines
-    from cohort.engines.local import local
-    from cohort.engines.memory import memory_of
-
-    if master is not None and name != "spark":
-        raise StudyError(f"--master is for --engine spark; leave it out with --engine {name}")
-    if name != "local" and (memory is not None or processes):
-        raise StudyError(f"--memory and --processes are for the local engine; leave them out with --engine {name}")
-    if name == "local":
-        return local(memory=None if memory is None else memory_of(memory), processes=processes)
-    made: Engine = engines.spark(master=master) if name == "spark" else getattr(engines, name)()
-    return made
 
 
 def _explain(plan: Study, folder: Path) -> None:

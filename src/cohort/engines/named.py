@@ -1,0 +1,34 @@
+"""The engine that a command line names, with the options that belong to it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from cohort import engines
+from cohort.engines.dask import Dask
+from cohort.engines.local import Local, local
+from cohort.engines.memory import memory_of
+from cohort.engines.spark import Spark
+from cohort.errors import StudyError
+
+Name = Literal["local", "spark", "dask"]
+
+
+def engine_named(
+    name: Name, master: str | None = None, memory: str | None = None, processes: int = 0
+) -> Local | Spark | Dask:
+    """Return an engine.
+
+    Raises
+    ------
+    StudyError
+        If an option belongs to another engine, or the engine is not installed.
+    """
+    if master is not None and name != "spark":
+        raise StudyError(f"--master is for --engine spark; leave it out with --engine {name}")
+    if name != "local" and (memory is not None or processes):
+        raise StudyError(f"--memory and --processes are for the local engine; leave them out with --engine {name}")
+    if name == "local":
+        return local(memory=None if memory is None else memory_of(memory), processes=processes)
+    made: Spark | Dask = engines.spark(master=master) if name == "spark" else engines.dask()
+    return made
