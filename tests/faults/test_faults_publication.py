@@ -53,9 +53,13 @@ def run(world, *options, **started):
 
 def wait_for_buckets(world, number):
     deadline = time.monotonic() + 120
-    while len(list((world / "store" / "private" / "runs").glob("*/buckets/*.parquet"))) < number:
+    while buckets(world) < number:
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def buckets(world):
+    return len(list((world / "store" / "private" / "runs").glob("*/buckets/*.parquet")))
 
 
 def test_a_kill_ctrl_c_and_a_time_limit_cost_nothing_and_the_last_start_finishes(world):
@@ -65,14 +69,15 @@ def test_a_kill_ctrl_c_and_a_time_limit_cost_nothing_and_the_last_start_finishes
     killed.communicate()
     assert not (world / "out" / "report.html").exists()
 
+    there = buckets(world)  # on a busy machine more than two were finished before the kill came
     stopped = run(world)
-    wait_for_buckets(world, 4)
+    wait_for_buckets(world, there + 2)
     stopped.send_signal(signal.SIGINT)
     _, said = stopped.communicate(timeout=60)
     assert stopped.returncode == 8, said
     assert "the same command goes on from there" in said
     before = int(said.split(f" of {BUCKETS} buckets are finished: ")[0].split()[-1])
-    assert 4 <= before < BUCKETS
+    assert there + 2 <= before < BUCKETS
 
     finished = run(world, "--log-format", "json")
     _, said = finished.communicate()
