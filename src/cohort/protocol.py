@@ -52,7 +52,7 @@ def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
     parts = {type(part): part for part in reversed([*outcomes, *study.measured, *study.analyses])}
     for kind, part in reversed(parts.items()):
         text, _, sources = inspect.cleandoc(kind.__doc__ or "").partition("References\n----------\n")
-        name = re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize()
+        name = getattr(kind, "title", None) or re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize()
         yield name, _plain(_with_settings(text, part)), _plain(sources)
 
 
@@ -189,6 +189,8 @@ def _with_settings(text: str, part: BaseModel) -> str:
 
     def setting(match: re.Match[str]) -> str:
         value = getattr(part, match[1], None)
+        if isinstance(value, bool):
+            return f"{match[1].replace('_', ' ')} (here {'on' if value else 'off'})"
         return f"{value:g}" if isinstance(value, float) else str(value) if isinstance(value, int | str) else match[1]
 
     return re.sub(r"``(\w+)``", setting, text)
