@@ -155,7 +155,7 @@ def _persons(connection: Connection, chunks: list[Chunk], key: bytes, buckets: i
     make_witnesses(connection, key)
     found = connection.execute("from witness").fetchnumpy()
     connection.unregister("identifier")
-    order, starts = dealt(found["person_id"] % LANES % buckets, buckets)
+    order, starts = dealt(np.asarray(found["person_id"], np.int64) % LANES % buckets, buckets)
     return write_chunk(path, {name: pa.array(found[name][order]) for name in _WITNESSED}, starts, "person_id")
 
 
