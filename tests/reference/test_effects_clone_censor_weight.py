@@ -100,7 +100,7 @@ def test_unweighted_clones_give_the_ratio_of_the_reference(persons: pl.DataFrame
 def test_the_weighted_ratio_comes_out_once_the_swapped_departure_is_swapped(
     persons: pl.DataFrame, expected: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cohort.effects.emulation.model_staying", _with_swapped_departure)
+    monkeypatch.setattr("cohort.effects.clones.model_staying", _with_swapped_departure)
     found = run(persons)
     assert value(found, "hazard_ratio") == pytest.approx(expected["hr_clones_weighted"], abs=5e-7)
     assert survival_at(found, 1, 100) == pytest.approx(expected["surv_day100_clone0"], abs=5e-8)
