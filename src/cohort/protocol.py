@@ -125,7 +125,10 @@ def _components_of_nested(trials: NestedTrials, study: Study) -> Iterator[tuple[
     )
     yield "strategies", " or ".join(trials.strategies) + "; " + "; ".join(f"{x.label} {x.text}" for x in taken)
     yield "assignment", f"at random in the trials; here taken to be as if randomised given {trials.adjust_for}"
-    zero = f"each day {trials.period_days}, {2 * trials.period_days}, … after index" if every else "the index date"
+    last = "" if trials.until_day is None else f", to day {trials.until_day}"
+    zero = (
+        f"each day {trials.period_days}, {2 * trials.period_days}, … after index{last}" if every else "the index date"
+    )
     yield "time zero", f"{zero}: eligibility and assignment are settled by then, and follow-up begins"
     kept = trials.protocol == "per_protocol"
     ends = "; a person's part ends with the period in which the exposure departs, and who remains is weighted"
