@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from cohort.engines.engine import Engine
+from cohort.engines.local import Local
 from cohort.engines.tasks import Cluster
 from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest import increments, links, pseudonyms
@@ -109,7 +109,7 @@ def ingest(
     extracted_on: dt.date | None = None,
     memory_limit: str | None = None,
     threads: int | None = None,
-    engine: Cluster | Engine | None = None,
+    engine: Cluster | Local | None = None,
     progress: Progress | None = None,
 ) -> Store:
     """Load an extract into a store and commit it as a new snapshot; the same content again changes nothing.
@@ -138,7 +138,7 @@ def ingest(
     folder, store = _checked_folders(source, into, buckets, max_reject_rate)
     link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
     report = progress or (lambda step, done, total: None)
-    cluster = engine if isinstance(engine, Cluster) else None
+    cluster = None if isinstance(engine, Local) else engine
     deliveries, not_used = _inspect(folder, chosen, report, cluster)
     with exhaustion(), private_umask(), _opened(store) as work:
         newest = manifests.newest(store)

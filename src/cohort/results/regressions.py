@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from typing import Annotated, ClassVar, Literal, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, Protocol
 
 import polars as pl
 from pydantic import Field, field_validator
 
 from cohort.errors import NotEstimableError
-from cohort.results.analysis_table import AnalysisTable
+from cohort.results.analysis_table import AnalysisTable, Elsewhere
 from cohort.results.estimates import Estimates
 from cohort.results.terms import check_terms, variables_of
 from cohort.spec import Spec
@@ -112,10 +114,13 @@ class Cox(Regression):
     def fit(self, frame: pl.LazyFrame, table: AnalysisTable) -> _Fit:
         """Fit the Cox model with risk sets (entry, time], within matched sets or sites where there are such.
 
-        Where persons enter more than once, the variance is robust to what their entries have in common.
+        Where persons enter more than once, the variance is robust to what their entries have in common. Of a table
+        that stays on a cluster every step of the fit asks the buckets for their sums.
         """
         from cohort.survival.cox import fit_cox
 
+        if table.elsewhere is not None:
+            return self._fit_elsewhere(table, table.elsewhere)
         return fit_cox(
             frame,
             "time",
@@ -127,6 +132,21 @@ class Cox(Regression):
             missing="leave_out",
             strata=table.strata,
             cluster="person_id" if table.repeats else None,
+        )
+
+    def _fit_elsewhere(self, table: AnalysisTable, parts: Elsewhere) -> _Fit:
+        from cohort.survival.cox_buckets import fit_cox_buckets
+        from cohort.survival.cox_lanes import merge
+
+        return fit_cox_buckets(
+            lambda ask: parts.ask(partial(_of_event, ask), partial(merge, close=False)),
+            entry=table.entry,
+            terms=self.terms,
+            ties=self.ties,
+            level=self.level,
+            missing="leave_out",
+            strata=table.strata or (),
+            robust=table.repeats,
         )
 
 
@@ -153,6 +173,10 @@ class FineGray(Regression):
 
         since = frame.with_columns(time=pl.col("time") - table.landmark, cause=pl.col("cause").cast(pl.Int64))
         return fit_fine_gray(since, terms=self.terms, ties=self.ties, level=self.level, missing="leave_out")
+
+
+def _of_event(ask: Callable[[pl.DataFrame], Any], part: pl.DataFrame) -> Any:
+    return ask(part.with_columns(event=pl.col("cause") == 1))
 
 
 def _column(name: str, table: AnalysisTable) -> tuple[str, str, str | None]:
