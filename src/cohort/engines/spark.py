@@ -7,10 +7,11 @@ straight from the store, which has to be on storage that every worker sees under
 from __future__ import annotations
 
 import os
+import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +77,10 @@ class Spark:
 
     def _asked(self, job: Job) -> DataFrame:
         """Return the frame of the pieces' places and the workers' answers, one task each."""
+        from pyspark import cloudpickle
+
         places = self.session.range(0, len(job.pieces), 1, numPartitions=len(job.pieces))
-        return places.mapInArrow(_runner(job), _BACK)
+        return places.mapInArrow(_runner(cloudpickle.dumps(job)), _BACK)
 
 
 def spark(
@@ -122,12 +125,22 @@ def _collected(frame: DataFrame) -> list[bytes]:
     return [bytes(answer) for _, answer in rows]
 
 
-def _runner(job: Job) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+@lru_cache(maxsize=2)
+def _unpacked(job: bytes) -> Job:
+    """Return the work, made once by each process: with it goes what it has worked out, such as lists of codes."""
+    found: Job = pickle.loads(job)  # noqa: S301 -- made by our own driver
+    return found
+
+
+def _runner(packed: bytes) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return what a Spark task does with the places of its pieces."""
 
     def run(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         import pyarrow as pa
 
+        from cohort.engines.spark import _unpacked as known  # of the process, not a copy that came with the task
+
+        job = known(packed)
         for batch in batches:
             for at in batch.column(0).to_pylist():
                 columns = [pa.array([at], pa.int64()), pa.array([job.attempt(at)], pa.binary())]
