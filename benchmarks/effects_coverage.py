@@ -1,8 +1,12 @@
 """Whether estimates of effects are right: small worlds of known truth, many times, the naive analysis beside them.
 
 ``python benchmarks/effects_coverage.py [WORLD …] [--replicates 400] [--persons 1000] [--jobs 2]`` prints one line per
-world and estimator: truth, mean bias with its Monte Carlo error, and the share of 95 % intervals that hold the truth.
-Every truth is a closed form of the numbers below; nothing is written.
+world and estimator: truth, mean bias with its Monte Carlo error, the share of 95 % intervals that hold the truth with
+its own, and the mean standard error reported as a share of the estimates' standard deviation. Every truth is a closed
+form of the numbers below; nothing is written.
+
+400 replicates know a coverage to 1.1 points, and one of several estimators leaves 94–96 % by chance more often than
+not; the last figure knows the same to 3.5 %, which is 0.8 points of coverage.
 """
 
 from __future__ import annotations
@@ -21,10 +25,11 @@ import polars as pl
 from cohort import effects as ef
 from cohort import survival as sv
 from cohort.errors import NotEstimableError
+from cohort.survival.intervals import normal_quantile
 
 HORIZON, GRACE, PERIOD, PERIODS = 365, 60, 30, 8
-SAMPLES = 100
-"""Bootstrap samples behind an interval that needs them."""
+SAMPLES = 200
+"""Bootstrap samples behind an interval that needs them, as in a study file."""
 
 
 class Found(NamedTuple):
@@ -188,7 +193,7 @@ def replicate(world: str, persons: int, number: int) -> list[Found]:
 
 
 def coverage(found: list[list[Found]]) -> pl.DataFrame:
-    """Return truth, bias, its Monte Carlo error and coverage by estimator, in their order."""
+    """Return truth, bias and coverage with their Monte Carlo errors, and the share of the error that was reported."""
     rows = pl.DataFrame([one for each in found for one in each], schema=list(Found._fields), orient="row")
     inside = (pl.col("lower") <= pl.col("truth")) & (pl.col("truth") <= pl.col("upper"))
     error = pl.col("estimate") - pl.col("truth")
@@ -198,6 +203,8 @@ def coverage(found: list[list[Found]]) -> pl.DataFrame:
         bias=error.mean(),
         mc_error=error.std() / pl.len().sqrt(),
         coverage=inside.mean(),
+        coverage_mc_error=(inside.mean() * (1 - inside.mean()) / pl.len()).sqrt(),
+        reported=(pl.col("upper") - pl.col("lower")).mean() / (2 * normal_quantile(0.95)) / pl.col("estimate").std(),
     )
 
 
@@ -216,7 +223,8 @@ def main() -> None:
             for row in coverage(runs).iter_rows(named=True):
                 print(
                     f"{row['estimator']:<36}truth {row['truth']:7.4f}  bias {row['bias']:8.5f} ± {row['mc_error']:.5f}"
-                    f"  ({row['bias'] / row['mc_error']:6.1f} errors)  coverage {row['coverage']:.3f}",
+                    f"  ({row['bias'] / row['mc_error']:6.1f} errors)  coverage {row['coverage']:.3f} ±"
+                    f" {row['coverage_mc_error']:.3f}  error reported {row['reported']:.3f}",
                     flush=True,
                 )
 

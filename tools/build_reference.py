@@ -2,7 +2,8 @@
 
 `src/cohort/study.schema.json` is the JSON Schema of the study file, for editors; `docs/study_file.md` is the same
 schema as tables; `docs/definitions.md` is what the docstrings say of every definition, with its sources. A test writes
-them again and compares the bytes.
+them again and compares the bytes. The stubs `src/cohort/__init__.pyi` and those of the rooms that stand alone tell
+editors and type checkers what is imported on first use only.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any, get_args
 from pydantic.json_schema import GenerateJsonSchema
 
 from cohort import _HOME as PUBLIC
-from cohort import effects, survival
+from cohort import ROOMS, effects, survival
 from cohort.features.covariates import Covariate
 from cohort.outcomes.outcome import Outcome
 from cohort.population.criteria import Rule
@@ -32,6 +33,7 @@ from cohort.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
 SCHEMA, STUDY_FILE, DEFINITIONS = "src/cohort/study.schema.json", "docs/study_file.md", "docs/definitions.md"
+STUBS = {"cohort": "src/cohort/__init__.pyi"} | {f"cohort.{room}": f"src/cohort/{room}/__init__.pyi" for room in ROOMS}
 WRITTEN_BY = "<!-- Written by tools/build_reference.py from the code; change the code, then run it. -->\n\n"
 SOURCES = "References\n----------\n"
 BOUNDS = {"minimum": "≥ {}", "maximum": "≤ {}", "exclusiveMinimum": "> {}", "exclusiveMaximum": "< {}"}
@@ -68,15 +70,28 @@ Schema = dict[str, Any]
 
 
 def main(root: Path = ROOT) -> None:
-    """Write the three files under a root."""
+    """Write the files under a root."""
     schema = study_schema()
     texts = {
         SCHEMA: json.dumps(schema, indent=1, ensure_ascii=False) + "\n",
         STUDY_FILE: WRITTEN_BY + "\n".join(study_file(schema)),
         DEFINITIONS: WRITTEN_BY + "\n".join(definitions()),
+        **{file: "\n".join(stub(package)) + "\n" for package, file in STUBS.items()},
     }
     for name, text in texts.items():
         (root / name).write_text(text, encoding="utf-8")
+
+
+def stub(package: str) -> Iterator[str]:
+    """Yield the lines of a stub: every public name from the module that defines it."""
+    yield "# Written by tools/build_reference.py from the names in __init__.py; change those, then run it."
+    homes = {name: f"{package}.{home}" for name, home in importlib.import_module(package)._HOME.items()}
+    if package == "cohort":
+        homes |= dict.fromkeys(ROOMS, package)
+    for name, home in sorted(homes.items(), key=lambda item: (item[1], item[0])):
+        yield f"from {home} import {name} as {name}"
+    if package == "cohort":
+        yield from ("", "__version__: str")
 
 
 class _OfFiles(GenerateJsonSchema):

@@ -47,7 +47,7 @@ def weighted_comparison(n: int, folder: Path):
 
     def run():
         weights = ef.balancing_weights(ef.propensity_scores(frame, "treated", terms), "ate")
-        ef.balance(frame, weights, terms)
+        ef.balance(frame, weights)
         weighted = frame.select("t", "e", *outcome).with_columns(w=pl.Series(weights.weight))
         fit = sv.CoxPHFitter().fit(weighted, "t", "e", weights_col="w", robust=True)
         return weights.propensity.score, fit.standard_errors_.to_numpy()

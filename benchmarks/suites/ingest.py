@@ -1,6 +1,8 @@
-"""Ingestion of wide claims: ours whole (guard, types, keys, long rows, buckets, hashes) beside DuckDB's plain copy.
+"""Ingestion: ours whole (guard, types, keys, long rows, buckets, hashes) beside DuckDB's plain copy of the same files.
 
-The yardstick checks nothing: it copies every cell as text, in the file's order, into one Parquet file.
+The yardstick checks nothing: it copies every cell as text, in the file's order, into one Parquet file. `wide` are claim
+lines with five diagnoses and no claims logic; `tuva` is what a user meets first, simulated persons in the Tuva layout:
+eligibility, medical and pharmacy claims, with versions of claims settled and seven tables written.
 """
 
 from __future__ import annotations
@@ -13,6 +15,11 @@ from pathlib import Path
 
 from harness import Case
 
+SIMULATE = """
+import sys
+from cohort.simulate.run import simulate
+simulate("low_back_pain", persons=int(sys.argv[1]), layout="tuva", out=sys.argv[2])
+"""
 GENERATOR = Path(__file__).resolve().parents[1] / "wide_claims.py"
 
 
@@ -34,6 +41,37 @@ def _case(name: str, memory_limit: str | None = None, options: tuple[str, ...] =
         "duckdb copy",
         same=operator.eq,
     )
+
+
+def _tuva_extract(n: int, folder: Path) -> Path:
+    """Return the folder of the claims of ``n`` simulated persons, made by a process of its own."""
+    if not (folder / "extract").exists():
+        subprocess.run([sys.executable, "-c", SIMULATE, str(n), folder / "extract"], check=True)
+    return folder / "extract"
+
+
+def _tuva(n: int, folder: Path):
+    """Ingest a Tuva extract into a new store; every record is loaded or rejected."""
+    import cohort as co
+
+    extract = _tuva_extract(n, folder)
+
+    def run() -> int:
+        shutil.rmtree(folder / "store", ignore_errors=True)
+        return sum(file.loaded + file.rejected for file in co.ingest(extract, "tuva", folder / "store").account.files)
+
+    return run
+
+
+def _tuva_plain(n: int, folder: Path):
+    """Copy the same files, one by one."""
+    import duckdb
+
+    copies = [
+        f"copy (from read_csv('{file}', all_varchar = true)) to '{folder / file.stem}.parquet' (format parquet)"
+        for file in sorted(_tuva_extract(n, folder).glob("*.csv"))
+    ]
+    return lambda: sum(duckdb.connect().execute(copy).fetchall()[0][0] for copy in copies)
 
 
 class _Ours:
@@ -72,6 +110,7 @@ class _Plain:
 
 
 CASES = [
+    Case("tuva", _tuva, _tuva_plain, "duckdb copy", same=operator.eq),
     _case("wide"),
     _case("wide_2gb", memory_limit="2GB"),
     _case("wide_gzip", options=("--gzip",)),

@@ -100,7 +100,10 @@ _HOME = {
     "fine_gray": "results.analyses",
     "treatment_effect": "results.treatment",
     "exposure": "features.exposure",
+    "time_varying": "features.time_varying",
     "emulated_trial": "results.trial",
+    "nested_trials": "results.nested",
+    "structural_cox": "results.structural",
     "exposure_cox": "results.exposure_cox",
     "mean_cumulative_count": "results.courses",
     "mean_care_free_days": "results.courses",
@@ -138,4 +141,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *ROOMS])

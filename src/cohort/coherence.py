@@ -9,6 +9,7 @@ from cohort.population.entry import ARM
 from cohort.population.matching import MatchedArms, RiskSets
 from cohort.results.courses import CareFreeDays, MeanCumulativeCount, ResponseShares
 from cohort.results.standardised import AGE
+from cohort.results.terms import variables_of
 from cohort.spec import nearest
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def check_coherence(study: Study) -> None:
         _names,
         _uses,
         _exposures,
+        _natural_censoring,
+        _structural,
         _negative_controls,
         _groups,
         _kinds_of_use,
@@ -51,25 +54,63 @@ def check_coherence(study: Study) -> None:
 def _names(study: Study) -> None:
     names = [*([ARM] if study.entry.arms else []), *(column.name for column in study.measured)]
     if repeated := {name for name in names if names.count(name) > 1}:
-        what = "two covariates, exposures or analyses" if study.exposures else "two covariates or analyses"
+        further = study.exposures or study.time_varying
+        what = "two covariates, exposures or analyses" if further else "two covariates or analyses"
         raise ValueError(f"{what} are named {', '.join(sorted(repeated))}; give each its own name")
 
 
 def _uses(study: Study) -> None:
     for number, analysis in enumerate(study.analyses, start=1):
+        changing = {covariate.name for covariate in study.time_varying}
+        known = {*study.variables, *(changing if getattr(analysis, "weighs_time_varying", False) else ())}
         for name in analysis.uses:
-            if name not in study.variables:
-                near = nearest(name, study.variables)
+            if name in changing and name not in known:
+                raise ValueError(
+                    f"analyses[{number}] uses {name!r}, which changes after index; only analyses that weight by it may "
+                    "read it (emulated_trial, nested_trials, structural_cox)"
+                )
+            if name not in known:
+                near = nearest(name, known)
                 raise ValueError(f"analyses[{number}] uses {name!r}, which is no covariate; {near}")
 
 
 def _exposures(study: Study) -> None:
     known = [exposure.name for exposure in study.exposures]
     for number, analysis in enumerate(study.analyses, start=1):
-        name = getattr(analysis, "exposure", None)
-        if name is not None and name not in known:
-            near = nearest(name, known) if known else "the study has no exposures; add [[exposures]]"
-            raise ValueError(f"analyses[{number}].exposure: {name!r} is no exposure; {near}")
+        for key in ("exposure", "against"):
+            name = getattr(analysis, key, None)
+            if name is not None and name not in known:
+                near = nearest(name, known) if known else "the study has no exposures; add [[exposures]]"
+                raise ValueError(f"analyses[{number}].{key}: {name!r} is no exposure; {near}")
+
+
+def _natural_censoring(study: Study) -> None:
+    """Refuse weights for ends of follow-up that the study does not have."""
+    ends = study.cohort.end
+    known = {*ends.censor_at, *(["records"] if ends.censor_records else [])}
+    for number, analysis in enumerate(study.analyses, start=1):
+        natural = getattr(analysis, "natural_censoring", None)
+        for name in () if natural is None else natural.reasons:
+            if name not in known:
+                key = "censor_records" if name == "records" else "censor_at"
+                raise ValueError(
+                    f"analyses[{number}].natural_censoring.reasons: {name!r} ends nobody's follow-up here; add it to "
+                    f"cohort.end.{key}, or leave it out"
+                )
+
+
+def _structural(study: Study) -> None:
+    """Refuse what changes as a term of index, and what does not as one that varies."""
+    changing = {covariate.name for covariate in study.time_varying}
+    for number, analysis in enumerate(study.analyses, start=1):
+        if analysis.kind == "structural_cox":
+            for name in variables_of(analysis.terms):
+                if name in changing:
+                    raise ValueError(f"analyses[{number}].terms: {name!r} changes after index; name it in varying")
+            if fixed := sorted(set(variables_of(analysis.varying)) - changing):
+                raise ValueError(
+                    f"analyses[{number}].varying: {fixed[0]!r} does not change after index; name it in terms"
+                )
 
 
 def _negative_controls(study: Study) -> None:

@@ -23,7 +23,7 @@ def as_lazy(frame: Any) -> pl.LazyFrame:
     Raises
     ------
     InputRefusedError
-        If the object is none of these, or two of its columns share a name.
+        If the object is none of these, two of its columns share a name, or one has cells of several kinds.
     """
     if isinstance(frame, pl.LazyFrame):
         return frame
@@ -35,13 +35,23 @@ def as_lazy(frame: Any) -> pl.LazyFrame:
         return as_lazy(frame.pl())
     if isinstance(frame, Mapping) or hasattr(frame, "__arrow_c_stream__"):
         require_distinct(frame)
-        made = pl.DataFrame(frame)
+        made = _converted(frame)
         # pandas calls a column without values and without a type a float
         return (made if made.height else made.cast({pl.Float64: pl.Null})).lazy()
     raise InputRefusedError(
         f"a {type(frame).__name__} is not a frame; pass a polars, pandas or Arrow table, a DuckDB relation, "
         "or a mapping of columns"
     )
+
+
+def _converted(frame: Any) -> pl.DataFrame:
+    try:
+        return pl.DataFrame(frame)
+    except (TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):  # Arrow's own are of these
+        raise InputRefusedError(
+            "the frame cannot be read: a column holds values of several kinds, such as text and numbers, or columns "
+            "differ in length; give every column one type and one value per row"
+        ) from None
 
 
 def require_distinct(frame: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +16,13 @@ from cohort.codes.bucket_tables import BucketTables, batches
 from cohort.codes.records import needed_rows
 from cohort.engines.engine import Progress
 from cohort.engines.local import in_order, local
-from cohort.errors import StudyError
+from cohort.errors import ReleaseRefusedError, StudyError
 from cohort.plan import BucketRows, Selection, codes_of, join_buckets, select_each
+from cohort.population.attrition import Attrition
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule, Released
-from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates, write_csv
+from cohort.results.estimates import NOT_ESTIMABLE, PROPORTIONALITY, RATIOS, SUPPRESSED, Estimates, write_csv
+from cohort.results.history import PastRelease, earlier_releases, record_release
 from cohort.spec import nearest
 from cohort.store.store import Store
 from cohort.study import Study
@@ -28,10 +31,13 @@ from cohort.variants import Key, Made, find_key, replaced, shown, spell
 PICKABLE = ("outcome", "group", "term", "category", "time", "estimand")
 """The columns of the estimates by which one of an analysis can be picked."""
 
-_EFFECT = "risk_difference"
+_EFFECTS = ("risk_difference", "marginal_hazard_ratio")
 """What is compared of a treatment effect, if nothing else is picked."""
 
 _EVENT = pl.col("outcome").alias("event")  # ``outcome`` may be a key that varies
+
+VARIANTS = "variants"
+"""Folder of the history for combinations, each under the hash of its study."""
 
 MOST = 10_000
 """More combinations are a slip of the pen."""
@@ -110,10 +116,19 @@ class Multiverse:
         for values in itertools.product(*(values for _, values in self.axes)):
             yield dict(zip(names, values, strict=True))
 
-    def run(self, store: Store | str | Path, progress: Progress | None = None) -> Specifications:
+    def run(
+        self, store: Store | str | Path, progress: Progress | None = None, *, history: Path | None = None
+    ) -> Specifications:
         """Run all combinations: each bucket is read once, and what combinations share is computed once.
 
         What is released of a combination is, bit for bit, what its own run releases.
+
+        Parameters
+        ----------
+        history
+            Where earlier releases are remembered (`history_folder`): each combination is held against the reports of
+            its population and against its own earlier releases, and is remembered; one that changed too little is
+            withheld. Without it nothing is consulted nor remembered.
         """
         store = store if isinstance(store, Store) else Store.open(store)
         codes = codes_of({id(part): part for study in self.studies for part in _parts(study)}.values())
@@ -125,26 +140,45 @@ class Multiverse:
         read = local().map(store, lambda tables: needed_rows(tables, codes), "cohort", progress)
         chosen = join_buckets(list(in_order(every_study, batches(read, ROWS_AT_A_TIME))))
         released, lines = [], []
-        for number, (out, line) in enumerate(in_order(self._concluded, zip(range(len(chosen)), chosen, strict=True))):
+        conclude = functools.partial(self._concluded, history=history)
+        for number, (out, line) in enumerate(in_order(conclude, zip(range(len(chosen)), chosen, strict=True))):
             released.append(out)
             lines.append(line)
             if progress is not None:
                 progress("combinations", number + 1, len(self.studies))
+        for study, out in zip(self.studies, released, strict=True):
+            if history is not None and out.record is not None:
+                record_release(history / VARIANTS, study.sha256, out.record)
         return Specifications(pl.concat(lines, how="vertical"), tuple(released))
 
-    def _concluded(self, numbered: tuple[int, Selection]) -> tuple[Released, pl.DataFrame]:
+    def _concluded(self, numbered: tuple[int, Selection], history: Path | None) -> tuple[Released, pl.DataFrame]:
         """Return what one combination's own run releases, and its row of the specification curve."""
         number, chosen = numbered
-        table, out = self.studies[number].conclude((chosen.part(),))
+        study = self.studies[number]
+        try:
+            table, out = study.conclude((chosen.part(),), history=_earlier(study, history))
+        except ReleaseRefusedError:
+            if history is None:
+                raise
+            nothing = Estimates(_none(study.disclosure))
+            table, out = None, Released(nothing, Attrition(()), study.disclosure, 1, ())
         return out, self._line(number + 1, self._values_of(number), table, out)
 
-    def _line(self, number: int, values: Mapping[str, Any], table: AnalysisTable, out: Released) -> pl.DataFrame:
+    def _line(self, number: int, values: Mapping[str, Any], table: AnalysisTable | None, out: Released) -> pl.DataFrame:
         """Return one row of the specification curve."""
         study = self.studies[number - 1]
         named = [pl.lit(shown(value)).alias(name) for name, value in values.items()]
         row = _picked(study, out, self.pick).select(_EVENT, *PICKABLE[1:], "value", "lower", "upper", "level", "status")
         counts = _counts(table, out.rule)
         return _rounded(row, out.rule).select(pl.lit(number, pl.Int64).alias("combination"), *named, *counts, pl.all())
+
+
+def _earlier(study: Study, history: Path | None) -> tuple[PastRelease, ...]:
+    """Return the reports of a combination's population and its own earlier releases."""
+    if history is None:
+        return ()
+    reports = earlier_releases(history, study.population_sha256)
+    return (*reports, *earlier_releases(history / VARIANTS, study.sha256))
 
 
 def _values(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
@@ -203,22 +237,24 @@ def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.Da
     risks. Few persons leave few points on a curve, so the last one may lie well before the day that was asked for;
     ``time`` says where.
     """
-    rows = out.estimates.select(analysis=1)
     reference = (pl.col("value") == 1) & pl.col("std_error").is_null() & pl.col("estimand").is_in(RATIOS)
-    rows = rows.filter(~reference.fill_null(value=False))
+    rows = out.estimates.frame.filter(pl.col("analysis") == 1, ~reference.fill_null(value=False))
     defaults = {"outcome": study.outcome.name, "term": study.analyses[0].contrast}
+    wanted = [pl.col("time") <= value if name == "time" else pl.col(name) == str(value) for name, value in pick.items()]
     for name, default in defaults.items():
-        if name not in pick and default is not None and default in rows[name].to_list():
-            rows = rows.filter(pl.col(name) == default)
-    for name, value in pick.items():
-        rows = rows.filter(pl.col("time") <= value if name == "time" else pl.col(name) == str(value))
-    if "estimand" not in pick and _EFFECT in rows["estimand"].to_list():
-        rows = rows.filter(pl.col("estimand") == _EFFECT)
+        if name not in pick and default is not None and default in set(rows[name]):
+            wanted.append(pl.col(name) == default)
+    rows = rows.filter(wanted)
+    if "estimand" not in pick:
+        rows = rows.filter(pl.col("estimand") != PROPORTIONALITY)
+        found = set(rows["estimand"])
+        if effect := next((name for name in _EFFECTS if name in found), None):
+            rows = rows.filter(pl.col("estimand") == effect)
     if "category" not in pick and rows["category"].null_count():
         rows = rows.filter(pl.col("category").is_null())  # of a trial, not what other designs say of it
-    points = rows.filter(pl.col("time").is_not_null(), pl.col("value").is_not_null()).sort("time")
+    points = rows.filter(pl.col("time").is_not_null(), pl.col("value").is_not_null())
     if points.height:
-        return points.tail(1)
+        return points[[points["time"].arg_max()]]
     return rows.head(1) if rows.height else _none(out.rule)
 
 
@@ -228,11 +264,14 @@ def _none(rule: DisclosureRule) -> pl.DataFrame:
     return Estimates.from_rows(pl.DataFrame({"analysis": [1], "estimand": ["none"], "status": [status]})).frame
 
 
-def _counts(table: AnalysisTable, rule: DisclosureRule) -> list[pl.Expr]:
+def _counts(table: AnalysisTable | None, rule: DisclosureRule) -> list[pl.Expr]:
     """Return persons at risk and outcomes, to the nearest multiple of the smallest count that may be shown.
 
-    Combinations differ by a few persons, and exact counts beside each other would count those few.
+    Combinations differ by a few persons, and exact counts beside each other would count those few. None where the
+    gate let nothing out.
     """
+    if table is None:
+        return [pl.lit(None, pl.Int64).alias(name) for name in ("n", "events")]
     n = sum(part.height for part in table.parts)
     events = sum(int((part["cause"] == 1).sum()) for part in table.parts)
     rule = rule.model_copy(update={"minimum": rule.minimum * table.most_rows})

@@ -22,6 +22,7 @@ from cohort.codes.records import KEY, Tables, needed_codes, needed_rows
 from cohort.errors import StudyError
 from cohort.features.covariates import Covariate
 from cohort.features.exposure import Exposure
+from cohort.features.time_varying import TimeVarying
 from cohort.outcomes.base import Event
 from cohort.outcomes.course import Course
 from cohort.outcomes.dating import UNJUDGED, bounded, dated
@@ -33,7 +34,7 @@ from cohort.population.entry import ARM, Entry, apart
 from cohort.population.follow_up import RiskStart
 from cohort.population.matching import Matching
 from cohort.possible import ROW, SMALL, Flags, Possible, Rows
-from cohort.results.analysis_table import control_column
+from cohort.results.analysis_table import FOLLOW_UP, control_column
 
 OUTCOME, COMPETING, CENSORED = 1, 2, 0
 """Codes of the analysis table's ``cause``; death that does not compete is a censoring."""
@@ -196,7 +197,9 @@ class BucketRows:
         def ends(days: pl.DataFrame) -> pl.LazyFrame:
             tables, entries = self._tables_of(flow.possible, days), days.lazy()
             starts = start.days(tables, entries, end.bridge_days)
-            return end.ends(tables, entries, self.data_end, start).join(starts, on=KEY, how="left")
+            return end.ends(tables, entries, self.data_end, start).join(
+                starts, on=KEY, how="left", maintain_order="left"
+            )
 
         def exits(days: pl.DataFrame) -> pl.LazyFrame:
             rows = days[ROW].to_numpy()
@@ -207,7 +210,7 @@ class BucketRows:
         flow.possible.ask(key, (outcome, start, end), flow.rows, exits)
         return key
 
-    def covariate(self, covariate: Covariate | Exposure | Matching, flow: _Flow) -> int:
+    def covariate(self, covariate: Covariate | Exposure | TimeVarying | Matching, flow: _Flow) -> int:
         """Find a covariate of every entry still in, and why it is null where it is; return the name of the answer."""
 
         def column(days: pl.DataFrame) -> pl.DataFrame:
@@ -275,7 +278,7 @@ def run_bucket(
     tables: Tables,
     cohort: Cohort,
     outcome: Event,
-    covariates: Iterable[Covariate | Exposure | Course],
+    covariates: Iterable[Covariate | Exposure | TimeVarying | Course],
     codes: Mapping[str, Codelist | None],
     data_end: dt.date,
     controls: Iterable[Event] = (),
@@ -289,7 +292,7 @@ def select(
     rows: BucketRows,
     cohort: Cohort,
     outcome: Event,
-    covariates: Iterable[Covariate | Exposure | Course],
+    covariates: Iterable[Covariate | Exposure | TimeVarying | Course],
     controls: Iterable[Event] = (),
 ) -> Selection:
     """Return one study's choice among the entries of a bucket whose needed rows are read."""
@@ -321,12 +324,12 @@ def _controlled(rows: BucketRows, cohort: Cohort, control: Event, flow: _Flow, n
     free = rows.free_of(control, flow)
     exits = flow.possible.answers(rows.exits(cohort, control, flow), flow.rows)
     at_risk = pl.Series(exits[LOST] == 0 if free is None else (exits[LOST] == 0) & pl.Series(free))
-    named = {name: control_column(number, name) for name in ("entry", "time", "cause")}
+    named = {name: control_column(number, name) for name in FOLLOW_UP}
     return exits.select(pl.when(at_risk).then(pl.col(name)).alias(column) for name, column in named.items())
 
 
 def select_each(
-    rows: BucketRows, studies: Iterable[tuple[Cohort, Event, tuple[Covariate | Exposure | Course, ...]]]
+    rows: BucketRows, studies: Iterable[tuple[Cohort, Event, tuple[Covariate | Exposure | TimeVarying | Course, ...]]]
 ) -> list[Selection]:
     """Return every study's choice among the entries of one bucket: what they share is asked once, for all at a time."""
     studies = list(studies)
@@ -346,7 +349,7 @@ def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Event, start: RiskSta
     """
     ends = ends.with_columns(stop=pl.min_horizontal("censor_day", "death_day")).collect(engine=SMALL).lazy()
     met = dated(outcome.days(tables, ends), ends).collect(engine=SMALL).lazy()
-    followed = _exits(ends.join(met, on=KEY, how="left"), outcome)
+    followed = _exits(ends.join(met, on=KEY, how="left", maintain_order="left"), outcome)
     free = outcome.seen_free(tables, ends)
     exits = followed if free is None else bounded(followed, free)
     number = pl.coalesce(pl.when(lost).then(n) for n, lost in enumerate(_losses(outcome, start).values(), start=1))

@@ -33,12 +33,20 @@ class LogFormat(StrEnum):
 
 
 class RateColumn(ProgressColumn):
-    """Units of a step per second, over the last seconds."""
+    """Units of a step per second: over the last seconds, or since it began where there was one sign of life only."""
 
     def render(self, task: Task) -> Text:
         """Return the rate, or nothing while there is none."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:,.0f}/s" if speed >= 10 else f"{speed:.1f}/s", justify="right")
+        since = task.completed / task.elapsed if task.completed and task.elapsed else None
+        return Text(rate(task.finished_speed or task.speed or since), justify="right")
+
+
+def rate(speed: float | None) -> str:
+    """Return units per second with few digits; bytes come in millions."""
+    if speed is None:
+        return ""
+    size, unit = next((one for one in ((1e9, " G"), (1e6, " M"), (1e3, " k")) if speed >= 10 * one[0]), (1.0, ""))
+    return f"{speed / size:,.0f}{unit}/s" if speed >= 10 else f"{speed:.1f}/s"
 
 
 LogOption = Annotated[LogFormat, typer.Option("--log-format", help="Log lines as text or JSON in a batch job.")]

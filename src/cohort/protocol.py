@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel
 
 from cohort.codes.codelist import Codelist
+from cohort.results.nested import NestedTrials
 from cohort.results.trial import EmulatedTrial
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def protocol(study: Study) -> tuple[Row, ...]:
         *(("Outcome", item, text) for item, text in _outcome(study)),
         *(("Covariates", covariate.label, covariate.text) for covariate in study.covariates),
         *(("Exposures", exposure.label, exposure.text) for exposure in study.exposures),
+        *(("Covariates", f"{covariate.label} (changes)", covariate.text) for covariate in study.time_varying),
         *(("Negative controls", name_of(control), control.text) for control in study.negative_controls),
         *(("Analyses", f"{n}. {a.title}", a.text) for n, a in enumerate(study.analyses, start=1)),
         *_trials(study),
@@ -81,6 +83,10 @@ def _trials(study: Study) -> Iterator[Row]:
     for number, analysis in enumerate(study.analyses, start=1):
         if isinstance(analysis, EmulatedTrial):
             yield from ((f"Target trial {number}", item, text) for item, text in _components_of(analysis, study))
+        if isinstance(analysis, NestedTrials):
+            yield from (
+                (f"Target trials {number}", item, text) for item, text in _components_of_nested(analysis, study)
+            )
 
 
 def _components_of(trial: EmulatedTrial, study: Study) -> Iterator[tuple[str, str]]:
@@ -101,10 +107,44 @@ def _components_of(trial: EmulatedTrial, study: Study) -> Iterator[tuple[str, st
     yield (
         "intercurrent events",
         f"starting after day {trial.grace_days} departs from starting and keeps to not starting; stopping later keeps "
-        f"to either; death {'competes' if 'death' in study.outcome.competing else 'censors'}; other ends of follow-up "
-        "censor",
+        f"to either; death {'competes' if 'death' in study.outcome.competing else 'censors'}; {_leaving(trial)}",
     )
     yield "estimand", f"per-protocol effect in all who are eligible: risks, days lost by day {day}, hazard ratio"
+
+
+def _components_of_nested(trials: NestedTrials, study: Study) -> Iterator[tuple[str, str]]:
+    exposures = {known.name: known for known in study.exposures}
+    taken = [exposures[name] for name in (trials.exposure, trials.against) if name is not None]
+    day, every = trials.horizon_days, trials.begin == "every_period"
+    yield (
+        "eligibility",
+        "the persons of the cohort at risk when a period begins, who had never been exposed when the one before began"
+        if every
+        else "the persons of the cohort on the index date, each once"
+        + ("" if len(taken) < 2 else ", on one of the two"),
+    )
+    yield "strategies", " or ".join(trials.strategies) + "; " + "; ".join(f"{x.label} {x.text}" for x in taken)
+    yield "assignment", f"at random in the trials; here taken to be as if randomised given {trials.adjust_for}"
+    zero = f"each day {trials.period_days}, {2 * trials.period_days}, … after index" if every else "the index date"
+    yield "time zero", f"{zero}: eligibility and assignment are settled by then, and follow-up begins"
+    kept = trials.protocol == "per_protocol"
+    ends = "; a person's part ends with the period in which the exposure departs, and who remains is weighted"
+    yield "follow-up", f"to day {day} of each trial{ends if kept else ', whatever becomes of the exposure'}"
+    yield "outcome", study.outcome.text
+    yield (
+        "intercurrent events",
+        f"starting or stopping later {'departs' if kept else 'is part of the strategy'}; death "
+        f"{'competes' if 'death' in study.outcome.competing else 'censors'}; {_leaving(trials)}",
+    )
+    effect = "per-protocol effect" if kept else "intention-to-treat effect"
+    yield "estimand", f"{effect} in all trials that are begun, pooled: risks, days lost by day {day}, hazard ratio"
+
+
+def _leaving(trial: EmulatedTrial | NestedTrials) -> str:
+    """Say what the other ends of follow-up do."""
+    if trial.natural_censoring is None:
+        return "other ends of follow-up censor, taken as random"
+    return f"other ends of follow-up censor, of which {trial.natural_censoring.text}, are weighted for"
 
 
 def _follow_up(study: Study) -> Iterator[tuple[str, str]]:

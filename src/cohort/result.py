@@ -214,7 +214,7 @@ def truth_option(truth: KnownTruth | None) -> dict[str, str]:
 
 def _labels(study: Study) -> dict[str, str]:
     """Return what the page calls each covariate, and the reasons for which it is missing."""
-    names = {column.name: column.label for column in (*study.covariates, *study.exposures)}
+    names = {column.name: column.label for column in (*study.covariates, *study.exposures, *study.time_varying)}
     return names | {f"{name}{MISSING}": f"{label}: why missing" for name, label in names.items()}
 
 

@@ -26,6 +26,7 @@ from cohort.errors import StudyError
 from cohort.features.covariate import MISSING
 from cohort.features.covariates import Covariate, VariableType
 from cohort.features.exposure import Exposure
+from cohort.features.time_varying import TimeVarying
 from cohort.left_parts import LeftParts, Parts, Scratched, attrition_of, rows_of
 from cohort.matched import differences_before, match
 from cohort.outcomes.course import Course
@@ -61,6 +62,7 @@ class Study(Spec):
     outcome: Annotated[Outcome, Field(description="the event, how it is dated, what competes with it")]
     covariates: Annotated[tuple[Covariate, ...], Field(description="what is known about each entry")] = ()
     exposures: Annotated[tuple[Exposure, ...], Field(description="treatments that may start after index")] = ()
+    time_varying: Annotated[tuple[TimeVarying, ...], Field(description="covariates that change after index")] = ()
     negative_controls: Annotated[
         tuple[Outcome, ...], Field(description="outcomes that no treatment of the study can affect")
     ] = ()
@@ -156,10 +158,10 @@ class Study(Spec):
         return arms | {covariate.name: covariate.type for covariate in self.covariates}
 
     @property
-    def measured(self) -> tuple[Covariate | Exposure | Course, ...]:
-        """Return what each entry has columns of: covariates, exposures, what analyses follow beyond the outcome."""
+    def measured(self) -> tuple[Covariate | Exposure | TimeVarying | Course, ...]:
+        """Return what each entry has columns of: covariates, exposures, what changes, what analyses follow further."""
         courses = (analysis for analysis in self.analyses if isinstance(analysis, Course))
-        return (*self.covariates, *self.exposures, *courses)
+        return (*self.covariates, *self.exposures, *self.time_varying, *courses)
 
     def audit(self) -> tuple[Finding, ...]:
         """Return the design faults that can be seen in the plan."""
@@ -290,6 +292,8 @@ class Study(Spec):
             repeats=self.entry.repeats,
             arms=tuple(arm.name for arm in self.entry.arms),
             controls=tuple(control.name for control in self.negative_controls),
+            time_varying=self.time_varying,
+            exposures=self.exposures,
         )
 
     def _table_one(self, table: AnalysisTable) -> Estimates:

@@ -23,7 +23,7 @@ def test_the_snippets_and_the_table_of_presets_are_those_of_the_code(root):
 
 def test_the_long_form_of_the_attacker_is_where_the_page_says(root):
     page = (root / "docs" / "disclosure.md").read_text(encoding="utf-8")
-    (path,) = re.findall(r"^    python (\S+) --reports 10000 --chains 1000$", page, flags=re.M)
+    (path,) = re.findall(r"^    python (\S+) --reports 10000 --chains 1000 --tables 500 --state \S+$", page, flags=re.M)
     text = (root / path).read_text(encoding="utf-8")
     assert '"--reports", type=int, default=10_000' in text
     assert '"--chains", type=int, default=1_000' in text

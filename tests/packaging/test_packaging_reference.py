@@ -14,7 +14,8 @@ import pytest
 
 import cohort as co
 
-WRITTEN = ("src/cohort/study.schema.json", "docs/study_file.md", "docs/definitions.md")
+STUBS = [f"src/cohort/{room}__init__.pyi" for room in ("", "survival/", "effects/", "engines/")]
+WRITTEN = ("src/cohort/study.schema.json", "docs/study_file.md", "docs/definitions.md", *STUBS)
 TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "integer": int, "number": (int, float)}
 
 

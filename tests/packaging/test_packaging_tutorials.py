@@ -209,16 +209,20 @@ def test_clusters_print_the_same_numbers(root, batch, engine):
 
 
 def test_the_benchmarks_run_and_leave_the_results_alone(root, tmp_path):
-    lines = commands(page(root, "benchmarks.md"), "python")
-    assert [line.split()[1] for line in lines] == ["benchmarks/run.py", "benchmarks/validity.py"]
+    speed = commands(page(root, "benchmarks.md"), "python")
+    validity = commands(page(root, "benchmarks.md"), "cohort")
+    assert [line.split()[1] for line in (*speed, *validity)] == ["benchmarks/run.py", "bench"]
     (tmp_path / "benchmarks").symlink_to(root / "benchmarks")
     before = {path: path.stat().st_mtime_ns for path in (root / "benchmarks" / "results").rglob("*")}
-    for line in lines:
-        done = start([sys.executable, *shlex.split(line)[1:]], tmp_path)
+    as_modules = {"python": [], "cohort": ["-m", "cohort.cli"]}
+    for line in (*speed, *validity):
+        program, *arguments = shlex.split(line)
+        done = start([sys.executable, *as_modules[program], *arguments], tmp_path)
         assert done.returncode == 0, f"{line}: {done.stderr}"
     assert {path: path.stat().st_mtime_ns for path in (root / "benchmarks" / "results").rglob("*")} == before
     kept = (tmp_path / "scratch" / "validity" / "null_effect.csv").read_text(encoding="utf-8").splitlines()
     assert len(kept) > 16
+    assert (tmp_path / "scratch" / "validity.csv").read_text(encoding="utf-8").startswith("scenario,")
 
 
 def test_the_columns_of_the_benchmarks_are_explained(root):

@@ -1,108 +1,95 @@
-"""Random reports, chains of monthly reports, and an attacker who reads them and knows the rule.
+"""An attacker who reads a released set, or a year of them, and knows the rule; and the long form of the attack.
 
 The attacker solves for the cross table of all persons (group x level x flag x event) by integer programming: every
-shown number is a pair of bounds on a sum of its cells. Month by month the same is done, and the counts of two months
-are subtracted. ``python tests/property/disclosure_attack.py --reports 10000 --chains 1000`` is the long form.
+shown number is a pair of bounds on a sum of its cells. Standard errors and limits of hazard ratios are solved for the
+events of each level, as if everything else about the model were known. Month by month the same is done, and the counts
+of two months are subtracted. What the presolve of `Known` can settle by a table that it has seen needs no program.
+
+``python tests/property/disclosure_attack.py --reports 10000 --chains 1000 --tables 500 --state attack.json`` is the
+long form: it says how far it came, and the same command goes on from there. It prints how far curves are off in steps
+of k/N plus their last decimal (1 is the most allowed), and how much is withheld against the least that protects.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import sys
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import polars as pl
+from disclosure_inverter import MOST, solved_errors
+from disclosure_worlds import (
+    CURVE,
+    FLAGS,
+    LEVELS,
+    MODELS,
+    SCHEMA,
+    chain,
+    month_later,
+    population,
+    publish,
+    results,
+    rule_of,
+    small_table,
+)
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from cohort.errors import ReleaseRefusedError
-from cohort.population.attrition import Attrition, Step
-from cohort.results.disclosure import DisclosureRule, Released, release
-from cohort.results.estimates import ALL, Estimates
-from cohort.results.history import PastRelease
-from cohort.results.table_one import count_table_one
+from cohort.results.cells import Ledger, cells_to_hide
+from cohort.results.disclosure import Released
+from cohort.results.estimates import ALL
 
-LEVELS, FLAGS = ("a", "b", "c", None), (False, True)
-KINDS = {"level": "categorical", "flag": "boolean"}
-SCHEMA = {"group": pl.String, "level": pl.String, "flag": pl.Boolean, "event": pl.Int64, "time": pl.Int64}
-BY = {0: "group", 1: "group", 2: "flag", 3: None}
-SIZES = [0, 0, 0, 1, 2, 3, 5, 8, 10, 11, 12, 20, 40, 90]
-"""Weights, so that small, empty and large cells all come up often."""
-MOST = 5000
+__all__ = ["attack_chain", "attack_report", "chain", "month_later", "population", "publish", "rule_of"]
 
-
-def population(random: np.random.Generator) -> pl.DataFrame:
-    """Draw a cross table of 2 or 3 groups and expand it to persons, each with a day on which follow-up ends."""
-    groups = ("g1", "g2", "g3")[: random.integers(2, 4)]
-    cells = list(itertools.product(groups, LEVELS, FLAGS, (0, 1)))
-    counts = random.choice(SIZES, len(cells))
-    rows = [cell for cell, count in zip(cells, counts, strict=True) for _ in range(count)]
-    days = random.integers(1, 61, len(rows))
-    return pl.DataFrame([(*row, int(day)) for row, day in zip(rows, days, strict=True)], SCHEMA, orient="row")
-
-
-def month_later(people: pl.DataFrame, random: np.random.Generator) -> pl.DataFrame:
-    """Return the population after 1 to 7 persons came, left or changed; now and then many come as well."""
-    gone = random.integers(0, 4)
-    come = random.integers(int(gone == 0), 5)
-    pool = people.sample(min(60, people.height), with_replacement=True, seed=int(random.integers(1 << 31)))
-    changed = pool.with_columns(time=pl.Series(random.integers(1, 61, pool.height)))
-    stay = people.sample(people.height - min(gone, people.height), seed=int(random.integers(1 << 31)))
-    many = changed if random.random() < 0.4 else changed.head(come)
-    return pl.concat([stay, many])
-
-
-def results(people: pl.DataFrame) -> Estimates:
-    """Return Table 1, events by group, by flag and of all as rates, and a curve of each group."""
-    parts = [count_table_one(people.lazy(), KINDS, by="group").finish()]
-    for position, by in enumerate(("group", "flag", None), start=1):
-        group = pl.col(by).cast(pl.String) if by else pl.lit(ALL)
-        rows = people.group_by(group=group).agg(n=pl.len(), events=pl.col("event").sum())
-        constants = {"analysis": position, "estimand": "incidence_rate", "outcome": "pain"}
-        parts.append(Estimates.from_rows(rows.with_columns(value=pl.col("events") / pl.col("n")), **constants))
-    return Estimates.concat([*parts, curves(people)])
-
-
-def curves(people: pl.DataFrame) -> Estimates:
-    """Return counts by day of each group as curves; the estimate itself is made up."""
-    days = people.group_by("group", "time").agg(
-        events=pl.col("event").sum(), censored=(pl.col("event") == 0).sum(), left=pl.len()
-    )
-    after = pl.col("left").reverse().cum_sum().reverse().over("group", order_by="time")
-    rows = days.sort("group", "time").with_columns(n=after, value=pl.lit(0.5)).drop("left")
-    return Estimates.from_rows(rows, analysis=4, estimand="survival", outcome="pain")
-
-
-def publish(people: pl.DataFrame, rule: DisclosureRule, history: tuple[PastRelease, ...] = ()) -> Released:
-    """Return what the gate lets out of a population."""
-    kept = people.height
-    steps = (Step("in the store", kept + 500, 0, kept + 500, 0), Step("criteria", kept, 500, kept, 500))
-    return release(results(people), Attrition(steps), rule, history=history)
+BY = {0: "group", 1: "group", 2: "flag", 3: None, 5: "level", 6: "flag"}
+KINDS, MONTHS = ("reports", "chains", "tables"), 12
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What a reader knows: for each set of atoms, by its bytes, the least and most persons in it."""
+    """What a reader knows: for each set of atoms, by its bytes, the least and most persons in it.
+
+    ``tables`` are cross tables that agree with all of it, found on the way: often one answers the next question.
+    """
 
     bounds: dict[bytes, tuple[int, int]]
     atoms: pl.DataFrame
+    tables: list[np.ndarray] = field(default_factory=list)
 
     def most(self, which: bytes, sign: int = -1) -> int:
         """Return the most persons that the atoms can hold, given everything that is known."""
-        sets = [np.frombuffer(one, dtype=bool) for one in self.bounds]
-        low, high = zip(*self.bounds.values(), strict=True) if sets else ((), ())
-        constraints = [LinearConstraint(np.array(sets, dtype=float), low, high)] if sets else []
-        cost = sign * np.frombuffer(which, dtype=bool).astype(float)
-        answer = milp(cost, integrality=np.ones(len(cost)), bounds=Bounds(0, MOST), constraints=constraints)
-        assert answer.success
-        return round(abs(answer.fun))
+        return self._solved(sign * np.frombuffer(which, dtype=bool).astype(float), which)
 
     def least(self, which: bytes) -> int:
         """Return the fewest persons that the atoms can hold."""
         return self.most(which, sign=1)
+
+    def look_around(self, sets: list[bytes]) -> None:
+        """Find a table in which all of some sets together are large, and one in which they are small."""
+        cost = np.sum([np.frombuffer(one, dtype=bool) for one in sets], axis=0).astype(float)
+        for sign in (-1, 1):
+            self._solved(sign * cost, sets[0])
+
+    def seen(self, which: bytes) -> tuple[int, int]:
+        """Return the fewest and most persons that the atoms hold in the tables found so far."""
+        inside = np.frombuffer(which, dtype=bool)
+        counts = [int(table[inside].sum()) for table in self.tables]
+        return (min(counts), max(counts)) if counts else (MOST, 0)
+
+    def _solved(self, cost: np.ndarray, which: bytes) -> int:
+        sets = [np.frombuffer(one, dtype=bool) for one in self.bounds]
+        low, high = zip(*self.bounds.values(), strict=True) if sets else ((), ())
+        constraints = [LinearConstraint(np.array(sets, dtype=float), low, high)] if sets else []
+        answer = milp(cost, integrality=np.ones(len(cost)), bounds=Bounds(0, MOST), constraints=constraints)
+        assert answer.success
+        self.tables.append(np.round(answer.x))
+        return int(self.tables[-1][np.frombuffer(which, dtype=bool)].sum())
 
 
 def all_atoms(people: pl.DataFrame) -> pl.DataFrame:
@@ -112,8 +99,11 @@ def all_atoms(people: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(list(itertools.product(groups, LEVELS, FLAGS, (0, 1))), schema, orient="row")
 
 
-def read(released: Released, atoms: pl.DataFrame) -> Known:
-    """Return what a released set says, each number with the numbers that would have been rounded to it."""
+def read(released: Released, atoms: pl.DataFrame, exact: pl.DataFrame) -> Known:
+    """Return what a released set says, each number with the numbers that would have been rounded to it.
+
+    ``exact`` are the rows before the gate: what the attacker of a model's error is told (`solved_errors`).
+    """
     rule, bounds = released.rule, dict[bytes, tuple[int, int]]()
     everybody = np.ones(atoms.height, dtype=bool)
     counts = [(step.persons_kept, everybody) for step in released.attrition.steps[1:]]
@@ -123,10 +113,12 @@ def read(released: Released, atoms: pl.DataFrame) -> Known:
         low = max(low, rule.minimum) if count else low  # whoever knows the rule knows that it is not small
         _narrow(bounds, which, low, high)
     reach = rule.base - 1
-    for (group,), days in released.estimates.select(analysis=4).drop_nulls("time").group_by("group"):
+    for (group,), days in released.estimates.select(analysis=CURVE).drop_nulls("time").group_by("group"):
         inside = (atoms["group"] == group).to_numpy()
         _narrow(bounds, inside, days["n"].max() - reach, days["n"].max() + reach)
         _narrow(bounds, inside & (atoms["event"] == 1).to_numpy(), days["events"].sum() - reach, MOST)
+    for which, low, high in solved_errors(released, atoms, exact):
+        _narrow(bounds, which, low, high)
     return Known(bounds, atoms)
 
 
@@ -138,13 +130,16 @@ def _narrow(bounds: dict[bytes, tuple[int, int]], which: np.ndarray, low: int, h
 def counted(estimates: pl.DataFrame, atoms: pl.DataFrame) -> list[tuple[int, np.ndarray]]:
     """Return (count, which atoms it counts) for every count that the rows show."""
     found = []
-    for row in estimates.filter(pl.col("analysis") < 4).iter_rows(named=True):
+    for row in estimates.filter(pl.col("analysis") != CURVE).iter_rows(named=True):
         found += [(round(n), np.asarray(which)) for n, which in _shown(row, atoms) if n is not None]
     return found
 
 
 def _shown(row: dict, atoms: pl.DataFrame) -> list[tuple[float | None, pl.Series]]:
     by = BY[row["analysis"]]
+    if row["estimand"] == "hazard_ratio":
+        inside = _level(row, atoms) if row["category"] is not None else pl.Series([False] * atoms.height)
+        return [(row["n"], inside), (row["events"], inside & (atoms["event"] == 1))]
     inside = pl.Series([True] * atoms.height) if row["group"] == ALL else atoms[by].cast(pl.String) == row["group"]
     if row["estimand"] == "incidence_rate":
         return [(row["n"], inside), (row["events"], inside & (atoms["event"] == 1))]
@@ -158,20 +153,32 @@ def _shown(row: dict, atoms: pl.DataFrame) -> list[tuple[float | None, pl.Series
     return [(row["n"], inside), (count, inside & level.fill_null(False))]
 
 
-def true_counts(people: pl.DataFrame, atoms: pl.DataFrame) -> dict[bytes, int]:
-    """Return every count of an ungated report, by the atoms that it counts."""
-    return {which.tobytes(): count for count, which in counted(results(people).frame, atoms)}
+def _level(row: dict, atoms: pl.DataFrame) -> pl.Series:
+    return (atoms[row["term"]].cast(pl.String) == row["category"]).fill_null(False)
+
+
+def true_counts(people: pl.DataFrame, atoms: pl.DataFrame, exact: pl.DataFrame) -> dict[bytes, int]:
+    """Return every count of an ungated report by the atoms it counts, and the events that a model leaves out."""
+    found = {which.tobytes(): count for count, which in counted(exact, atoms)}
+    for term in MODELS.values():
+        left_out = (atoms[term].is_null() & (atoms["event"] == 1)).to_numpy()
+        found[left_out.tobytes()] = people.filter(pl.col(term).is_null())["event"].sum()
+    return found
 
 
 def attack_report(people: pl.DataFrame, released: Released) -> list[str]:
     """Return what an attacker works out of one report: a small count, or a range in which every value is small."""
-    atoms, minimum = all_atoms(people), released.rule.minimum
-    known, found = read(released, atoms), []
-    for which, count in true_counts(people, atoms).items():
-        if 0 < count < minimum:
-            most = known.most(which)
-            if most < minimum and known.least(which) > 0:
-                found.append(f"a count of {count} lies in {known.least(which)}..{most}")
+    atoms, minimum, exact = all_atoms(people), released.rule.minimum, results(people).frame
+    known, found = read(released, atoms, exact), []
+    small = {which: count for which, count in true_counts(people, atoms, exact).items() if 0 < count < minimum}
+    if small:
+        known.look_around(list(small))
+    for which, count in small.items():
+        least, most = known.seen(which)
+        if most < minimum and least > 0:
+            least, most = known.least(which), known.most(which)
+            if most < minimum and least > 0:
+                found.append(f"a count of {count} lies in {least}..{most}")
     return found
 
 
@@ -179,22 +186,33 @@ def attack_chain(months: list[tuple[pl.DataFrame, Released]]) -> list[str]:
     """Return what an attacker works out by subtracting reports: by how few persons a count changed."""
     atoms = all_atoms(pl.concat([people for people, _ in months]))
     minimum = months[0][1].rule.minimum
-    truths = [true_counts(people, atoms) for people, _ in months]
-    known, memory = [read(released, atoms) for _, released in months], dict[tuple[int, bytes], tuple[int, int]]()
+    exact = [results(people).frame for people, _ in months]
+    truths = [true_counts(people, atoms, rows) for (people, _), rows in zip(months, exact, strict=True)]
+    known = [read(out, atoms, rows) for (_, out), rows in zip(months, exact, strict=True)]
+    memory: dict[tuple[int, bytes], tuple[int, int]] = {}
 
     def possible(month: int, which: bytes) -> tuple[int, int]:
         if (month, which) not in memory:
             memory[month, which] = known[month].least(which), known[month].most(which)
         return memory[month, which]
 
+    def seen(month: int, which: bytes) -> tuple[int, int]:
+        return known[month].seen(which)
+
+    def innocent(ranges: Callable[[int, bytes], tuple[int, int]], one: int, other: int, which: bytes) -> bool:
+        (low, high), (least, most) = ranges(one, which), ranges(other, which)
+        return _innocent(least - high, most - low, minimum)
+
     found = []
+    for month, counts in enumerate(truths):
+        known[month].look_around(list(counts))
     for one, other in itertools.combinations(range(len(months)), 2):
         for which in truths[one].keys() & truths[other].keys():
             change = truths[other][which] - truths[one][which]
-            if 0 < abs(change) < minimum:
-                (low, high), (least, most) = possible(one, which), possible(other, which)
-                if not _innocent(least - high, most - low, minimum):
-                    found.append(f"months {one}, {other}: a change of {change} lies in {least - high}..{most - low}")
+            told = 0 < abs(change) < minimum and not any(
+                innocent(ranges, one, other, which) for ranges in (seen, possible)
+            )
+            found += [f"months {one}, {other}: a count changed by {change}, which is all it can be"] if told else []
     return found + [told for pair in itertools.combinations(months, 2) for told in _attack_curves(*pair, minimum)]
 
 
@@ -218,7 +236,7 @@ def _attack_curves(one: tuple[pl.DataFrame, Released], other: tuple[pl.DataFrame
 
 
 def _points(released: Released) -> Iterator[tuple[str, set[int]]]:
-    rows = released.estimates.select(analysis=4).filter(pl.col("time").is_not_null())
+    rows = released.estimates.select(analysis=CURVE).filter(pl.col("time").is_not_null())
     for (group,), part in rows.group_by("group"):
         yield str(group), set(part["time"])
 
@@ -228,62 +246,138 @@ def _between(people: pl.DataFrame, group: str, start: int, end: int, event: int)
     return people.filter(inside).height
 
 
-def chain(seed: int, months: int, rule: DisclosureRule) -> list[tuple[pl.DataFrame, Released]]:
-    """Return the months of a chain in which a report was published; in the others the last one stands."""
-    random = np.random.default_rng([seed, 12])
-    people, history = population(random), ()
-    published: list[tuple[pl.DataFrame, Released]] = []
-    for _ in range(months):
-        try:
-            released = publish(people, rule, history)
-        except ReleaseRefusedError:
-            pass
-        else:
-            history = (*history, released.record)
-            published.append((people, released))
-        people = month_later(people, random)
-    return published
+# What protection costs ----------------------------------------------------------------------------------------------
 
 
-def rule_of(seed: int) -> DisclosureRule:
-    """Return the rule of a random report: half of them that of CMS, a quarter each that of NHS and of OpenSAFELY."""
-    return DisclosureRule(preset=("cms", "cms", "nhs", "opensafely")[seed % 4])
+def curve_error(people: pl.DataFrame, released: Released) -> float:
+    """Return how far released curves are off at their points at most, in units of k/N plus the last decimal's half.
+
+    k is the base of rounding (1 without), N the group's persons; 1 is the most that is promised.
+    """
+    exact = results(people).select(analysis=CURVE).select("group", "time", true="value").sort("time")
+    shown = released.estimates.select(analysis=CURVE).drop_nulls(["time", "value"]).sort("time")
+    if shown.is_empty():
+        return 0.0
+    sizes = people.group_by("group").agg(size=pl.len())
+    there = shown.join_asof(exact, on="time", by="group", check_sortedness=False).join(sizes, on="group")
+    decimal = 0.5 * 10.0 ** -(there["size"].log10() + 0.5).floor()
+    return float(((there["value"] - there["true"]).abs() / (released.rule.base / there["size"] + decimal)).max())
+
+
+def protects(ledger: Ledger, hidden: set[str], minimum: int = 11) -> bool:
+    """Return whether every small cell could be one of the minimum or more: by brute force, with no code of ours."""
+    keys = sorted(ledger.values)
+    sums = np.array([[(key == one.total) - (key in one.parts) for key in keys] for one in ledger.sums], dtype=float)
+    low = [1 if key in hidden else ledger.values[key] for key in keys]
+    high = [1000 if key in hidden else ledger.values[key] for key in keys]
+    for target in (key for key in keys if ledger.values[key] < minimum):
+        cost = np.array([-1.0 if key == target else 0.0 for key in keys])
+        answer = milp(
+            cost, integrality=np.ones(len(keys)), bounds=Bounds(low, high), constraints=LinearConstraint(sums, 0, 0)
+        )
+        if round(-answer.fun) < minimum:
+            return False
+    return True
+
+
+def withheld_cells(seed: int, minimum: int = 11) -> tuple[int, int]:
+    """Return how many cells of a small table are withheld, and the fewest that would protect, of all choices."""
+    ledger = small_table(np.random.default_rng(seed), minimum)
+    small = {key for key, value in ledger.values.items() if value < minimum}
+    others = sorted(set(ledger.values) - small)
+    choices = (set(more) for size in range(len(others)) for more in itertools.combinations(others, size))
+    least = next(len(small | more) for more in choices if protects(ledger, small | more, minimum))
+    hidden = cells_to_hide(ledger, minimum, show_zero=True)
+    assert protects(ledger, hidden, minimum)
+    return len(hidden), least
+
+
+# The long form ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the long form came; kept in a file, so that it goes on after whatever stopped it."""
+
+    reports: int = 0
+    refused: int = 0
+    chains: int = 0
+    published: int = 0
+    tables: int = 0
+    broken: list[str] = field(default_factory=list)
+    curve_error: float = 0.0
+    suppression: float = 0.0
+    seconds: float = 0.0
+
+    def keep(self, path: Path | None) -> None:
+        """Write the state, whole or not at all, and say it."""
+        if path is not None:
+            beside = path.with_suffix(".new")
+            beside.write_text(json.dumps({name: getattr(self, name) for name in self.__slots__}))
+            beside.replace(path)
+        print(
+            f"{self.reports} reports ({self.refused} refused), {self.chains} chains ({self.published} months), "
+            f"{len(self.broken)} broken; curves off by {self.curve_error:.2f} of k/N plus rounding; {self.tables} "
+            f"tables, withheld {self.suppression:.2f} of the least; {self.seconds:.0f} CPU s",
+            flush=True,
+        )
+
+    def tell(self, what: str, found: list[str]) -> None:
+        """Note and print what was worked out."""
+        self.broken += [f"{what}: {text}" for text in found[:3]]
+        for text in found[:3]:
+            print(f"BROKEN {what}: {text}", flush=True)
+
+
+def one_report(state: Progress) -> None:
+    """Attack the next report."""
+    people = population(np.random.default_rng(state.reports))
+    try:
+        released = publish(people, rule_of(state.reports))
+    except ReleaseRefusedError:
+        state.refused += 1
+    else:
+        state.tell(f"report {state.reports}", attack_report(people, released))
+        state.curve_error = max(state.curve_error, curve_error(people, released))
+    state.reports += 1
+
+
+def one_chain(state: Progress) -> None:
+    """Attack the next chain."""
+    published = chain(state.chains, MONTHS, rule_of(state.chains))
+    state.published += len(published)
+    state.tell(f"chain {state.chains}", attack_chain(published) if len(published) > 1 else [])
+    state.chains += 1
+
+
+def one_table(state: Progress) -> None:
+    """Hold what is withheld of the next small table against the least."""
+    ours, least = withheld_cells(state.tables)
+    state.suppression = max(state.suppression, ours / least)
+    state.tables += 1
 
 
 def main() -> int:
-    """Run the long form and print, every 100, how far it came and what was found."""
+    """Run the long form from where it was, and say every minute how far it came."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reports", type=int, default=10_000)
     parser.add_argument("--chains", type=int, default=1_000)
-    parser.add_argument("--months", type=int, default=12)
-    parser.add_argument("--first", type=int, default=0, help="seed of the first")
+    parser.add_argument("--tables", type=int, default=500, help="small tables compared with the optimum")
+    parser.add_argument("--state", type=Path, help="file that knows how far it came")
     chosen = parser.parse_args()
-    failures, refused, published = 0, 0, 0
-    started = time.process_time()
-    for seed in range(chosen.first, chosen.first + chosen.reports):
-        people = population(np.random.default_rng(seed))
-        try:
-            found = attack_report(people, publish(people, rule_of(seed)))
-        except ReleaseRefusedError:
-            refused, found = refused + 1, []
-        failures += _tell(f"report {seed}", found)
-        if (seed + 1) % 100 == 0:
-            said = f"{seed + 1 - chosen.first} reports, {refused} refused, {failures} broken"
-            print(said, f"{time.process_time() - started:.0f} s", flush=True)
-    for seed in range(chosen.first, chosen.first + chosen.chains):
-        months = chain(seed, chosen.months, rule_of(seed))
-        published += len(months)
-        failures += _tell(f"chain {seed}", attack_chain(months) if len(months) > 1 else [])
-        if (seed + 1) % 10 == 0:
-            said = f"{seed + 1 - chosen.first} chains, {published} months published, {failures} broken"
-            print(said, f"{time.process_time() - started:.0f} s", flush=True)
-    return int(failures > 0)
-
-
-def _tell(what: str, found: list[str]) -> int:
-    for text in found[:3]:
-        print(f"BROKEN {what}: {text}", flush=True)
-    return int(bool(found))
+    there = chosen.state is not None and chosen.state.exists()
+    state = Progress(**json.loads(chosen.state.read_text())) if there else Progress()
+    worked, said = time.process_time(), time.monotonic()
+    while any(getattr(state, kind) < getattr(chosen, kind) for kind in KINDS):
+        share = {kind: getattr(state, kind) / getattr(chosen, kind) for kind in KINDS if getattr(chosen, kind)}
+        kind = min(share, key=share.__getitem__)  # in turns, so that whatever stops it, some of everything is done
+        {"reports": one_report, "chains": one_chain, "tables": one_table}[kind](state)
+        state.seconds, worked = state.seconds + time.process_time() - worked, time.process_time()
+        if time.monotonic() - said > 60:
+            said = time.monotonic()
+            state.keep(chosen.state)
+    state.keep(chosen.state)
+    return int(bool(state.broken))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pytest
 import cohort as co
 from cohort.errors import InputRefusedError
 from cohort.result import Result
-from cohort.results.trial_rows import EVER, TIME_VARYING
+from cohort.results.trial_designs import EVER, TIME_VARYING
 from cohort.truth import known_truth
 
 
@@ -75,7 +75,7 @@ def test_the_report_shows_the_error_beside_the_truth(folder, result, tmp_path) -
     page = result.report(tmp_path, truth=truth).read_text("utf-8")
     section = page.split('<section id="bias">')[1].split("</section>")[0]
     assert "What immortal time does" in section
-    for name in ("Truth, by day 365", "The trial: weighted clones", "Ever treated, as if at index", "Time-varying"):
+    for name in ("Truth, by day 365", "The answer, under its weights", "Ever treated, as if at index", "Time-varying"):
         assert name in section
     assert '<section id="bias">' not in result.report(tmp_path).read_text("utf-8")
 

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-import importlib
-import sys
 
 import polars as pl
 import pytest
 
-
-@pytest.fixture(scope="module")
-def leaving(root):
-    sys.path.insert(0, str(root / "benchmarks"))
-    yield importlib.import_module("validity_leaving")
-    sys.path.remove(str(root / "benchmarks"))
-
+from cohort.validity.leaving import weighted_spells
 
 INDEX = dt.date(2020, 1, 10)
 """Months end on days 21, 50 and 81; the visit of the index date is recent on the first two of them."""
@@ -26,7 +18,7 @@ def rows(**columns: list[object]) -> pl.DataFrame:
     return pl.DataFrame({"person_id": range(1, persons + 1), "index_date": [INDEX] * persons, **columns})
 
 
-def test_whoever_stays_stands_for_those_of_the_same_history_who_left(leaving):
+def test_whoever_stays_stands_for_those_of_the_same_history_who_left():
     # 1 leaves on day 21; 2, 3 and 4 are followed to day 90, and 2 is seen again on day 60. Months after a recent visit:
     # 4 + 3 + 1 (person 2 on day 81) = 8, one of which is left: hazard 1/8. Nobody leaves without one: hazard 0.
     ends = rows(censor_day=[21, 90, 90, 90], censor_reason=["disenrolment"] + ["longest follow-up"] * 3,
@@ -34,7 +26,7 @@ def test_whoever_stays_stands_for_those_of_the_same_history_who_left(leaving):
     visits = pl.DataFrame({"person_id": [1, 2, 3, 4, 2], "date": [INDEX] * 4 + [INDEX + dt.timedelta(60)]})
     table = rows(entry=[30] * 4, time=[21, 90, 90, 85], cause=[0, 0, 1, 2])
     table = table.filter(pl.col("time") > pl.col("entry"))
-    found = leaving.weighted_spells(table, ends.with_columns(pl.col("death_day").cast(pl.Int64)), visits)
+    found = weighted_spells(table, ends.with_columns(pl.col("death_day").cast(pl.Int64)), visits)
     stay = 8 / 7
     pieces = found.select("person_id", "entry", "time", "cause", "weight").rows()
     assert [piece[:4] for piece in pieces] == [
@@ -46,10 +38,10 @@ def test_whoever_stays_stands_for_those_of_the_same_history_who_left(leaving):
     assert [piece[4] for piece in pieces] == pytest.approx(expected, rel=1e-12)
 
 
-def test_without_leaving_all_weights_are_one(leaving):
+def test_without_leaving_all_weights_are_one():
     ends = rows(censor_day=[365, 365], censor_reason=["longest follow-up"] * 2, death_day=[200, None])
     table = rows(entry=[89, 89], time=[200, 365], cause=[2, 1])
-    found = leaving.weighted_spells(table, ends, pl.DataFrame({"person_id": [1, 2], "date": [INDEX] * 2}))
+    found = weighted_spells(table, ends, pl.DataFrame({"person_id": [1, 2], "date": [INDEX] * 2}))
     assert found["weight"].unique().to_list() == [1.0]
     assert found.group_by("person_id").agg(pl.col("time").max(), pl.col("cause").sum()).sort("person_id").rows() == [
         (1, 200, 2), (2, 365, 1)

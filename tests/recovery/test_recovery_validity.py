@@ -1,13 +1,11 @@
 """From random numbers through files, store and study to estimates: what comes out is what was put in.
 
-The full grid is `python benchmarks/validity.py`; its scoreboard is tracked, and read here.
+The full grid is `cohort bench --validity`; its scoreboard is tracked, and read here.
 """
 
 from __future__ import annotations
 
 import csv
-import importlib
-import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,13 +18,9 @@ from cohort.simulate import load_scenario, shipped_scenarios, simulate
 from cohort.simulate.streams import BLOCK, Block
 from cohort.simulate.truth import NEITHER, find_index, usual_care
 from cohort.simulate.world import draw_world
-
-
-@pytest.fixture(scope="module")
-def benchmarks(root):
-    sys.path.insert(0, str(root / "benchmarks"))
-    yield {name: importlib.import_module(name) for name in ("validity", "validity_board", "validity_designs")}
-    sys.path.remove(str(root / "benchmarks"))
+from cohort.validity import board as scoreboard
+from cohort.validity.designs import default_study
+from cohort.validity.replicates import missing, one_batch
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +44,10 @@ def observed_truth(name: str, persons: int, seed: int) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("name", ["low_back_pain", "fibromyalgia_crps"])
-def test_spotless_extracts_give_the_estimate_of_the_truth_to_the_last_digit(benchmarks, tmp_path, name):
+def test_spotless_extracts_give_the_estimate_of_the_truth_to_the_last_digit(tmp_path, name):
     simulate(name, persons=8000, seed=5, out=tmp_path / "extracts")
     store = co.ingest(tmp_path / "extracts", "tuva", tmp_path / "store", buckets=1)
-    result = benchmarks["validity_designs"].default_study(load_scenario(name)).run(store)
+    result = default_study(load_scenario(name)).run(store)
     truth = observed_truth(name, 8000, 5)
     assert result.table.lazy().collect().height == truth.height > 400
     curve = sv.cumulative_incidence(truth, time="time", cause="cause", entry="entry").to_polars().filter(cause=1)
@@ -63,9 +57,9 @@ def test_spotless_extracts_give_the_estimate_of_the_truth_to_the_last_digit(benc
 
 
 @pytest.fixture(scope="module")
-def replicates(benchmarks):
+def replicates():
     """Return sixteen replicates of 1,500 persons, from dirty CSV."""
-    return benchmarks["validity"].one_batch("null_effect", 7, 1500)
+    return one_batch("null_effect", 7, 1500)
 
 
 def test_dirty_replicates_find_the_truth_and_cover_it(replicates, board):
@@ -83,9 +77,8 @@ def test_dirty_replicates_find_the_truth_and_cover_it(replicates, board):
         assert found.select(pl.lit(truth).is_between("lower", "upper")).to_series().sum() > 11
 
 
-def test_a_scoreboard_of_replicates_by_hand(benchmarks, tmp_path, monkeypatch):
+def test_a_scoreboard_of_replicates_by_hand(tmp_path, monkeypatch):
     # values 0.1, 0.3, 0.5 against a truth of 0.2: bias 0.1, deviation 0.2; intervals +-0.15 cover twice of three times
-    module = benchmarks["validity_board"]
     head = (load_scenario("null_effect").hash[:12], 2000)
     rows = [
         (*head, number, "default", "risk", value, 0.08, value - 0.15, value + 0.15, 700, 2.0, 500.0 + number)
@@ -93,9 +86,9 @@ def test_a_scoreboard_of_replicates_by_hand(benchmarks, tmp_path, monkeypatch):
     ]
     # of another version of the scenario; without an interval
     rows += [("older", 2000, 3, *rows[0][3:]), (*rows[0][:7], float("nan"), *rows[0][8:])]
-    pl.DataFrame(rows, schema=module.KEPT, orient="row").write_csv(tmp_path / "null_effect.csv")
-    monkeypatch.setattr(module, "true_values", lambda *_: {"risk": SimpleNamespace(value=0.2, error=0.01)})
-    (row,) = module.board(tmp_path, ["null_effect"]).to_dicts()
+    pl.DataFrame(rows, schema=scoreboard.KEPT, orient="row").write_csv(tmp_path / "null_effect.csv")
+    monkeypatch.setattr(scoreboard, "true_values", lambda *_: {"risk": SimpleNamespace(value=0.2, error=0.01)})
+    (row,) = scoreboard.board(tmp_path, ["null_effect"]).to_dicts()
     assert (row["replicates"], row["n"], row["seconds"], row["peak_mb"]) == (3, 700, 2.0, 502.0)
     assert row["bias"] == pytest.approx(0.1)
     assert row["bias_error"] == pytest.approx(0.2 / 3**0.5, abs=1e-5)
@@ -103,8 +96,8 @@ def test_a_scoreboard_of_replicates_by_hand(benchmarks, tmp_path, monkeypatch):
     assert row["width"] == pytest.approx(0.3)
 
 
-def test_only_missing_batches_are_run_and_old_versions_are_dropped(benchmarks, replicates, tmp_path):
-    missing, file = benchmarks["validity"].missing, tmp_path / "null_effect.csv"
+def test_only_missing_batches_are_run_and_old_versions_are_dropped(replicates, tmp_path):
+    file = tmp_path / "null_effect.csv"
     assert missing(file, "null_effect", 40, 2000) == [0, 1, 2]
     with file.open("a") as stream:
         stream.write(replicates.write_csv(include_header=False))  # batch 7
@@ -118,7 +111,7 @@ def test_only_missing_batches_are_run_and_old_versions_are_dropped(benchmarks, r
 def test_the_scoreboard_is_that_of_the_scenarios_as_they_are(board):
     told = {row["scenario"]: row["scenario_hash"] for row in board}
     assert told == {name: load_scenario(name).hash[:12] for name in shipped_scenarios()}, (
-        "run benchmarks/validity.py again"
+        "run cohort bench --validity again"
     )
 
 

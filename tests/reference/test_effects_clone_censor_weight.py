@@ -21,7 +21,7 @@ from cohort import effects as ef
 from cohort import survival as sv
 from cohort.effects import clones
 from cohort.results.analysis_table import AnalysisTable
-from cohort.results.trial_rows import CLONES
+from cohort.results.trial_designs import CLONES
 from cohort.survival.cox_model import Follow, estimate
 from cohort.survival.cox_residuals import baseline_hazard
 

@@ -94,6 +94,20 @@ def test_enrolment_follows_the_year_in_the_record(store, folder):
     assert stored(store, "enrolment") == keyed(spans)
 
 
+def test_pharmacy_benefit_is_the_months_with_a_contract(store, folder):
+    """Months of the raw files with a contract of Part D, one set of months per beneficiary, against the spans."""
+    wanted = set()
+    for path in sorted(folder.glob("beneficiary_20??.csv")):
+        for row in records_of(path, delimiter="|"):
+            contracts = [value for name, value in row.items() if name.startswith("PTD_CNTRCT_")]
+            covered = [month for month, value in enumerate(contracts, start=1) if value]
+            wanted |= {(row["BENE_ID"], DAY(int(row["RFRNC_YR"]), month, 1)) for month in covered}
+    wanted = set(keyed(sorted(wanted)))
+    spans = stored(store, "pharmacy_benefit")
+    months = {DAY(year, month, 1) for year in range(2011, 2022) for month in range(1, 13)}
+    assert {(person, day) for person, first, last in spans for day in months if first <= day <= last} == wanted
+
+
 def test_diagnoses_are_those_of_the_raw_lines(store, lines):
     expected = set()
     for line in lines:
@@ -168,6 +182,30 @@ def test_monthly_indicators_become_months_enrolled(root, record, months):
         root, "cms_rif", "enrolment", {"beneficiary": pl.DataFrame([record], schema_overrides={"DEATH_DT": pl.Date})}
     )
     died = record["DEATH_DT"]
+    ends = {month: DAY(2015, month, calendar.monthrange(2015, month)[1]) for month in months}
+    if died:
+        ends[died.month] = died
+    assert found == [(1, DAY(2015, month, 1), ends[month]) for month in months]
+
+
+@pytest.mark.parametrize(
+    ("contracts", "died", "months"),
+    [
+        (["H1234"] * 12, None, range(1, 13)),
+        (["N"] * 6 + ["S5678"] * 6, None, range(7, 13)),
+        (["0", "*", "", None, "X0001", *["N"] * 7], None, [5]),
+        ([None] * 12, None, []),  # a file without the columns
+        (["H1234"] * 12, DAY(2015, 3, 9), [1, 2, 3]),
+    ],
+)
+def test_contracts_of_part_d_become_months_with_pharmacy_benefit(root, contracts, died, months):
+    names = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEPT", "OCT", "NOV", "DEC")
+    record = {"BENE_ID": 1, "RFRNC_YR": 2015, "DEATH_DT": died}
+    record |= {f"PTD_CNTRCT_{name}_ID": contract for name, contract in zip(names, contracts, strict=True)}
+    types = {"DEATH_DT": pl.Date} | {f"PTD_CNTRCT_{name}_ID": pl.String for name in names}
+    found = run_sql(
+        root, "cms_rif", "pharmacy_benefit", {"beneficiary": pl.DataFrame([record], schema_overrides=types)}
+    )
     ends = {month: DAY(2015, month, calendar.monthrange(2015, month)[1]) for month in months}
     if died:
         ends[died.month] = died

@@ -59,6 +59,11 @@ def test_enrolment_is_parts_a_and_b_without_the_hmo(store, folder):
     assert set(keyed(periods)) == set(spans)  # in the hand-made OMOP tables the other person is in an HMO throughout
 
 
+def test_pharmacy_benefit_is_part_d_whoever_covers_care(store, folder):
+    assert len(stored(store, "pharmacy_benefit")) == 2  # both persons, one of them in an HMO, have twelve months a year
+    assert {row[1:] for row in stored(store, "pharmacy_benefit")} == {(DAY(2008, 1, 1), DAY(2010, 12, 31))}
+
+
 def test_diagnoses_are_those_of_the_raw_claims(store, folder):
     columns = {"Inpatient": 10, "Outpatient": 10, "Carrier": 8}
     parts = [
@@ -135,19 +140,26 @@ def test_the_setting_follows_the_file_and_the_visit_that_is_billed(store):
 
 
 @pytest.mark.parametrize(
-    ("months", "died", "spans"),
-    [  # months of Part A, Part B and HMO in 2008, 2009, 2010
-        ([(12, 12, 0)] * 3, None, [(1, 1, 12, 31)] * 3),
-        ([(0, 0, 0), (4, 4, 0), (12, 12, 0)], None, [None, (9, 1, 12, 31), (1, 1, 12, 31)]),  # joined late
-        ([(12, 12, 0), (4, 4, 0), (0, 0, 0)], None, [(1, 1, 12, 31), (1, 1, 4, 30), None]),  # left early
-        ([(12, 9, 2), (0, 0, 0), (0, 0, 0)], None, [(1, 1, 7, 31), None, None]),  # least(12, 9) - 2 months
-        ([(12, 12, 12)] * 3, None, [None] * 3),  # nothing but an HMO
-        ([(12, 12, 0), (5, 5, 0), (0, 0, 0)], DAY(2009, 5, 17), [(1, 1, 12, 31), (1, 1, 5, 17), None]),
-        ([(0, 0, 0), (2, 2, 0), (0, 0, 0)], DAY(2009, 5, 17), [None, (4, 1, 5, 17), None]),
-        ([(12, 12, 0), (12, 12, 0), (12, 12, 0)], DAY(2009, 2, 1), [(1, 1, 12, 31), (1, 1, 2, 1), None]),
+    ("kind", "months", "died", "spans"),
+    [  # months of Part A, Part B and HMO, and of a plan of Part D, in 2008, 2009, 2010
+        ("care", [(12, 12, 0)] * 3, None, [(1, 1, 12, 31)] * 3),
+        ("care", [(0, 0, 0), (4, 4, 0), (12, 12, 0)], None, [None, (9, 1, 12, 31), (1, 1, 12, 31)]),  # joined late
+        ("care", [(12, 12, 0), (4, 4, 0), (0, 0, 0)], None, [(1, 1, 12, 31), (1, 1, 4, 30), None]),  # left early
+        ("care", [(12, 9, 2), (0, 0, 0), (0, 0, 0)], None, [(1, 1, 7, 31), None, None]),  # least(12, 9) - 2 months
+        ("care", [(12, 12, 12)] * 3, None, [None] * 3),  # nothing but an HMO
+        ("care", [(12, 12, 0), (5, 5, 0), (0, 0, 0)], DAY(2009, 5, 17), [(1, 1, 12, 31), (1, 1, 5, 17), None]),
+        ("care", [(0, 0, 0), (2, 2, 0), (0, 0, 0)], DAY(2009, 5, 17), [None, (4, 1, 5, 17), None]),
+        ("care", [(12, 12, 0), (12, 12, 0), (12, 12, 0)], DAY(2009, 2, 1), [(1, 1, 12, 31), (1, 1, 2, 1), None]),
+        (
+            "drugs",
+            [(12, 12, 12, "12"), (12, 12, 0, "03"), (12, 12, 0, "XX")],
+            None,
+            [(1, 1, 12, 31), (1, 1, 3, 31), None],
+        ),
+        ("drugs", [(12, 12, 0, None)] * 3, None, [None] * 3),  # a file without the column says nothing of drugs
     ],
 )
-def test_counted_months_become_spans(root, months, died, spans):
+def test_counted_months_become_spans(root, kind, months, died, spans):
     years = [
         {
             "DESYNPUF_ID": 1,
@@ -156,14 +168,23 @@ def test_counted_months_become_spans(root, months, died, spans):
             "BENE_HI_CVRAGE_TOT_MONS": part_a,
             "BENE_SMI_CVRAGE_TOT_MONS": part_b,
             "BENE_HMO_CVRAGE_TOT_MONS": hmo,
+            "PLAN_CVRG_MOS_NUM": plan,
         }
-        for number, (part_a, part_b, hmo) in enumerate(months)
+        for number, (part_a, part_b, hmo, *plans) in enumerate(months)
+        for plan in [plans[0] if plans else None]
     ]
-    expected = [(1, DAY(2008 + n, *s[:2]), DAY(2008 + n, *s[2:])) for n, s in enumerate(spans) if s]
+    expected = [(1, kind, DAY(2008 + n, *s[:2]), DAY(2008 + n, *s[2:])) for n, s in enumerate(spans) if s]
     found = run_sql(
-        root, "synpuf", "enrolment", {"beneficiary": pl.DataFrame(years, schema_overrides={"BENE_DEATH_DT": pl.Date})}
+        root,
+        "synpuf",
+        "coverage",
+        {
+            "beneficiary": pl.DataFrame(
+                years, schema_overrides={"BENE_DEATH_DT": pl.Date, "PLAN_CVRG_MOS_NUM": pl.String}
+            )
+        },
     )
-    assert found == expected
+    assert [row for row in found if row[1] == kind] == expected
 
 
 def test_costs_are_the_payments_of_the_raw_files(store, folder):

@@ -75,3 +75,15 @@ def test_whole_numbers_may_come_as_floats_with_gaps():
     floats = ROWS.with_columns(days_supply=pl.Series([30.0, float("nan"), 10.0]))
     assert covered_days(floats).equals(covered_days(ROWS))
     assert daily_mme(floats).equals(daily_mme(ROWS))
+
+
+@pytest.mark.parametrize("codes", [["SECRET", 250], ["SECRET"]], ids=["text and numbers", "too few"])
+def test_cells_that_make_no_column_are_refused_without_the_cell(codes):
+    pandas = pytest.importorskip("pandas")
+    frames = [{"id": [1, 2], "code": codes}]
+    if len(codes) == 2:
+        frames.append(pandas.DataFrame(frames[0]))
+    for frame in frames:
+        with pytest.raises(InputRefusedError, match="give every column one type and one value per row") as refusal:
+            comorbidity(frame)
+        assert "SECRET" not in str(refusal.value)

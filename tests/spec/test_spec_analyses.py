@@ -90,7 +90,11 @@ def test_cox_gives_every_level_its_persons_and_events():
         "sex": ["female", "male"] * 4,
         "age": [50, 61, 47, 70, 33, 52, 66, None],
     }
-    found = rows(co.cox("sex + age").estimate(1, table(columns, sex="categorical", age="integer")), analysis=1)
+    told = rows(co.cox("sex + age").estimate(1, table(columns, sex="categorical", age="integer")), analysis=1)
+    tests = told.filter(estimand="proportional_hazards")
+    assert tests.select("term", "n", "events").rows() == [(None, 7, 5), ("age", 7, 5), ("sex", 7, 5)]
+    assert tests["value"].is_between(0, 1).all()
+    found = told.filter(estimand="hazard_ratio")
     assert found.select("term", "category", "n", "events").rows() == [
         ("age", None, 7, 5),  # the person of unknown age is left out, and said to be
         ("sex", "female", 4, 2),

@@ -15,7 +15,7 @@ from cohort.errors import StudyError
 from cohort.plan import codes_needed, run_bucket
 from cohort.protocol import protocol
 from cohort.results.analysis_table import AnalysisTable
-from cohort.results.trial_rows import CLONES, EVER, LANDMARK, TIME_VARYING
+from cohort.results.trial_designs import CLONES, EVER, LANDMARK, TIME_VARYING
 
 BACK, PAIN, OPIOID = co.diagnosis("low_back_pain"), co.diagnosis("chronic_pain_explicit"), co.dispensing("opioid")
 COHORT = co.Cohort("Back pain").enter_at_first(BACK, washout_days=180).require_enrolled(co.Window(-365, 0))

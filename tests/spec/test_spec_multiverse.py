@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -12,6 +13,7 @@ from cohort.errors import StudyError
 from cohort.multiverse import _counts
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.disclosure import DisclosureRule
+from cohort.results.history import record_release
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +195,36 @@ def test_of_an_effect_the_difference_of_risks_is_compared_unless_another_estimat
         found = plan.over({"cohort.entry.washout_days": [90, 180]}, pick=pick).run(store).table
         assert found.select("estimand", "category", "time").unique().rows() == [(estimand, None, 364)]
         assert found["value"].null_count() == 0
+
+
+# What earlier releases forbid ---------------------------------------------------------------------------------------
+
+
+def test_the_same_combinations_may_be_released_again_and_each_is_remembered_once(study, store, tmp_path):
+    multiverse = study.over(washout_days=[90, 180], analysis=2, pick={"group": "female"})
+    first, again = (multiverse.run(store, history=tmp_path) for _ in range(2))
+    assert first.table.equals(again.table)
+    assert len([*(tmp_path / "variants").glob("*/000001.json")]) == 2
+    assert not [*(tmp_path / "variants").glob("*/000002.json")]
+
+
+def test_a_combination_that_changed_by_a_few_since_its_last_release_is_withheld(study, store, tmp_path):
+    multiverse = study.over(washout_days=[90, 180], analysis=2, pick={"group": "female"})
+    shown = multiverse.run(store).table.drop_nulls("value")
+    assert shown.height == 2
+    for variant in multiverse.studies:
+        record = variant.run(store).released.record
+        counts = {place: (count + 3, hidden) for place, (count, hidden) in record.counts.items()}
+        record_release(tmp_path / "variants", variant.sha256, replace(record, counts=counts))
+    table = multiverse.run(store, history=tmp_path).table
+    assert table["value"].null_count() == table["n"].null_count() == 2
+    assert set(table["status"]) == {"suppressed"}
+
+
+def test_a_combination_is_held_against_the_reports_of_its_population(study, store, tmp_path):
+    (variant,) = study.over(analysis=2, pick={"group": "female"}).studies
+    record = variant.run(store).released.record
+    counts = {place: (count + 3, hidden) for place, (count, hidden) in record.counts.items()}
+    record_release(tmp_path, study.population_sha256, replace(record, counts=counts))
+    table = study.over(analysis=2, pick={"group": "female"}).run(store, history=tmp_path).table
+    assert set(table["status"]) == {"suppressed"}

@@ -7,7 +7,7 @@ import datetime as dt
 import polars as pl
 
 from cohort.plan import codes_needed, run_bucket
-from cohort.store.tables import TABLES
+from cohort.store.tables import PHARMACY_BENEFIT, TABLES
 
 INDEX = dt.date(2020, 3, 1)
 """The date that ``d0`` stands for in a text table; ``d90`` is 90 days later, ``d-1`` the day before."""
@@ -16,8 +16,12 @@ _DEFAULTS = {"setting": "outpatient", "system": "icd10cm"}
 
 
 def world(**tables: str) -> dict[str, pl.LazyFrame]:
-    """Return one bucket from text tables: a header line, then one row per line, ``-`` for null, ``d90`` for a date."""
-    return {name: _table(name, tables.get(name, "person_id")) for name in TABLES}
+    """Return one bucket from text tables: a header line, then one row per line, ``-`` for null, ``d90`` for a date.
+
+    A table that is not given has no rows; only of pharmacy benefit nothing is then said.
+    """
+    names = [name for name in TABLES if name in tables or name != PHARMACY_BENEFIT]
+    return {name: _table(name, tables.get(name, "person_id")) for name in names}
 
 
 def _table(name: str, text: str) -> pl.LazyFrame:

@@ -7,11 +7,13 @@ import datetime as dt
 import numpy as np
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 import cohort as co
 from cohort import effects as ef
+from cohort.effects.balance_table import count_balance
 from cohort.effects.lasso import fit_lasso, lasso_path, path_of_penalties
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 
@@ -124,3 +126,16 @@ def test_scores_of_codes_and_terms_balance_what_was_unbalanced() -> None:
     assert abs(table["difference"]) > 0.3
     # a penalised score leaves a part of the difference
     assert abs(table["difference_weighted"]) < 0.4 * abs(table["difference"])
+
+
+def test_codes_are_balanced_without_being_filled_in() -> None:
+    x, y = coded(400, 12)
+    columns = tuple(f"year:icd10cm:C{j:02}" for j in range(12))
+    indicators = ef.CodeIndicators(x.tocsr(), columns, {})
+    weights = ef.balancing_weights(ef.scores_from_matrix(x.toarray()[:, :3], y == 1, columns[:3]), trim=(0.1, 0.9))
+    kept = weights.propensity.kept
+    expected = count_balance(x.toarray()[kept], columns, weights).finish()
+    # ones and weights are added in another order
+    assert_frame_equal(ef.balance_of_codes(indicators, weights), expected, rel_tol=1e-11, abs_tol=1e-13)
+    with pytest.raises(StudyError, match="indicators of 12"):
+        ef.balance_of_codes(ef.CodeIndicators(x.tocsr()[:12], columns, {}), weights)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import polars as pl
 import pytest
 from scipy import sparse
 
 from cohort import effects as ef
+from cohort.effects import logistic
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 
 
@@ -33,6 +36,35 @@ def test_unpenalised_scores_are_the_maximum_likelihood() -> None:
     found = ef.propensity_scores(frame, "treated", "age + sick")
     # the solver stops at a gradient of 1e-10 per person
     assert np.abs(found.score - newton(x, frame["treated"].to_numpy())).max() < 1e-7
+
+
+def test_many_rows_start_from_a_few_and_end_at_the_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
+    # small limits, so that a small frame takes the way of a large one: a start from every second row, the information
+    # of every fourth, and steps that mend it
+    monkeypatch.setattr(logistic, "_LARGE", 100)
+    monkeypatch.setattr(logistic, "_SAMPLE", 2)
+    monkeypatch.setattr(logistic, "_ENOUGH", 30)
+    rng = np.random.default_rng(8)
+    z = rng.standard_normal((2400, 5))
+    y = (rng.random(2400) < 1 / (1 + np.exp(0.5 - 1.5 * z[:, 0]))).astype(float)
+    weight = rng.integers(1, 4, 2400).astype(float)
+    found = logistic.maximise_logistic(z, y, tuple("abcde"), weight)
+    repeated = np.repeat(np.column_stack([np.ones(2400), z, y]), weight.astype(int), axis=0)
+    expected = newton(repeated[:, :-1], repeated[:, -1])
+    assert np.repeat(found.score, weight.astype(int)) == pytest.approx(expected, abs=1e-9)
+
+
+def test_a_step_that_overshoots_is_halved() -> None:
+    rng = np.random.default_rng(9)
+    z = rng.standard_normal((400, 1))
+    y = (rng.random(400) < 1 / (1 + np.exp(-3 * z[:, 0]))).astype(float)
+    sums = logistic._Sums(z, y, None, ThreadPoolExecutor(1))
+    nowhere, far = np.zeros(2), np.array([0.0, 4000.0])
+    assert sums.likelihood(far) < sums.likelihood(nowhere)
+    step, ahead = logistic._ahead(sums, nowhere, sums.gradient(nowhere), far, logistic._solver(np.eye(2)))
+    assert 0 < step[1] < far[1]
+    assert sums.likelihood(step) >= sums.likelihood(nowhere)
+    assert ahead == pytest.approx(sums.gradient(step))
 
 
 def test_a_covariate_that_says_nothing_leaves_the_prevalence() -> None:

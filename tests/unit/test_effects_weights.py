@@ -151,6 +151,33 @@ def test_balance_is_measured_in_unweighted_standard_deviations() -> None:
     assert worst(table) == ("sex[m]", pytest.approx(0.5 / np.sqrt(0.25 / 2)))
 
 
+def surveyed(n: int = 400) -> pl.DataFrame:
+    rng = np.random.default_rng(4)
+    frame = pl.DataFrame({"year": rng.integers(1940, 1990, n), "sick": rng.random(n) < 0.3})
+    region = pl.Series(rng.choice(["north", "south", "west"], n))
+    return frame.with_columns(region=region, treated=pl.Series(rng.random(n)) < 0.3 + 0.3 * pl.col("sick"))
+
+
+def test_balance_of_the_model_is_that_of_its_terms() -> None:
+    frame = surveyed()
+    weights = ef.balancing_weights(ef.propensity_scores(frame, "treated", "year * sick"))
+    # the same sums, from standardised columns and from columns as they are: years lose a few digits from 0
+    assert_frame_equal(ef.balance(frame, weights), ef.balance(frame, weights, "year * sick"), rel_tol=1e-8)
+    trimmed = ef.balancing_weights(weights.propensity, trim=(0.35, 1.0))
+    assert_frame_equal(ef.balance(frame, trimmed), ef.balance(frame, trimmed, "year * sick"))
+
+
+def test_every_level_of_a_text_variable_is_balanced_the_reference_too() -> None:
+    frame = surveyed()
+    weights = ef.balancing_weights(ef.propensity_scores(frame, "treated", "sick + region"))
+    table = ef.balance(frame, weights)
+    assert table["column"].to_list() == ["sick", "region[north]", "region[south]", "region[west]"]
+    shares = frame.filter("treated")["region"].value_counts(normalize=True).sort("region")["proportion"]
+    assert table["mean_treated"][1:].to_list() == pytest.approx(shares.to_list())
+    with pytest.raises(StudyError, match="matrix"):
+        ef.balance(frame, ef.balancing_weights(scores([0.5] * 400, [0, 1] * 200)))
+
+
 def test_balance_sums_of_two_buckets_add_up() -> None:
     rng = np.random.default_rng(1)
     x, p = rng.normal(1e6, 1, (40, 2)), scores(rng.uniform(0.2, 0.8, 40).tolist(), (rng.random(40) < 0.5).tolist())

@@ -15,6 +15,7 @@ from cohort.errors import InputRefusedError, ReleaseRefusedError, StudyError
 from cohort.federated.cells import cells_of, protected, rows_of, widened
 from cohort.federated.pooled import combine
 from cohort.federated.site import SiteCounts, site_counts
+from cohort.results.history import earlier_releases, record_release
 
 SITES = {"aarhus": 11, "bergen": 12}
 
@@ -177,6 +178,59 @@ def test_designs_that_counts_cannot_tell_are_refused(study, stores):
     zeros = study.model_copy(update={"disclosure": co.DisclosureRule(minimum=11, show_zero=False)})
     with pytest.raises(ReleaseRefusedError, match="shows what is 0"):
         site_counts(zeros, stores["bergen"], "bergen")
+
+
+# What a site remembers ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def protected_study(study):
+    """Return the study under a rule that so small a store can keep, with no covariate to tell persons apart."""
+    cut = {"disclosure": co.DisclosureRule(minimum=1), "analyses": (co.cumulative_incidence(),), "covariates": ()}
+    return study.model_copy(update=cut)
+
+
+def test_the_same_counts_may_leave_again_and_are_remembered_once(protected_study, stores, tmp_path):
+    first, second = (site_counts(protected_study, stores["bergen"], "bergen", history=tmp_path) for _ in range(2))
+    assert_frame_equal(first.cells, second.cells)
+    assert first.flow == second.flow
+    assert len([*tmp_path.glob("*/counts/*.parquet")]) == 1
+    assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.glob("*/counts/*"))
+
+
+def test_a_report_beside_counts_of_the_same_population_is_refused_and_the_other_way_round(
+    protected_study, stores, tmp_path
+):
+    population, store = protected_study.population_sha256, stores["bergen"]
+    site_counts(protected_study, store, "bergen", history=tmp_path / "counts first")
+    with pytest.raises(ReleaseRefusedError, match="a report beside it could be subtracted"):
+        earlier_releases(tmp_path / "counts first", population)
+    record_release(tmp_path / "report first", population, protected_study.run(store).released.record)
+    with pytest.raises(ReleaseRefusedError, match="a report of this population left before"):
+        site_counts(protected_study, store, "bergen", history=tmp_path / "report first")
+    other = protected_study.model_copy(update={"title": "Other"})
+    with pytest.raises(ReleaseRefusedError, match="counts by another study"):
+        site_counts(other, store, "bergen", history=tmp_path / "counts first")
+
+
+def test_with_the_rule_off_nothing_is_remembered(study, stores, tmp_path):
+    site_counts(study, stores["bergen"], "bergen", history=tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_intervals_grow_until_no_cell_differs_by_a_few_from_what_left_before():
+    # 30 and 30 persons leave in the first and the second 5 days; a month later two more did so on day 7
+    then = table([(0, day, 1) for day in (3, 7) for _ in range(30)])
+    few = table([(0, day, 1) for day in (3, 7, 7) for _ in range(30)][:62])
+    many = table([(0, day, 1) for day in (3, 7, 7) for _ in range(30)])
+    past = protected(then, (), 11, 5)
+    assert past[1] == 5
+    with pytest.raises(ReleaseRefusedError, match="fewer than 11 persons from the last file"):
+        protected(few, (), 11, 5, [past])  # at any width, two more are two more
+    assert protected(many, (), 11, 5, [past])[1] == 5
+    moved = table([(0, day, 1) for day in (3, 7) for _ in range(30)][:-2] + [(0, 3, 1)] * 2)
+    with pytest.raises(ReleaseRefusedError):  # as many persons, of whom two left earlier: their days tell
+        protected(moved, (), 11, 5, [past])
 
 
 # Commands -----------------------------------------------------------------------------------------------------------

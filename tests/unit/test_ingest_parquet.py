@@ -103,6 +103,22 @@ def test_a_truncated_file_is_refused(tmp_path, keep):
         ingest(extract, write_layout(tmp_path / "columns", LAYOUT, measurement=SQL), tmp_path / "store")
 
 
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"\xff\xff\xff\x7fPAR1"])
+def test_a_file_without_a_footer_or_with_one_longer_than_itself_is_refused(tmp_path, content):
+    extract = tmp_path / "extract"
+    extract.mkdir()
+    (extract / "scores.parquet").write_bytes(content)
+    with pytest.raises(InputRefusedError, match=r"scores\.parquet (is empty|.*without a whole footer)"):
+        ingest(extract, write_layout(tmp_path / "columns", LAYOUT, measurement=SQL), tmp_path / "store")
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_a_point_in_time_of_any_unit_gives_its_day(tmp_path, unit):
+    noon = pl.Series([dt.datetime(2020, 3, 5, 12)]).cast(pl.Datetime(unit))
+    store = load(tmp_path, pl.DataFrame({"ID": ["1"], "DAY": noon, "SCORE": [1.0]}))
+    assert [row[1] for row in rows(store)] == [DAY]
+
+
 def test_a_nested_column_is_refused_by_name(tmp_path):
     with pytest.raises(InputRefusedError, match="column SCORE is nested"):
         load(tmp_path, pl.DataFrame({"ID": ["1"], "DAY": [DAY], "SCORE": [[1.0]]}))

@@ -64,9 +64,9 @@ def test_only_tables_that_ask_for_the_end_of_the_data_wait_for_it(tmp_path):
     assert told[-1] == ("write", 4, 4)
 
 
-@pytest.mark.parametrize(("columns", "buckets"), [(2, 2), (31, 4)])
+@pytest.mark.parametrize(("columns", "buckets"), [(2, 2), (31, 8)])
 def test_wide_lines_make_more_buckets(tmp_path, monkeypatch, columns, buckets):
-    # 20 lines count for 20 rows, or, with 32 cells each, for 40; visits are not delivered
+    # 20 lines count for 20 rows, or, with 32 cells each, for 80; visits are not delivered
     monkeypatch.setattr(loading, "ROWS_PER_BUCKET", 10)
     wide = LAYOUT.replace(
         'SEX = { type = "text", optional = true }', f'X = {{ type = "text", repeat = {columns - 1} }}'

@@ -156,7 +156,7 @@ def test_three_persons_less_than_the_cohort_are_not_shown():
     frame = gate(model({"F": (500, 90), "M": (497, 80)}), 1000)
     assert frame["status"].unique().to_list() == ["ok, counts suppressed"]
     assert frame["n"].null_count() == frame["events"].null_count() == 2
-    assert frame["value"].to_list() == [1.0, 1.235]
+    assert frame["value"].to_list() == [1.0, 1.23]  # in steps of the weight of one event
 
 
 def test_a_few_events_less_than_in_the_rates_are_not_shown():

@@ -69,3 +69,8 @@ def test_a_later_format_is_refused_with_the_repair(older):
     path.write_text(json.dumps(document))
     with pytest.raises(InputRefusedError, match="upgrade cohort or ingest again"):
         manifests.read(older, 1)
+
+
+def test_of_a_store_without_pharmacy_benefit_nothing_is_said(older):
+    assert "pharmacy_benefit" not in Store.open(older).bucket(0)
+    assert Store.open(older).scan("pharmacy_benefit").collect().is_empty()

@@ -107,12 +107,14 @@ def left_behind(store, name, days):
 
 def test_orphans_are_swept_by_age_only_and_never_what_a_snapshot_names(store):
     old, young = left_behind(store, "000003-old", 8), left_behind(store, "000003-young", 6)
+    ahead = left_behind(store, "000003-ahead", -400)  # written before the clock was set back
     for path in (store / "data").rglob("*"):
         if "000003" not in str(path):
             os.utime(path, (0, 0))  # the snapshots themselves are older still
     assert sweep(store) == [old]
     assert not old.exists()
     assert young.exists()
+    assert ahead.exists()
     assert not verify(store).problems
 
 

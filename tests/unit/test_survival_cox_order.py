@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cohort.survival import cox_order
-from cohort.survival.cox_order import canonical_order
+from cohort.survival.cox_order import canonical_order, distinct
 
 
 def shuffled(columns: list[np.ndarray], seed: int) -> list[np.ndarray]:
@@ -33,3 +33,12 @@ def test_rows_that_differ_in_one_place_have_different_hashes() -> None:
     base = rng.integers(0, 3, (6, 20_000)).astype(float)
     hashed = cox_order.hash_rows(list(base))
     assert len(np.unique(hashed)) == len(np.unique(base, axis=1).T)
+
+
+@pytest.mark.parametrize(
+    "labels", [[], [7], [2, 2, 5, 9, 9, 9], [9, 2, 5, 2, 9, 9]], ids=["none", "one", "up", "mixed"]
+)
+def test_labels_are_numbered_in_rising_order_whether_or_not_they_arrive_so(labels: list[int]) -> None:
+    place, count = distinct(np.array(labels, dtype=np.int64))
+    known = sorted(set(labels))
+    assert (place.tolist(), count) == ([known.index(label) for label in labels], len(known))

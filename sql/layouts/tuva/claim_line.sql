@@ -28,7 +28,19 @@ with emergency as (
     left join emergency on emergency.person_id = line.person_id and emergency.claim_id = line.claim_id
 )
 select
-    *,
+    person_id,
+    claim_start_date,
+    claim_end_date,
+    claim_line_start_date,
+    discharge_date,
+    discharge_disposition_code,
+    hcpcs_code,
+    diagnosis_code_type,
+    diagnosis_code_,
+    procedure_code_type,
+    procedure_code_,
+    procedure_date_,
+    setting,
     case when setting = 'inpatient' then coalesce(admission_date, claim_start_date) else claim_start_date end
         as encounter_start,
     case when setting = 'inpatient' then coalesce(discharge_date, claim_end_date, claim_start_date)

@@ -19,6 +19,9 @@ select
     person,
     date,
     service,
-    (case when regexp_matches(paid_amount, '^[-(]|-$') then -1 else 1 end
-        * try_cast(regexp_replace(paid_amount, '[-()$, ]', '', 'g') as decimal(18, 2)) * 100)::bigint as amount
+    (100 * coalesce(
+        try_cast(paid_amount as decimal(18, 2)),  -- nearly all, and many times faster than what the others need
+        case when regexp_matches(paid_amount, '^[-(]|-$') then -1 else 1 end
+            * try_cast(regexp_replace(paid_amount, '[-()$, ]', '', 'g') as decimal(18, 2))
+    ))::bigint as amount
 from paid

@@ -17,14 +17,8 @@ with written as (
             else 'icd10cm'
         end as system,
         setting,
-        unnest([
-        diagnosis_code_1, diagnosis_code_2, diagnosis_code_3, diagnosis_code_4, diagnosis_code_5,
-        diagnosis_code_6, diagnosis_code_7, diagnosis_code_8, diagnosis_code_9, diagnosis_code_10,
-        diagnosis_code_11, diagnosis_code_12, diagnosis_code_13, diagnosis_code_14, diagnosis_code_15,
-        diagnosis_code_16, diagnosis_code_17, diagnosis_code_18, diagnosis_code_19, diagnosis_code_20,
-        diagnosis_code_21, diagnosis_code_22, diagnosis_code_23, diagnosis_code_24, diagnosis_code_25
-        ]) as code,
-        unnest(range(1, 26)) as position
+        unnest(diagnosis_code_) as code,
+        unnest(range(1, len(diagnosis_code_) + 1)) as position
     from extract.claim_line
 )
 select * from written where code is not null

@@ -7,7 +7,8 @@
 -- params: none
 -- source: NUBC UB-04 form locator 4; Tuva input layer, medical_claim; our rule
 with signed as (
-    select *, coalesce(regexp_matches(paid_amount, '^[-(]|-$'), false) as negative from extract.medical_claim
+    select *, coalesce(paid_amount[1] in ('-', '(') or paid_amount[-1] = '-', false) as negative
+    from extract.medical_claim
 ), taken_back as (
     select distinct person_id, claim_id, claim_line_number from signed where negative
 ), paid_before as (

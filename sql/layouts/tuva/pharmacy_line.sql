@@ -9,5 +9,5 @@ select
     payer as claim_payer,
     claim_line_number as claim_line,
     paid_date as claim_version,
-    case when regexp_matches(paid_amount, '^[-(]|-$') then 'void' else 'original' end as claim_action
+    case when paid_amount[1] in ('-', '(') or paid_amount[-1] = '-' then 'void' else 'original' end as claim_action
 from extract.pharmacy_claim

@@ -15,20 +15,8 @@ with icd as (
             else 'icd10pcs'
         end as system,
         setting,
-        unnest([
-        procedure_code_1, procedure_code_2, procedure_code_3, procedure_code_4, procedure_code_5,
-        procedure_code_6, procedure_code_7, procedure_code_8, procedure_code_9, procedure_code_10,
-        procedure_code_11, procedure_code_12, procedure_code_13, procedure_code_14, procedure_code_15,
-        procedure_code_16, procedure_code_17, procedure_code_18, procedure_code_19, procedure_code_20,
-        procedure_code_21, procedure_code_22, procedure_code_23, procedure_code_24, procedure_code_25
-        ]) as code,
-        unnest([
-        procedure_date_1, procedure_date_2, procedure_date_3, procedure_date_4, procedure_date_5,
-        procedure_date_6, procedure_date_7, procedure_date_8, procedure_date_9, procedure_date_10,
-        procedure_date_11, procedure_date_12, procedure_date_13, procedure_date_14, procedure_date_15,
-        procedure_date_16, procedure_date_17, procedure_date_18, procedure_date_19, procedure_date_20,
-        procedure_date_21, procedure_date_22, procedure_date_23, procedure_date_24, procedure_date_25
-        ]) as day
+        unnest(procedure_code_) as code,
+        unnest(procedure_date_) as day  -- null where there are fewer of them
     from extract.claim_line
 )
 select person, coalesce(day, encounter_start) as date, system, code, setting

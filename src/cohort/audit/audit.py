@@ -29,6 +29,8 @@ CHECKS = (
     outcomes.death_censored,
     trials.treated_before_index,
     trials.trial_after_landmark,
+    trials.leaving_before_risk,
+    trials.treatment_foretells_itself,
     trials.few_negative_controls,
 )
 

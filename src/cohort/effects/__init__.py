@@ -12,6 +12,7 @@ _HOME = {
     "code_indicators": "large_scale",
     "CodeIndicators": "large_scale",
     "large_scale_scores": "large_scale",
+    "balance_of_codes": "large_scale",
     "balancing_weights": "weights",
     "BalancingWeights": "weights",
     "weighted_effects": "marginal",
@@ -40,6 +41,11 @@ _HOME = {
     "probabilistic_bias": "sensitivity",
     "balance": "balance_table",
     "positivity": "overlap",
+    "Positivity": "overlap",
+    "Matched": "matching",
+    "Accuracy": "sensitivity",
+    "BiasAnalysis": "sensitivity",
+    "EValue": "sensitivity",
     "response_shares": "response",
 }
 """Public name → module that defines it; imported on first use. No module may bear a public name."""

@@ -6,22 +6,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+from scipy import sparse
 
+from cohort.effects.covariates import Matrix, Standardised
 from cohort.effects.weights import BalancingWeights
 from cohort.errors import CohortError, StudyError
 from cohort.frames import as_lazy
 from cohort.survival.cox_sums import Arrays, add, workers
-from cohort.survival.design import design_matrix
+from cohort.survival.design import Design, design_matrix, has_text
 from cohort.survival.types import Floats
 
 IMBALANCED = 0.1
 """Standardised differences beyond this ask for an explanation (Austin 2009)."""
-_STRIP = 4096
-"""Rows of a matrix that are squared at once."""
+_CHUNK, _STRIP = 1 << 16, 2048
+"""Rows that one thread adds up, and rows added at once: they stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,45 +77,96 @@ class BalanceSums:
         return pl.DataFrame(table).with_columns(pl.selectors.float().fill_nan(None))
 
 
-def balance(frame: Any, weights: BalancingWeights, terms: str) -> pl.DataFrame:
+def balance(frame: Any, weights: BalancingWeights, terms: str | None = None) -> pl.DataFrame:
     """Return the balance of covariates between the arms, before and after weighting; see `BalanceSums.finish`.
 
     Parameters
     ----------
     frame
-        The frame the propensity scores came from, in the same order; ``terms`` may name covariates and products that
-        the propensity model left out. Text gives one row per level, the reference level included.
+        The frame the propensity scores came from, in the same order.
+    terms
+        Covariates and products, also such as the propensity model left out; by default those of the model. Text gives
+        one row per level, the reference too where there are more than two.
+
+    Raises
+    ------
+    StudyError
+        Without ``terms``, if the scores came from a matrix.
     """
-    kept = weights.propensity.kept
-    design = design_matrix(_rows(frame, kept), terms)
-    return count_balance(design.matrix, design.names, weights).finish()
+    scores = weights.propensity
+    if not (terms or scores.terms):
+        raise StudyError("the scores came from a matrix, which names no terms; name the terms whose balance to show")
+    if terms is None and scores.design is not None and not has_text(frame, scores.terms):
+        return _of_model(weights, scores.design).finish()
+    design = design_matrix(_rows(frame, scores.kept), terms or scores.terms)
+    names, matrix = _with_references(design)
+    return count_balance(matrix, names, weights).finish()
+
+
+def _with_references(design: Design) -> tuple[tuple[str, ...], Floats]:
+    """Return the columns with those of reference levels before the others, where there are more than two levels."""
+    names, matrix = list(design.names), design.matrix
+    for variable, levels in design.levels.items():
+        others = [names.index(name) for level in levels[1:] if (name := f"{variable}[{level}]") in names]
+        if len(others) > 1:
+            matrix = np.insert(matrix, others[0], 1 - matrix[:, others].sum(axis=1), axis=1)
+            names.insert(others[0], f"{variable}[{levels[0]}]")
+    return tuple(names), matrix
+
+
+def _of_model(weights: BalancingWeights, design: Standardised) -> BalanceSums:
+    """Return the sums of the model's columns from their standardised rows."""
+    treated, weight = weights.propensity.treated[design.order], weights.weight[design.order]
+    total = _arm_sums(design.z, treated, weight, np.zeros_like(design.centre))
+    total *= np.stack([np.ones_like(design.scale), design.scale, design.scale**2])
+    return BalanceSums(weights.propensity.columns, design.centre, total[0], total[1])
 
 
 def count_balance(
-    matrix: Floats, columns: tuple[str, ...], weights: BalancingWeights, origin: Floats | None = None
+    matrix: Matrix, columns: tuple[str, ...], weights: BalancingWeights, origin: Floats | None = None
 ) -> BalanceSums:
-    """Sum the columns of a matrix, (n, p), by arm; ``origin`` (p,) must be the same for all buckets (default: 0)."""
-    if len(matrix) != len(weights.weight):
-        raise StudyError(f"the matrix has {len(matrix)} rows, the weights {len(weights.weight)}")
-    start = np.zeros(matrix.shape[1]) if origin is None else origin
+    """Sum the columns of a matrix, (n, p), by arm.
+
+    Parameters
+    ----------
+    matrix
+        Dense, or scipy sparse as the thousands of `CodeIndicators`, which stays so.
+    origin
+        From where x is measured, (p,): the same for all buckets, and 0 for a sparse matrix (default: 0).
+    """
+    if matrix.shape[0] != len(weights.weight):
+        raise StudyError(f"the matrix has {matrix.shape[0]} rows, the weights {len(weights.weight)}")
+    start = np.zeros(matrix.shape[1]) if origin is None else np.asarray(origin, dtype=np.float64)
+    if sparse.issparse(matrix):
+        if start.any():
+            raise StudyError("a sparse matrix is measured from 0; leave out the origin")
+        total = _sparse_sums(matrix, weights)
+    else:
+        total = _arm_sums(np.asfortranarray(matrix, np.float64), weights.propensity.treated, weights.weight, start)
+    return BalanceSums(columns, start, total[0], total[1])
+
+
+def _sparse_sums(matrix: Matrix, weights: BalancingWeights) -> Floats:
+    """Return the sums of 1, x and x² of a sparse matrix as `_arm_sums` does."""
     arms = np.stack([~weights.propensity.treated, weights.propensity.treated]).astype(np.float64)
     each = np.concatenate([arms, arms * weights.weight])
-    total = _power_sums(each, matrix, start)
-    plain, weighted = (np.ascontiguousarray(total[:, rows].swapaxes(0, 1)) for rows in (slice(0, 2), slice(2, 4)))
-    return BalanceSums(columns, start, plain, weighted)
+    persons = np.broadcast_to(each.sum(axis=1)[:, None], (len(each), matrix.shape[1]))
+    powers = np.stack([persons, (matrix.T @ each.T).T, (matrix.multiply(matrix).T @ each.T).T], axis=1)
+    return powers.reshape(2, 2, 3, -1)
 
 
-def _power_sums(each: Floats, matrix: Floats, origin: Floats) -> Floats:
-    """Return the sums of 1, x and x² of every column, x from its origin, under each weight (k, n): (3, k, p)."""
+def _arm_sums(x: Floats, treated: NDArray[np.bool_], weight: Floats, origin: Floats) -> Floats:
+    """Return the sums of 1, x and x², x from its origin, unweighted and weighted, of either arm: (2, 2, 3, p)."""
+    loops = import_module("cohort.effects.balance_kernels")
 
-    def one(low: int) -> Arrays:
-        part, x = each[:, low : low + _STRIP], matrix[low : low + _STRIP] - origin
-        return (
-            np.stack([np.broadcast_to(part.sum(axis=1)[:, None], (len(each), x.shape[1])), part @ x, part @ (x * x)]),
-        )
+    def one(chunk: int) -> Arrays:
+        total = np.zeros((2, 2, 3, x.shape[1]))
+        for low in range(chunk, min(chunk + _CHUNK, len(x)), _STRIP):
+            loops.arm_sums(x, origin, treated, weight, low, min(low + _STRIP, len(x)), total)
+        return (total,)
 
     with workers() as pool:
-        return add(pool.map(one, range(0, len(matrix), _STRIP)))[0]
+        return add(pool.map(one, range(0, len(x), _CHUNK)))[0]
 
 
 def worst(table: pl.DataFrame) -> tuple[str, float] | None:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from cohort.effects.covariates import require_varied
 from cohort.errors import NotEstimableError
 from cohort.survival.cox_model import CoxEstimate, Follow, estimate
 from cohort.survival.cox_residuals import baseline_hazard
@@ -75,6 +76,21 @@ def clone(persons: Persons, grace: float) -> tuple[Arm, Arm]:
     return start, abstain
 
 
+def require_followers(persons: Persons, grace: float) -> None:
+    """Refuse a strategy that nobody is seen to follow: an event before the end of grace follows both.
+
+    Raises
+    ------
+    NotEstimableError
+        ``nobody_follows``, naming the strategy.
+    """
+    started = (persons.started <= grace) & (persons.started <= persons.time)
+    abstained = ~started & (persons.time > grace)
+    for name, followed in zip(STRATEGIES, (started, abstained), strict=True):
+        if not followed.any():
+            raise NotEstimableError(f"nobody_follows: nobody who was to {name} did so")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Staying:
     """The chance of not having departed from a strategy.
@@ -113,6 +129,7 @@ def model_staying(arm: Arm, persons: Persons, columns: tuple[str, ...]) -> Stayi
         return Staying(np.empty(0), np.empty(0), np.ones(len(arm.time)))
     if not columns:
         raise NotEstimableError("no_covariates: weights need a model of departing")
+    require_varied(persons.x, columns)
     fit = estimate(persons.x, Follow(arm.time, arm.departed, weight=persons.times), columns)
     ratio = np.exp((persons.x - fit.rows.centre) @ fit.coef)
     jumps = baseline_hazard(fit, "efron")

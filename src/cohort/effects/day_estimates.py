@@ -98,20 +98,26 @@ def estimates_table(values: Floats, samples: Floats, level: float, groups: tuple
     """Return one row per estimate with the limits that bootstrap samples give: normal, of ratios on the log scale.
 
     ``values`` (5,) are risk and time lost of either group and the logarithm of the hazard ratio, ``samples``
-    (samples, 5) the same; without two of them there are no limits.
+    (samples, 5) the same; without two of them there are no limits, nor for a ratio to a risk that is 0 in some sample.
     """
     points = _named(values, groups)
     spread = _named(samples.T, groups) if len(samples) > 1 else {}
     rows = []
     for (measure, group), point in points.items():
         shown = np.exp if measure in RATIOS else float
-        error = float(np.std(spread[measure, group], ddof=1)) if spread else np.nan
+        error = _deviation(spread[measure, group]) if spread else np.nan
         half = normal_quantile(level) * error
         contrast = measure in RATIOS or measure.endswith("difference")
         p = float(2 * ndtr(-abs(point) / error)) if contrast and error > 0 else np.nan
         rows.append((measure, group, *map(float, (shown(point), error, shown(point - half), shown(point + half), p))))
     names = ["measure", "group", "estimate", "std_error", "lower", "upper", "p_value"]
-    return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.selectors.float().fill_nan(None))
+    finite = pl.when(pl.selectors.float().is_finite()).then(pl.selectors.float())
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(finite)
+
+
+def _deviation(samples: Floats) -> float:
+    """Return the standard deviation; NaN where a sample has no finite number."""
+    return float(np.std(samples, ddof=1)) if np.isfinite(samples).all() else np.nan
 
 
 def _named(values: Floats, groups: tuple[str, str]) -> dict[tuple[str, str], Floats]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cohort.effects.marginal import ARMS, Effects, Estimated, FollowUp, contrasts, curve_number, follow_up_of, lay_out
 from cohort.effects.propensity import Propensity, assign_folds, one_thread
+from cohort.effects.weights import balancing_weights
 from cohort.errors import StudyError
 from cohort.survival.cox_order import canonical_order
 from cohort.survival.design import design_matrix
@@ -50,6 +51,11 @@ def doubly_robust_effects(
         From 2 on, each person's prediction comes from persons of other folds; with flexible models use it in the
         propensity scores too.
 
+    Raises
+    ------
+    NotEstimableError
+        ``weights_explode``, ``horizon_after_follow_up``.
+
     Notes
     -----
     Censoring must not depend on covariates within an arm. The variance is that of the efficient influence function:
@@ -63,6 +69,7 @@ def doubly_robust_effects(
     """
     if outcome_model not in get_args(OutcomeModel):
         raise StudyError(f"outcome_model = {outcome_model!r}; linear or boosting")
+    balancing_weights(propensity).require_effective()
     follow = follow_up_of(frame, propensity.kept, time, cause, None)
     outcomes = _Outcomes.of(
         frame, propensity, terms, follow, outcome_model, assign_folds(len(follow.time), folds, seed)
@@ -94,7 +101,8 @@ def _arm(
     outcome = np.zeros(len(arm))
     outcome[arm] = pseudo_observations(follow, arm, measure, horizon, code, name)
     predicted = outcomes.predict(outcome, arm)
-    parts = predicted + np.where(arm, (outcome - predicted) / chance, 0.0)
+    parts = predicted.copy()
+    parts[arm] += (outcome[arm] - predicted[arm]) / chance[arm]  # of the others it may be 0
     mean = float(parts.mean())
     return Estimated(measure, name, mean, (parts - mean) / len(parts), False)
 

@@ -17,6 +17,7 @@ from cohort.effects.clones import (
     Staying,
     clone,
     model_staying,
+    require_followers,
     started_by,
     sum_by_day,
 )
@@ -129,6 +130,7 @@ def clone_censor_weight(
     _require_models(departing, terms, histories, leaving)
     frame = as_lazy(frame) if histories is None else as_lazy(frame).sort(histories.person)
     persons, columns, order = _read(frame, time, cause, treatment_time, terms)
+    require_followers(persons, grace_days)
     causes = _causes(persons, cause_of_interest)
     question = _Question(grace_days, horizon, cause_of_interest, causes, columns, truncate, departing)
     persons, rows = _with_rows(frame, persons, order, terms, histories, leaving)
@@ -167,7 +169,7 @@ def _require_models(departing: Departing, terms: str, histories: Histories | Non
 
 
 def _further(histories: Histories | None, leaving: Leaving | None) -> str:
-    changing = "" if histories is None else f", {histories.terms} as they change"
+    changing = "" if histories is None or not histories.terms else f", {histories.terms} as they change"
     return changing + ("" if leaving is None else f", and of natural censoring on {leaving.terms}")
 
 

@@ -100,6 +100,31 @@ def judge_trial(checks: TrialChecks, bounds: Bounds) -> tuple[Gate, ...]:
     )
 
 
+def judge_nested(checks: TrialChecks, bounds: Bounds) -> tuple[Gate, ...]:
+    """Return the gates of nested trials, that of their hazard ratio last."""
+    name, difference = worst(checks.balance) or ("no covariate", 0.0)
+    return (
+        _at_most("balance", difference, bounds.balance, f"largest difference of the arms after weighting, of {name}"),
+        _at_least("positivity", checks.effective, bounds.effective, "effective share of the arm with fewer"),
+        _enough("parameters", checks.departures, bounds.per_parameter, "trials of the smaller arm per parameter"),
+        _enough("events", checks.events, bounds.events, "outcome events of the arm with fewer"),
+        judge_proportional_hazards(checks.proportional_hazards, bounds),
+    )
+
+
+def judge_structural(checks: TrialChecks, bounds: Bounds) -> tuple[Gate, ...]:
+    """Return the gates of a marginal structural model, all of which close its hazard ratio."""
+    name, difference = worst(checks.balance) or ("no covariate", 0.0)
+    what = f"largest difference of those who start and those who do not, weighted, of {name}"
+    return (
+        _at_most("balance", difference, bounds.balance, what),
+        _at_least("positivity", checks.effective, bounds.effective, "effective share of exposed or unexposed time"),
+        _enough("parameters", checks.departures, bounds.per_parameter, "starts per parameter of their model"),
+        _enough("events", checks.events, bounds.events, "outcome events while exposed, or while not"),
+        judge_proportional_hazards(checks.proportional_hazards, bounds),
+    )
+
+
 def judge_proportional_hazards(p_value: float, bounds: Bounds) -> Gate:
     """Return the gate of the hazard ratio: an average over time of what changes with time is not shown as constant."""
     what = "p-value of a hazard ratio that does not change with time"

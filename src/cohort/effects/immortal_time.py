@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from cohort.effects.emulation import clone_censor_weight
@@ -117,7 +118,8 @@ def _cox(
         fit = fit_cox(marked, time, "__event", entry, terms=formula, level=level)
     except NotEstimableError as error:
         return name, n, None, None, None, error.reason
-    limits = (float(side[0]) for side in (fit.hazard_ratio, fit.lower, fit.upper))
+    with np.errstate(over="ignore"):  # of other columns
+        limits = [float(side[0]) for side in (fit.hazard_ratio, fit.lower, fit.upper)]
     return name, n, *limits, None
 
 

@@ -19,7 +19,9 @@ import numpy as np
 import polars as pl
 from scipy import sparse
 
+from cohort.effects.balance_table import count_balance
 from cohort.effects.propensity import Model, Propensity, scores_from_matrix, treatment_of
+from cohort.effects.weights import BalancingWeights
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.frames import as_lazy, require_columns
 from cohort.survival.design import design_matrix
@@ -149,6 +151,20 @@ def _matrix(found: pl.DataFrame, persons: int, least: float, most: float) -> Cod
     return CodeIndicators(matrix, tuple(kept["column"].to_list()), dropped)
 
 
+def balance_of_codes(indicators: CodeIndicators, weights: BalancingWeights) -> pl.DataFrame:
+    """Return the balance of every code, one row each, before and after weighting; see `BalanceSums.finish`.
+
+    Raises
+    ------
+    StudyError
+        If the scores are of other persons than the indicators.
+    """
+    kept = weights.propensity.kept
+    if len(kept) != indicators.matrix.shape[0]:
+        raise StudyError(f"the scores are of {len(kept)} persons, the indicators of {indicators.matrix.shape[0]}")
+    return count_balance(indicators.matrix[kept], indicators.columns, weights).finish()
+
+
 def large_scale_scores(
     persons: Any,
     treatment: str,
@@ -161,8 +177,8 @@ def large_scale_scores(
 ) -> Propensity:
     """Estimate propensity scores from code indicators, and terms of the persons' frame such as ``"age + sex"``.
 
-    The penalty holds for the terms as for the codes. Their balance is that of `balance` for terms; for codes see
-    `count_balance` of some columns of the matrix at a time.
+    The penalty holds for the terms as for the codes. Balance of the terms is that of `balance`, of every code, chosen
+    or not, that of `balance_of_codes`.
 
     Raises
     ------

@@ -2,12 +2,14 @@
 
 A library's solver either sums on as many threads as there are, and its bits follow the machine, or on one thread. Here
 chunks run side by side and are added in order. Only the score equations have to be exact at each step; the information
-matrix, which costs p times as much, is taken anew only when steps shorten too slowly.
+matrix, which costs p times as much, is taken from some rows, mended by what each step showed of it, and taken anew only
+when steps shorten too slowly.
 
 References
 ----------
 McCullagh P, Nelder JA (1989), Generalized Linear Models, section 4.4. Kelley CT (2003), Solving Nonlinear Equations
-with Newton's Method, doi:10.1137/1.9780898718898, section 2.3 (chord and Shamanskii steps).
+with Newton's Method, doi:10.1137/1.9780898718898, section 2.3 (chord and Shamanskii steps). Nocedal J (1980), Math
+Comp 35:773–782, doi:10.1090/S0025-5718-1980-0572855-7 (what steps show of the information).
 """
 
 from __future__ import annotations
@@ -32,6 +34,11 @@ _SLOW = 0.35
 _CHUNK, _STRIP = 1 << 16, 2048
 _LARGE, _SAMPLE = 200_000, 16
 """Fits of more rows than this start from the estimate of every sixteenth."""
+_NEAR = 1e-4
+"""Mean score at which such a start is close enough: the rows left out move the estimate further."""
+_LOCAL, _CLOSER = 0.05, 0.25
+"""A step whose mean first-order gain is below the one and which leaves at most the other of the squared score is taken
+for what it is: the likelihood is looked at only along longer ones."""
 _ENOUGH = 400
 """Rows for each column from which the information is taken at first: steps then shorten twentyfold."""
 _RANK = 1e-9
@@ -59,20 +66,27 @@ class _Sums:
     def __post_init__(self) -> None:
         object.__setattr__(self, "score", np.empty(len(self.z)))
 
-    def at(self, theta: Floats) -> tuple[float, Floats]:
-        """Return the log-likelihood and its gradient, (p + 1,); ``score`` then holds the probabilities."""
+    def gradient(self, theta: Floats) -> Floats:
+        """Return the gradient of the log-likelihood, (p + 1,); ``score`` then holds the probabilities."""
+
+        def one(rows: slice) -> Arrays:
+            chance = self.score[rows] = expit(theta[0] + self.z[rows] @ theta[1:])
+            left = self.outcome[rows] - chance
+            if self.weight is not None:
+                left *= self.weight[rows]
+            return (np.concatenate([[left.sum()], left @ self.z[rows]]),)
+
+        return add(self._each(one))[0]
+
+    def likelihood(self, theta: Floats) -> float:
+        """Return the log-likelihood."""
 
         def one(rows: slice) -> Arrays:
             eta = theta[0] + self.z[rows] @ theta[1:]
-            chance = self.score[rows] = expit(eta)
-            outcome = self.outcome[rows]
-            left, told = outcome - chance, outcome * eta - np.logaddexp(0, eta)
-            if self.weight is not None:
-                left, told = left * self.weight[rows], told * self.weight[rows]
-            return np.array([told.sum()]), np.concatenate([[left.sum()], left @ self.z[rows]])
+            told = self.outcome[rows] * eta - np.logaddexp(0, eta)
+            return (np.array([told.sum() if self.weight is None else told @ self.weight[rows]]),)
 
-        told, gradient = add(self._each(one))
-        return float(told[0]), gradient
+        return float(add(self._each(one))[0][0])
 
     def information(self, every: int) -> Floats:
         """Return the information at the probabilities held, (p + 1, p + 1), from every so many rows."""
@@ -138,30 +152,68 @@ def _start(
     part = np.asfortranarray(z[few])
     sums = _Sums(part, np.asarray(outcome[few], np.float64), None if weight is None else weight[few], pool)
     try:
-        return _climb(sums, np.zeros(z.shape[1] + 1), columns).coef
+        return _climb(sums, np.zeros(z.shape[1] + 1), columns, _NEAR).coef
     except NotEstimableError:
         return None
 
 
-def _climb(sums: _Sums, theta: Floats, columns: tuple[str, ...]) -> LogisticFit:
+def _climb(sums: _Sums, theta: Floats, columns: tuple[str, ...], solved: float = _SOLVED) -> LogisticFit:
     """Climb to the maximum: Newton steps whose information is taken anew, of all rows, when they shorten slowly."""
     mass = float(len(sums.z) if sums.weight is None else sums.weight.sum())
-    told, gradient = sums.at(theta)
-    solve = _first_solver(sums, columns)
+    gradient = sums.gradient(theta)
+    solve, seen = _first_solver(sums, columns), _Seen()
     for _ in range(_STEPS):
         size = float(np.abs(gradient).max()) / mass
-        if size < _SOLVED:
+        if size < solved:
             return LogisticFit(theta, sums.score)
-        step = solve(gradient)
-        for _ in range(30):
-            higher, ahead = sums.at(theta + step)
-            if higher >= told - 1e-12 * abs(told):
-                break
-            step = step / 2
-        theta, told, gradient = theta + step, higher, ahead
+        step, ahead = _ahead(sums, theta, gradient, seen.direction(gradient, solve), solve)
+        seen.add(step, gradient - ahead)
+        theta, gradient = theta + step, ahead
         if float(np.abs(gradient).max()) / mass > _SLOW * size:
-            solve = _solver(sums.information(1))
+            solve, seen = _solver(sums.information(1)), _Seen()
     raise NotEstimableError("not_converged")
+
+
+def _ahead(
+    sums: _Sums, theta: Floats, gradient: Floats, step: Floats, solve: Callable[[Floats], Floats]
+) -> tuple[Floats, Floats]:
+    """Return a step, halved until the likelihood has risen, and the gradient where it leads.
+
+    Where the concave likelihood does not fall behind a step, it has risen.
+    """
+    local = float(gradient @ step) < _LOCAL * len(sums.z)
+    enough, told = _CLOSER * float(gradient @ solve(gradient)), None
+    for _ in range(30):
+        ahead = sums.gradient(theta + step)
+        if ahead @ step >= 0 or (local and ahead @ solve(ahead) <= enough):
+            break
+        told = sums.likelihood(theta) if told is None else told
+        if sums.likelihood(theta + step) >= told - 1e-12 * abs(told):
+            break
+        step = step / 2
+    return step, ahead
+
+
+class _Seen:
+    """Steps taken and how they changed the gradient, which corrects the information that directions are found with."""
+
+    def __init__(self) -> None:
+        self._pairs: list[tuple[Floats, Floats, float]] = []
+
+    def add(self, step: Floats, change: Floats) -> None:
+        if (bent := float(step @ change)) > 0:
+            self._pairs.append((step, change, bent))
+
+    def direction(self, gradient: Floats, solve: Callable[[Floats], Floats]) -> Floats:
+        """Return the quasi-Newton direction by Nocedal's two loops."""
+        left, shares = gradient.copy(), []
+        for step, change, bent in reversed(self._pairs):
+            shares.append(float(step @ left) / bent)
+            left -= shares[-1] * change
+        found = solve(left)
+        for (step, change, bent), share in zip(self._pairs, reversed(shares), strict=True):
+            found = found + (share - float(change @ found) / bent) * step
+        return found
 
 
 def _first_solver(sums: _Sums, columns: tuple[str, ...]) -> Callable[[Floats], Floats]:

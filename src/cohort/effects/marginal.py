@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from cohort.effects.stacked import influence_under
-from cohort.effects.weights import BalancingWeights
+from cohort.effects.weights import SMALLEST_SHARE, BalancingWeights
 from cohort.errors import NotEstimableError, StudyError
 from cohort.survival.counts import count_days
 from cohort.survival.cox_model import Follow, estimate
@@ -88,6 +88,7 @@ def weighted_effects(
     horizon: float,
     cause_of_interest: int = 1,
     measures: Sequence[Measure] = ("risk", "time_lost", "hazard_ratio"),
+    smallest_share: float = SMALLEST_SHARE,
     level: float = 0.95,
 ) -> Effects:
     """Estimate the effect of treatment in the weighted persons, with robust variance by person.
@@ -103,12 +104,14 @@ def weighted_effects(
     measures
         ``risk``, ``time_lost`` (horizon minus restricted mean time free of the cause), ``hazard_ratio`` (weighted Cox
         model of the treatment alone, other causes censored, Efron ties).
+    smallest_share
+        Share of an arm's persons that its weights must be worth; 0 where a gate judges that.
 
     Raises
     ------
     NotEstimableError
-        ``horizon_afterfollow_up_of(arm)`` if nobody of an arm is left under observation at the horizon; what the Cox
-        model raises.
+        ``weights_explode``; ``horizon_after_follow_up`` if nobody of an arm is left under observation at the horizon;
+        what the Cox model raises.
 
     References
     ----------
@@ -119,6 +122,7 @@ def weighted_effects(
         raise StudyError(f"measures: {', '.join(sorted(unknown))}; choose among {', '.join(get_args(Measure))}")
     if not 0 < horizon < np.inf:
         raise StudyError(f"horizon = {horizon}; a positive number of days")
+    weights.require_effective(smallest_share)
     follow = follow_up_of(frame, weights.propensity.kept, time, cause, entry)
     found: list[Estimated] = []
     for measure in ("risk", "time_lost"):

@@ -17,9 +17,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from cohort.effects.covariates import refuse_unbounded
 from cohort.effects.logistic import maximise_logistic
 from cohort.effects.propensity import scores_from_matrix, treatment_of
-from cohort.errors import InputRefusedError
+from cohort.errors import InputRefusedError, NotEstimableError
 from cohort.frames import as_lazy, require_columns
 from cohort.survival.design import design_matrix, parse_terms
 from cohort.survival.observations import observe
@@ -108,13 +109,24 @@ class Chances:
     names: tuple[str, ...]
 
     def observed(self, n: int, weight: Floats | None = None) -> Floats:
-        """Return the chance of what was observed in each of n rows, under case weights (n,) if given."""
+        """Return the chance of what was observed in each of n rows, under case weights (n,) if given.
+
+        It is 1 in rows of no weight: the model of the others may hold what happened in them for impossible.
+
+        Raises
+        ------
+        NotEstimableError
+            ``separation`` where what happened in a row of some weight has no chance.
+        """
         chance = np.ones(n)
         if self.coef is None:
             return chance
         own = None if weight is None else weight[self.rows]
         yes = maximise_logistic(self.z, self.outcome, self.names, own, start=self.coef).score
-        chance[self.rows] = np.where(self.outcome > 0, yes, 1 - yes)
+        happened = np.where(self.outcome > 0, yes, 1 - yes)
+        chance[self.rows] = happened if own is None else np.where(own > 0, happened, 1.0)
+        if not chance.all():
+            raise NotEstimableError("separation", self.names)
         return chance
 
 
@@ -126,13 +138,15 @@ def model_chances(matrix: Floats, names: tuple[str, ...], outcome: Flags, rows: 
     Raises
     ------
     NotEstimableError
-        ``separation``, ``collinear``, or what else a propensity model raises.
+        ``separation``, ``collinear``, ``overflow``, or what else a propensity model raises.
     """
     chosen = np.flatnonzero(rows)
     x, y = matrix[chosen], outcome[chosen]
     if not chosen.size or y.all() or not y.any():
         return Chances(chosen, np.empty((chosen.size, 0)), y.astype(np.float64), None, ())
-    spread = x.std(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = x.std(axis=0)
+    refuse_unbounded(spread, names)
     varies = spread > 1e-12 * np.maximum(np.abs(x.mean(axis=0)), 1)
     kept = tuple(np.asarray(names)[varies])
     z = np.asfortranarray((x[:, varies] - x[:, varies].mean(axis=0)) / spread[varies])

@@ -18,20 +18,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from scipy import optimize, sparse
-from scipy.special import expit
+from scipy.special import expit, logit
 
+from cohort.effects.covariates import Matrix, Standardised, standardise, standardise_sparse
 from cohort.effects.lasso import fit_lasso
 from cohort.effects.logistic import maximise_logistic
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.frames import as_lazy, require_columns
-from cohort.survival.cox_order import canonical_order
-from cohort.survival.cox_sums import workers
-from cohort.survival.design import Missing, design_matrix
+from cohort.survival.design import Missing, design_parts
 from cohort.survival.types import Floats, Ints
 
 Model = Literal["logistic", "lasso", "ridge", "boosting"]
-Matrix = Any
-"""Covariates, shape (n, p): a float64 array, or a scipy sparse matrix in rows."""
 Fitted = Callable[[Matrix], Floats]
 """Rows of covariates to their probabilities of treatment, (n,)."""
 Fitter = Callable[[Matrix, NDArray[np.bool_]], Fitted]
@@ -49,9 +46,9 @@ _INNER_FOLDS = 5
 class Propensity:
     """Propensity scores of n persons, in the order of the frame they came from.
 
-    ``score`` and ``treated`` have shape (n,). ``columns`` names the model's columns; ``design`` holds them, (n, p),
-    where the scores are those of one unpenalised logistic model with an intercept, and None where they are not: only
-    then is it known how the scores move with the sample. ``kept`` marks the frame's rows used.
+    ``score`` and ``treated`` have shape (n,). ``columns`` names the p columns of the model's ``terms``; ``design``
+    holds them where the scores are those of one unpenalised logistic model with an intercept, and is None where they
+    are not: only then is it known how the scores move with the sample. ``kept`` marks the frame's rows used.
     """
 
     score: Floats
@@ -59,8 +56,9 @@ class Propensity:
     model: str
     columns: tuple[str, ...]
     folds: int
-    design: Floats | None
+    design: Standardised | None
     kept: NDArray[np.bool_]
+    terms: str = ""
 
     @property
     def prevalence(self) -> float:
@@ -75,8 +73,7 @@ class Propensity:
         ----------
         Walker AM et al. (2013), Comparative Effectiveness Research 3:11–20, doi:10.2147/CER.S40357.
         """
-        odds = self.score / (1 - self.score) * (1 - self.prevalence) / self.prevalence
-        preference: Floats = odds / (1 + odds)
+        preference: Floats = expit(logit(self.score) - logit(self.prevalence))
         return preference
 
     @property
@@ -131,10 +128,11 @@ def propensity_scores(
     Rosenbaum PR, Rubin DB (1983), Biometrika 70:41–55, doi:10.1093/biomet/70.1.41. Chernozhukov V et al. (2018),
     Econom J 21:C1–C68, doi:10.1111/ectj.12097 (cross-fitting).
     """
-    design = design_matrix(frame, terms, missing)
-    treated = treatment_of(frame, treatment)[design.kept]
-    scores = scores_from_matrix(design.matrix, treated, design.names, model=model, folds=folds, seed=seed)
-    return replace(scores, kept=design.kept)
+    parts = design_parts(frame, terms, missing)
+    treated = treatment_of(frame, treatment)[parts.kept]
+    _require(model, treated, folds)
+    scores = _scores(standardise(parts.columns, treated, parts.names), treated, parts.names, model, folds, seed)
+    return replace(scores, kept=parts.kept, terms=terms)
 
 
 def scores_from_matrix(
@@ -150,26 +148,37 @@ def scores_from_matrix(
 
     For the thousands of 0/1 columns of a large-scale model the matrix is sparse, and stays so.
     """
+    treated = np.asarray(treated, dtype=bool)
+    _require(model, treated, folds)
+    if sparse.issparse(matrix):
+        known = standardise_sparse(sparse.csr_matrix(matrix), treated, tuple(columns))
+    else:
+        known = standardise(list(np.asarray(matrix, dtype=np.float64).T), treated, tuple(columns))
+    return _scores(known, treated, tuple(columns), model, folds, seed)
+
+
+def _require(model: str, treated: NDArray[np.bool_], folds: int) -> None:
     if model not in get_args(Model):
         raise StudyError(f"model = {model!r}; one of {', '.join(get_args(Model))}")
-    treated = np.asarray(treated, dtype=bool)
     _require_two_arms(treated, folds)
-    matrix = sparse.csr_matrix(matrix) if sparse.issparse(matrix) else np.asarray(matrix, dtype=np.float64)
-    order = _order(matrix, treated)
-    scaled = _standardised(matrix, columns, order)
-    fold = assign_folds(len(treated), folds, seed)[order]
-    score = np.empty(len(treated))
+
+
+def _scores(
+    known: Standardised, treated: NDArray[np.bool_], columns: tuple[str, ...], model: str, folds: int, seed: int
+) -> Propensity:
+    n, sides = len(treated), treated[known.order]
+    fold = assign_folds(n, folds, seed)[known.order]
+    score = np.empty(n)
     try:
-        score[order] = _cross_fit(_FITTERS[model](seed, columns), scaled, treated[order], fold)
+        score[known.order] = _cross_fit(_FITTERS[model](seed, columns), known.z, sides, fold)
     except NotEstimableError as error:
         if error.reason == "not_converged":
-            _refuse_separation(matrix, treated, columns)
+            _refuse_separation(known.z, sides, columns)
         raise
     if ((score < _CERTAIN) | (score > 1 - _CERTAIN)).any():
-        _refuse_separation(matrix, treated, columns)
-    exact = model == "logistic" and folds == 1 and not sparse.issparse(matrix)
-    design = matrix if exact else None
-    return Propensity(score, treated, model, tuple(columns), folds, design, np.ones(len(treated), dtype=bool))
+        _refuse_separation(known.z, sides, columns)
+    exact = model == "logistic" and folds == 1 and isinstance(known.z, np.ndarray)
+    return Propensity(score, treated, model, columns, folds, known if exact else None, np.ones(n, dtype=bool))
 
 
 def _cross_fit(fitter: Fitter, x: Matrix, treated: NDArray[np.bool_], fold: Ints) -> Floats:
@@ -259,55 +268,6 @@ def _require_two_arms(treated: NDArray[np.bool_], folds: int) -> None:
         raise StudyError(f"folds = {folds}; at least 1 and at most the {smaller} persons of the smaller arm")
 
 
-def _order(matrix: Matrix, treated: NDArray[np.bool_]) -> Ints:
-    """Return an order that the persons' own values decide; of a sparse matrix, two hashes stand for the columns."""
-    if not isinstance(matrix, np.ndarray):
-        sketch = np.random.default_rng(0).standard_normal((matrix.shape[1], 2))
-        return canonical_order([*np.asarray(matrix @ sketch).T, treated])
-    return canonical_order([*matrix.T, treated])
-
-
-def _standardised(matrix: Matrix, columns: tuple[str, ...], order: Ints) -> Matrix:
-    """Return rows in order, columns of variance 1; dense ones centred too, which would fill a sparse matrix.
-
-    Raises
-    ------
-    NotEstimableError
-        ``constant``, naming the columns.
-    """
-    if isinstance(matrix, np.ndarray):
-        return _standardised_dense(matrix, columns, order)
-    mean = np.asarray(matrix.mean(axis=0)).ravel()
-    square = np.asarray(matrix.multiply(matrix).mean(axis=0)).ravel()
-    spread = np.sqrt(np.maximum(square - mean**2, 0))
-    _refuse_constant(mean, spread, columns)
-    return (matrix @ sparse.diags(1 / spread))[order]
-
-
-def _standardised_dense(matrix: Floats, columns: tuple[str, ...], order: Ints) -> Floats:
-    """Return a column-major matrix of centred columns of variance 1, its sums taken in the order of the rows."""
-    z = np.empty(matrix.shape, order="F")
-
-    def one(j: int) -> tuple[float, float]:
-        own = z[:, j]  # written in place: a copy of every column would cost more than the arithmetic
-        np.take(matrix[:, j], order, out=own, mode="clip")
-        mean = float(own.mean())
-        own -= mean
-        spread = float(np.sqrt(own @ own / len(own)))
-        own /= spread or 1.0
-        return mean, spread
-
-    with workers() as pool:
-        moments: Floats = np.array(list(pool.map(one, range(matrix.shape[1])))).reshape(-1, 2)
-    _refuse_constant(moments[:, 0], moments[:, 1], columns)
-    return z
-
-
-def _refuse_constant(mean: Floats, spread: Floats, columns: tuple[str, ...]) -> None:
-    if (constant := spread <= 1e-12 * np.maximum(np.abs(mean), 1)).any():
-        raise NotEstimableError("constant", tuple(np.asarray(columns)[constant]))
-
-
 def _logistic(seed: int, columns: tuple[str, ...]) -> Fitter:
     def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
         if not isinstance(x, np.ndarray):
@@ -328,10 +288,24 @@ def _sparse_logistic(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
 
 def _lasso(seed: int, columns: tuple[str, ...]) -> Fitter:
     def fit(x: Matrix, treated: NDArray[np.bool_]) -> Fitted:
-        folds = min(_INNER_FOLDS, int(treated.sum()), int((~treated).sum()))
-        return fit_lasso(x, treated.astype(np.float64), assign_folds(len(treated), folds, seed)).predict
+        fold = assign_folds(len(treated), _inner_folds(treated), seed)
+        return fit_lasso(x, treated.astype(np.float64), fold).predict
 
     return fit
+
+
+def _inner_folds(treated: NDArray[np.bool_]) -> int:
+    """Return in how many folds a penalty is chosen.
+
+    Raises
+    ------
+    NotEstimableError
+        ``single_arm`` where an arm has but one person, who is in one fold or in the others.
+    """
+    smaller = min(int(treated.sum()), int((~treated).sum()))
+    if smaller < 2:
+        raise NotEstimableError("single_arm: the complement of a fold lacks one")
+    return min(_INNER_FOLDS, smaller)
 
 
 def _ridge(seed: int, columns: tuple[str, ...]) -> Fitter:
@@ -341,7 +315,7 @@ def _ridge(seed: int, columns: tuple[str, ...]) -> Fitter:
         fitted = LogisticRegressionCV(
             Cs=10,
             l1_ratios=(0.0,),
-            cv=min(_INNER_FOLDS, int(treated.sum()), int((~treated).sum())),
+            cv=_inner_folds(treated),
             solver="lbfgs",
             scoring="neg_log_loss",
             random_state=seed,

@@ -107,7 +107,7 @@ def _weighted(rows: pl.DataFrame, measured: Any, yes: Floats, terms: str) -> _Sh
     marked = rows.with_columns(pl.Series(MEASURED, measured))
     scores = propensity_scores(marked, MEASURED, terms)
     assert scores.design is not None  # noqa: S101 -- an unpenalised logistic model of all rows has one
-    p, x = scores.score, np.column_stack([np.ones(len(scores.score)), scores.design])
+    p, x = scores.score, np.column_stack([np.ones(len(scores.score)), scores.design.in_frame_order()])
     weight = measured / p
     plain = _mean("weighted", yes, weight)
     residual = yes - plain.value

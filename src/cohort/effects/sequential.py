@@ -92,6 +92,7 @@ def nested_trials(
     horizon: int,
     protocol: Protocol = "intention_to_treat",
     censored: str | None = None,
+    leaving: str | None = None,
     cause_of_interest: int = 1,
     truncate: float | None = None,
     replicates: int = 0,
@@ -109,6 +110,8 @@ def nested_trials(
         ``per_protocol`` censors where the exposure departs from that of a trial's first row.
     censored
         Boolean column: the row ends with a censoring that covariates may foretell; those who stay are weighted.
+    leaving
+        Terms of the model of that censoring, if not ``terms``.
     truncate
         Set weights above this quantile of a trial's last weights to it.
     replicates
@@ -122,7 +125,7 @@ def nested_trials(
     if protocol not in get_args(Protocol) or horizon < 1 or (truncate is not None and not 0.5 < truncate < 1):
         raise StudyError(f"protocol = {protocol!r}, horizon = {horizon}, truncate = {truncate}; see nested_trials")
     time = PersonTime.read(frame, person, start, stop, cause, exposure)
-    question = _ask(time, eligible, terms, int(horizon), protocol, censored, cause_of_interest)
+    question = _ask(time, eligible, terms, int(horizon), protocol, (censored, leaving), cause_of_interest)
     method = f"nested trials, {protocol.replace('_', ' ')}, pooled logistic models of {terms}"
     return _answer(question, truncate, (replicates, seed), level, method)
 
@@ -146,7 +149,13 @@ def _answer(
 
 
 def _ask(
-    time: PersonTime, eligible: str, terms: str, horizon: int, protocol: str, censored: str | None, code: int
+    time: PersonTime,
+    eligible: str,
+    terms: str,
+    horizon: int,
+    protocol: str,
+    censoring: tuple[str | None, str | None],
+    code: int,
 ) -> _Question:
     flags = time.flags(eligible)
     if not flags.any():
@@ -158,16 +167,20 @@ def _ask(
     kind = np.searchsorted(causes, time.cause) + 1
     kind[time.cause == 0] = 0
     matrix, names = time.columns(terms)
-    exposure = model_exposure(time, terms) if protocol == "per_protocol" else None
+    # where trials begin with a person's first row alone, that row's exposure is assignment: no going on or starting
+    first = time.first[:-1]
+    later = ~flags if flags[first].sum() == flags.sum() else None
+    exposure = model_exposure(time, terms, later) if protocol == "per_protocol" else None
     return _Question(
         time, kind, causes, causes.index(code), flags, model_chances(matrix, names, time.exposed, flags), exposure,
-        _leaving(time, matrix, names, censored), horizon,
+        _leaving(time, censoring[1] or terms, censoring[0]), horizon,
     )  # fmt: skip
 
 
-def _leaving(time: PersonTime, matrix: Floats, names: tuple[str, ...], censored: str | None) -> Chances | None:
+def _leaving(time: PersonTime, terms: str, censored: str | None) -> Chances | None:
     if censored is None:
         return None
+    matrix, names = time.columns(terms)
     left = time.flags(censored)
     if wrong := int((left & (time.cause > 0)).sum()):
         raise InputRefusedError(f"column {censored!r} is true in {wrong} rows that end with an event")

@@ -52,15 +52,16 @@ def _through_the_scores(weights: BalancingWeights, gradient: Floats) -> Floats:
     scores = weights.propensity
     if scores.design is None:
         return np.zeros_like(gradient)
+    z, order = scores.design.z, scores.design.order
     spread = scores.score * (1 - scores.score)
     with workers() as pool:
-        known = information(scores.design, spread, pool)
-    pulled = gradient * (weights.slope * spread)[:, None]
-    moved = np.vstack([pulled.sum(axis=0), scores.design.T @ pulled])
+        known = information(z, spread[order], pool)
+    pulled = (gradient * (weights.slope * spread)[:, None])[order]
+    moved = np.vstack([pulled.sum(axis=0), z.T @ pulled])
     try:
         direction = linalg.solve(known, moved, assume_a="pos")
     except linalg.LinAlgError:
         raise NotEstimableError("collinear", scores.columns) from None
-    residual = (scores.treated - scores.score)[:, None]
-    through: Floats = residual * (direction[0] + scores.design @ direction[1:])
+    through = np.empty_like(gradient)
+    through[order] = (scores.treated - scores.score)[order, None] * (direction[0] + z @ direction[1:])
     return through

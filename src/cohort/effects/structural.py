@@ -12,7 +12,7 @@ MA (2008), Am J Epidemiol 168:656–664, doi:10.1093/aje/kwn164 (truncation, sta
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -32,6 +32,8 @@ from cohort.survival.cox_model import Follow, estimate
 from cohort.survival.design import design_matrix, parse_terms
 from cohort.survival.intervals import normal_quantile
 from cohort.survival.types import Floats
+
+First = Literal["weighted", "given"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,6 +65,8 @@ def marginal_structural_cox(
     baseline: str,
     varying: str,
     censored: str | None = None,
+    leaving: str | None = None,
+    first: First = "weighted",
     cause_of_interest: int = 1,
     truncate: float | None = 0.99,
     level: float = 0.95,
@@ -77,7 +81,9 @@ def marginal_structural_cox(
     baseline, varying
         Covariates at time 0, in every model, and those that change, in the denominator of the weights alone.
     censored
-        Boolean column: the row ends with a censoring that covariates may foretell.
+        Boolean column: the row ends with a censoring that covariates may foretell, or those of ``leaving`` if given.
+    first
+        Whether exposure in a person's first row is ``weighted`` as in later ones, or ``given``: left to ``baseline``.
     truncate
         Set weights beyond the quantiles ``1 - truncate`` and ``truncate`` of all rows' weights to these.
 
@@ -91,7 +97,7 @@ def marginal_structural_cox(
     time = PersonTime.read(frame, person, start, stop, cause, exposure)
     if time.exposed.all() or not time.exposed.any():
         raise NotEstimableError("single_arm: every row is exposed, or none is")
-    weight = _weights(time, baseline, varying, censored)
+    weight = _weights(time, baseline, varying, (censored, leaving), decided(time, first))
     if truncate is not None:
         weight = np.clip(weight, *np.quantile(weight, [1 - truncate, truncate]))
     described = _describe(weight, time.exposed)
@@ -102,17 +108,33 @@ def marginal_structural_cox(
     return StructuralModel(table, described, weight, len(time.first) - 1, events, level, method)
 
 
-def _weights(time: PersonTime, baseline: str, varying: str, censored: str | None) -> Floats:
+def decided(time: PersonTime, first: First) -> Flags | None:
+    """Return the rows whose exposure is modelled; None for all of them."""
+    if first == "weighted":
+        return None
+    later = np.ones(len(time.start), dtype=bool)
+    later[time.first[:-1]] = False
+    return later
+
+
+def _weights(
+    time: PersonTime, baseline: str, varying: str, censoring: tuple[str | None, str | None], rows: Flags | None
+) -> Floats:
     """Return the stabilised weight of each row, (n,)."""
-    n, everything = len(time.start), " + ".join(part for part in (baseline, varying) if part)
+    n, (censored, leaving) = len(time.start), censoring
     log_weight = np.zeros(n)
-    for terms, sign in ((baseline, 1.0), (everything, -1.0)):
-        chance = chance_of_exposure(model_exposure(time, terms), n)
+    for further, foretelling, sign in (("", "", 1.0), (varying, leaving or varying, -1.0)):
+        chance = chance_of_exposure(model_exposure(time, _joined(baseline, further), rows), n)
         log_weight += sign * cumulated(time, chance, at_start=True)
         if censored is not None:
+            terms = _joined(baseline, foretelling)
             chance = _chance_of_staying(time, terms, time.flags(censored), censored)
             log_weight += sign * cumulated(time, chance, at_start=False)
     return np.exp(log_weight)
+
+
+def _joined(*terms: str) -> str:
+    return " + ".join(part for part in terms if part)
 
 
 def _chance_of_staying(time: PersonTime, terms: str, left: Flags, name: str) -> Floats:

@@ -15,14 +15,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cohort.effects.clones import STRATEGIES, Arm, Persons, clone, model_staying, sum_by_day
+from cohort.effects.clones import Arm, Persons, clone, model_staying, require_followers, sum_by_day
+from cohort.effects.varying import Histories, Leaving, Rows, read_rows, sum_varying
 from cohort.effects.weights import kish
 from cohort.errors import NotEstimableError
 from cohort.frames import as_lazy
 from cohort.survival.cox_model import Follow, estimate
 from cohort.survival.cox_zph import proportional_hazards_test
 from cohort.survival.design import design_matrix
-from cohort.survival.types import Floats
+from cohort.survival.types import Floats, Ints
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,16 +46,26 @@ class TrialChecks:
 
 
 def check_trial(
-    frame: Any, *, treatment_time: str, grace_days: float, terms: str, truncate: float | None = None
+    frame: Any,
+    *,
+    treatment_time: str,
+    grace_days: float,
+    terms: str,
+    truncate: float | None = None,
+    histories: Histories | None = None,
+    leaving: Leaving | None = None,
 ) -> TrialChecks:
     """Check a trial as `clone_censor_weight` emulates it; arguments as there, cause 1 being the outcome.
+
+    Balance is that of the end of the grace period: covariates that change as they were then, under the weights of
+    departing, which do not change any more.
 
     Raises
     ------
     NotEstimableError
         ``nobody_follows`` a strategy until the end of the grace period, and what the models of departing raise.
     """
-    design = design_matrix(frame, terms)
+    design = design_matrix(frame, terms or ())
     rows = as_lazy(frame).select("time", "cause", pl.col(treatment_time).cast(pl.Float64).fill_null(np.inf)).collect()
     persons = Persons(
         rows["time"].to_numpy(),
@@ -64,43 +75,53 @@ def check_trial(
         np.ones(rows.height),
     )
     arms = clone(persons, grace_days)
-    _require_followers(persons, grace_days)
-    weights = [_last_weights(arm, persons, design.names, truncate) for arm in arms]
+    require_followers(persons, grace_days)
+    known = None if histories is None and leaving is None else read_rows(frame, persons, terms, histories, leaving)
+    x, columns = (persons.x, design.names) if known is None else (_as_of(known, grace_days), known.columns)
+    weights = [_last_weights(arm, persons, columns, truncate, known) for arm in arms]
+    departing = weights
+    if known is not None and known.natural is not None:
+        departing = [_last_weights(arm, persons, columns, truncate, known._replace(natural=None)) for arm in arms]
     stay = [~arm.departed & (arm.time >= grace_days) for arm in arms]
     sizes = tuple(kish(weight[followed]) for weight, followed in zip(weights, stay, strict=True))
-    departed = [arm.n_departed / len(design.names) for arm in arms if arm.n_departed]
+    departed = [arm.n_departed / len(columns) for arm in arms if arm.n_departed]
+    if known is not None and known.natural_columns:
+        lost = [int((known.lost & ~arm.departed & (arm.cause == 0)).sum()) for arm in arms]
+        departed += [n / len(known.natural_columns) for n in lost if n]
     return TrialChecks(
-        _balance(persons.x, design.names, weights, stay),
+        balance_of(x, columns, [weight[kept] for weight, kept in zip(departing, stay, strict=True)], stay),
         min(size / followed.sum() for size, followed in zip(sizes, stay, strict=True)),
         min(departed, default=np.inf),
         min(int((arm.cause == 1).sum()) for arm in arms),
-        _proportional_hazards(arms, weights),
+        _proportional_hazards(arms, departing),
         (sizes[0], sizes[1]),
     )
 
 
-def _require_followers(persons: Persons, grace: float) -> None:
-    started = (persons.started <= grace) & (persons.started <= persons.time)
-    abstained = ~started & (persons.time > grace)
-    for name, followed in zip(STRATEGIES, (started, abstained), strict=True):
-        if not followed.any():
-            raise NotEstimableError(f"nobody_follows: nobody who was to {name} did so")
+def _as_of(known: Rows, day: float) -> Floats:
+    """Return the covariates of departing as they stood on a day, (n, p)."""
+    reached = np.concatenate([[0], np.cumsum(known.start <= day)])
+    last: Ints = known.first[:-1] + np.maximum(reached[known.first[1:]] - reached[known.first[:-1]] - 1, 0)
+    return known.x[last]
 
 
-def _last_weights(arm: Arm, persons: Persons, columns: tuple[str, ...], truncate: float | None) -> Floats:
+def _last_weights(
+    arm: Arm, persons: Persons, columns: tuple[str, ...], truncate: float | None, known: Rows | None
+) -> Floats:
     """Return the weight of each clone when it left, (n,)."""
+    if known is not None:
+        return sum_varying(arm, persons, known, np.unique(arm.time), (1,), truncate).last
     last = sum_by_day(arm, persons, model_staying(arm, persons, columns), np.unique(arm.time), (1,)).last
     return last if truncate is None else np.minimum(last, np.quantile(last, truncate))
 
 
-def _balance(x: Floats, columns: tuple[str, ...], weights: list[Floats], stay: list[NDArray[np.bool_]]) -> pl.DataFrame:
-    """Return standardised differences of the followers, start minus do not; null where neither group varies."""
+def balance_of(
+    x: Floats, columns: tuple[str, ...], weights: list[Floats], stay: list[NDArray[np.bool_]]
+) -> pl.DataFrame:
+    """Return standardised differences of two groups of rows of ``x``; null where neither group varies."""
     plain = [x[followed].mean(axis=0) for followed in stay]
     variance = [x[followed].var(axis=0) for followed in stay]
-    weighted = [
-        np.average(x[followed], axis=0, weights=weight[followed])
-        for followed, weight in zip(stay, weights, strict=True)
-    ]
+    weighted = [np.average(x[followed], axis=0, weights=weight) for followed, weight in zip(stay, weights, strict=True)]
     spread = np.sqrt((variance[0] + variance[1]) / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         differences = {
@@ -114,17 +135,23 @@ def _balance(x: Floats, columns: tuple[str, ...], weights: list[Floats], stay: l
 def _proportional_hazards(arms: tuple[Arm, Arm], weights: list[Floats]) -> float:
     """Return the p-value of a constant ratio; clones have the weight of their last day all the time.
 
-    The test takes clones for independent, so it closes sooner than it would have to.
+    Weights are scaled to the number that they are worth (Kish), or ten persons who stand for fifty would be tested as
+    fifty. The test takes clones for independent, so it closes sooner than it would have to.
     """
     start, abstain = arms
-    side = np.repeat([1.0, 0.0], [len(start.time), len(abstain.time)])[:, None]
+    side = np.repeat([1.0, 0.0], [len(start.time), len(abstain.time)])
     follow = Follow(
         np.concatenate([start.time, abstain.time]),
         np.concatenate([start.cause == 1, abstain.cause == 1]),
-        weight=np.concatenate(weights),
+        weight=np.concatenate([weight * (weight.sum() / (weight**2).sum()) for weight in weights]),
     )
+    return p_value_of_constant_ratio(side, follow)
+
+
+def p_value_of_constant_ratio(side: Floats, follow: Follow) -> float:
+    """Return the p-value of a ratio of one group's hazard to the other's that does not change; NaN without a ratio."""
     try:
-        fit = estimate(np.asfortranarray(side), follow, ("start",))
+        fit = estimate(np.asfortranarray(side[:, None]), follow, ("start",))
     except NotEstimableError:
         return float("nan")
     return float(proportional_hazards_test(fit).p_value[0])

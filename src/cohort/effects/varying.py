@@ -37,7 +37,7 @@ class Histories:
     """Covariates that change: rows ``(start, stop]`` from day 0 on, without gaps, of the persons of a frame.
 
     ``terms`` may name columns of ``frame`` and of the persons' frame; both have a column ``person``. What the last row
-    says holds on.
+    says holds on. No terms: what changes foretells natural censoring alone.
     """
 
     frame: Any
@@ -202,5 +202,5 @@ def require_terms(terms: str, histories: Histories | None, leaving: Leaving | No
         parse_terms(terms)
     if leaving is not None and not leaving.terms:
         raise StudyError("the model of natural censoring has no terms; name covariates, or leave it out")
-    if histories is not None and not histories.terms:
+    if histories is not None and not histories.terms and leaving is None:
         raise StudyError("the histories name no terms; name the covariates that change")

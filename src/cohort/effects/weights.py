@@ -75,17 +75,20 @@ class BalancingWeights:
         return {arm: kish(self.weight[rows]) for arm, rows in (("treated", treated), ("untreated", ~treated))}
 
     def require_effective(self, share: float = SMALLEST_SHARE) -> None:
-        """Refuse weights that leave less than a share of an arm's persons effective.
+        """Refuse weights that leave less than a share of the persons who carry an arm effective.
+
+        Persons of weight 0, such as those without a match, carry nothing.
 
         Raises
         ------
         NotEstimableError
-            ``weights_explode``, with the arm and its effective number.
+            ``weights_explode``, naming the arm; ``nobody_left`` where nobody of an arm has a weight.
         """
-        treated = self.propensity.treated
-        sizes = {"treated": int(treated.sum()), "untreated": int((~treated).sum())}
-        for arm, effective in self.effective_size.items():
-            if effective < share * sizes[arm]:
+        for arm, rows in (("treated", self.propensity.treated), ("untreated", ~self.propensity.treated)):
+            carrying = self.weight[rows & (self.weight > 0)]
+            if not carrying.size:
+                raise NotEstimableError(f"nobody_left: every weight of the {arm} is 0")
+            if kish(carrying) < share * carrying.size:
                 raise NotEstimableError(f"weights_explode: the {arm} are worth less than {share:.0%} of their number")
 
 
@@ -121,7 +124,7 @@ def balancing_weights(
     StudyError
         If an option is out of range.
     NotEstimableError
-        ``nobody_left`` if trimming empties an arm.
+        ``nobody_left`` if trimming empties an arm; ``weights_explode`` if somebody's treatment had no chance.
 
     References
     ----------
@@ -147,6 +150,8 @@ def balancing_weights(
 def _of(propensity: Propensity, estimand: Estimand) -> BalancingWeights:
     tilt, score, treated = _TILTS[estimand], propensity.score, propensity.treated
     own = np.where(treated, score, 1 - score)
+    if not own.all():
+        raise NotEstimableError("weights_explode: somebody had the treatment that he had no chance of")
     sign = np.where(treated, 1.0, -1.0)
     height, slope = tilt.height(score), tilt.slope(score)
     return BalancingWeights(height / own, slope / own - sign * height / own**2, propensity, estimand, "")

@@ -110,8 +110,11 @@ def comorbidity(
     chosen = load_index(index, version) if hierarchy else replace(load_index(index, version), drops=())
     if on_admission is not None and not chosen.on_admission:
         raise StudyError(f"{chosen.codelist} has no present-on-admission rule; leave on_admission out")
-    diagnoses = _diagnoses(as_lazy(frame), chosen, person, code, system, on_admission)
-    return like(frame, score(flags(diagnoses, chosen, person="person", spelled=False), chosen).sort("person"))
+    rows = as_lazy(frame)
+    one = None if system in rows.collect_schema().names() else _mapped(chosen, system)
+    diagnoses = _diagnoses(rows, person, code, one or pl.col(system), on_admission)
+    masks = _any_code(diagnoses.drop_nulls("person"), chosen, "person", spelled=False, one=one)
+    return like(frame, score(_flagged(masks, chosen, "person"), chosen).sort("person"))
 
 
 def flags(
@@ -120,7 +123,6 @@ def flags(
     *,
     person: str = "person_id",
     days_apart: int | None = None,
-    spelled: bool = True,
 ) -> pl.LazyFrame:
     """Return one row per person of ``diagnoses`` with an Int8 0/1 column per category, hierarchy applied.
 
@@ -134,14 +136,14 @@ def flags(
     days_apart
         Evidence rule: a category needs one inpatient code, or two outpatient codes on days at least this far apart,
         laboratory and ambulance rows ignored. None: any code is enough.
-    spelled
-        Whether codes are spelled as in a store; otherwise each distinct one is spelled (not with ``days_apart``).
     """
     rows = diagnoses.drop_nulls(person)
-    if days_apart is not None:
-        masks = _confirmed(rows, index, person, days_apart)
-    else:
-        masks = _any_code(rows, index, person, spelled=spelled)
+    masks = _any_code(rows, index, person) if days_apart is None else _confirmed(rows, index, person, days_apart)
+    return _flagged(masks, index, person)
+
+
+def _flagged(masks: pl.LazyFrame, index: Index, person: str) -> pl.LazyFrame:
+    """Return each person's mask as a 0/1 column per category, hierarchy applied."""
     bits = _bits(index)
     present = [((pl.col("mask") & bit) != 0).alias(name) for name, bit in bits.items()]
     flagged = _merge_stroke(masks.select(person, *present), index)
@@ -211,14 +213,14 @@ def _bits(index: Index) -> dict[str, int]:
     return {name: 1 << place for place, name in enumerate(labels)}
 
 
-def _code_labels(rows: pl.LazyFrame, index: Index) -> pl.LazyFrame:
-    """Return the distinct codes with each of their labels as a bit, and the bit left where not present on admission."""
+def _labelled(codes: pl.LazyFrame, index: Index) -> pl.LazyFrame:
+    """Return distinct codes with each of their labels as a bit, and the bit left where not present on admission."""
     bits = _bits(index)
     left = {name: 0 if name in index.on_admission else bit for name, bit in bits.items()}
     if index.on_admission:
         left["CBVD_POA"] = bits["CBVD_NPOA"]
     table = pl.LazyFrame({"category": list(bits), "bit": list(bits.values()), "bit_absent": list(left.values())})
-    return label(rows.select("system", "code").unique(), _inherited(index.codelist)).join(table, on="category")
+    return label(codes, _inherited(index.codelist)).join(table, on="category")
 
 
 @cache
@@ -227,27 +229,29 @@ def _inherited(name: str) -> Codelist:
     return Codelist.shipped(name).inherited()
 
 
-def _any_code(rows: pl.LazyFrame, index: Index, person: str, *, spelled: bool) -> pl.LazyFrame:
-    """Return every person with the bitwise or over all codes.
+def _any_code(
+    rows: pl.LazyFrame, index: Index, person: str, *, spelled: bool = True, one: str | None = None
+) -> pl.LazyFrame:
+    """Return every person with the bitwise or over all codes, each distinct one spelled first unless it is already.
 
     A code's masks, one column per system, are joined by the code alone: one text to hash per row instead of two. (A
-    filter on the system behind such a join would not do: the optimiser makes it a second key.)
+    filter on the system behind such a join would not do: the optimiser makes it a second key.) Where all rows are of
+    ``one`` system nothing is asked of them row by row.
     """
-    systems = _inherited(index.codelist).systems
+    systems = _inherited(index.codelist).systems if one is None else (one,)
     listed = possible(rows, _inherited(index.codelist)) if spelled else rows
     codes = listed.select(written="code").unique().join(pl.LazyFrame({"system": list(systems)}), how="cross")
     own_spelling = pl.col("written") if spelled else normalise_by(pl.col("written"), pl.col("system"))
-    codes = codes.with_columns(code=own_spelling)
-    labelled = codes.join(_code_labels(codes, index), on=["system", "code"])
+    labelled = _labelled(codes.with_columns(code=own_spelling), index)
     by_system = [
         pl.col(bit).filter(pl.col("system") == system).bitwise_or().alias(f"{bit}_{system}")
         for bit in ("bit", "bit_absent")
         for system in systems
     ]
     coded = listed.join(labelled.group_by("written").agg(by_system), left_on="code", right_on="written")
-    own = _of_system("bit", systems)
+    own, absent = (pl.col(f"{bit}_{one}") if one else _of_system(bit, systems) for bit in ("bit", "bit_absent"))
     if index.on_admission and "present" in rows.collect_schema().names():
-        own = pl.when("present").then(own).otherwise(_of_system("bit_absent", systems))
+        own = pl.when("present").then(own).otherwise(absent)
     return _everybody(rows, coded.group_by(person).agg(mask=own.bitwise_or()), person)
 
 
@@ -263,7 +267,7 @@ def _confirmed(rows: pl.LazyFrame, index: Index, person: str, days_apart: int) -
     enough = inpatient.any() | (days_between(outpatient_date.min(), outpatient_date.max()) >= days_apart)
     confirmed = (
         rows.filter(~pl.col("setting").fill_null("unknown").is_in(RULE_OUT_SETTINGS))
-        .join(_code_labels(rows, index), on=["system", "code"])
+        .join(_labelled(rows.select("system", "code").unique(), index), on=["system", "code"])
         .group_by(person, "bit")
         .agg(enough=enough)
         .filter("enough")
@@ -289,15 +293,14 @@ def _merge_stroke(flagged: pl.LazyFrame, index: Index) -> pl.LazyFrame:
 
 
 def _diagnoses(
-    rows: pl.LazyFrame, index: Index, person: str, code: str, system: str, on_admission: str | None
+    rows: pl.LazyFrame, person: str, code: str, system: str | pl.Expr, on_admission: str | None
 ) -> pl.LazyFrame:
     """Return a caller's rows as ``person, system, code, present``, systems spelled as in the maps, codes as written."""
-    column = system if system in rows.collect_schema().names() else None
     kinds = {"person": (person, "any"), "code": (code, "text")}
-    kinds |= {} if column is None else {"system": (column, "text")}
+    kinds |= {} if isinstance(system, str) else {"system": (system.meta.output_name(), "text")}
     kinds |= {} if on_admission is None else {"on_admission": (on_admission, "boolean")}
     require_kinds(rows, kinds)
-    systems = pl.lit(_mapped(index, system)) if column is None else spelled_systems(pl.col(column))
+    systems = pl.lit(system) if isinstance(system, str) else spelled_systems(system)
     present = pl.lit(value=True) if on_admission is None else pl.col(on_admission).fill_null(value=False)
     return rows.select(person=pl.col(person), system=systems, code=pl.col(code).cast(pl.String), present=present)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal
 
 import polars as pl
@@ -10,6 +11,7 @@ from pydantic import Field, model_validator
 from cohort.codes.records import KEY, Record, Tables
 from cohort.features.at_entry import number_entries, observed_throughout
 from cohort.spec import Spec
+from cohort.store.tables import PHARMACY_BENEFIT
 from cohort.time import Window
 
 VariableType = Literal["integer", "boolean", "categorical"]
@@ -24,6 +26,7 @@ KNOWN = "known"
 """What Table 1 shows as the reason of a value that is not missing."""
 
 NOT_OBSERVED = "not enrolled throughout the window"
+NO_BENEFIT = "no pharmacy benefit throughout the window"
 
 
 class Measured(Spec):
@@ -31,8 +34,9 @@ class Measured(Spec):
 
     A value that could not be known is null, and ``<name>_missing`` says why: a person who is not enrolled on every
     day of the window (gaps of up to 31 days bridged) may have had care that nobody recorded, so that nothing found is
-    not nothing there. A record that is found needs no enrolment to be true. ``observed = "assumed"`` is for stores
-    that do not say when persons are observed.
+    not nothing there. What is read of dispensings asks the same of pharmacy benefit, where the store says who had it.
+    A record that is found needs no enrolment to be true. ``observed = "assumed"`` is for stores that do not say when
+    persons are observed.
 
     Class variables: ``absent`` is the value where nothing is found; ``unknown`` why a value that is found is null;
     ``settled`` whether true needs no enrolment; ``describes`` whether it tells what came after, which pathways may
@@ -86,6 +90,11 @@ class Measured(Spec):
         """Return the days that must be enrolled."""
         return self.window
 
+    @property
+    def reads_dispensings(self) -> bool:
+        """Return whether pharmacy benefit is needed for its value to be known."""
+        return any(record.table == "dispensing" for record in self.records)
+
     def measure(self, tables: Tables, numbers: pl.LazyFrame) -> pl.LazyFrame:
         """Return ``person_id`` (the entry's number) and ``value`` of the entries that something was found for.
 
@@ -102,16 +111,23 @@ class Measured(Spec):
         value = pl.when(pl.col("_found").is_null()).then(pl.lit(self.absent)).otherwise("value")
         reason: pl.Expr = pl.when(value.is_null()).then(pl.lit(self.unknown))
         settled = value.fill_null(value=False) if self.settled else pl.lit(value=False)
-        if self.observed == "throughout":
-            seen = observed_throughout(tables["enrolment"], numbers, self.must_observe)
-            seen = seen.select(entry="person_id", _seen=pl.lit(value=True))
+        for table, lacking in self._must_cover(tables):
+            seen = observed_throughout(tables[table], numbers, self.must_observe)
+            seen = seen.select(pl.col("person_id").alias("entry"), pl.lit(value=True).alias(table))
             values = values.join(seen.unique(), on="entry", how="left")
-            reason = pl.when(pl.col("_seen").is_null() & ~settled).then(pl.lit(NOT_OBSERVED)).otherwise(reason)
-        if lacking := sorted({record.table for record in self.records} - set(tables)):
-            reason = pl.when(~settled).then(pl.lit(f"no {' and '.join(lacking)} in the store")).otherwise(reason)
+            reason = pl.when(pl.col(table).is_null() & ~settled).then(pl.lit(lacking)).otherwise(reason)
+        if absent := sorted({record.table for record in self.records} - set(tables)):
+            reason = pl.when(~settled).then(pl.lit(f"no {' and '.join(absent)} in the store")).otherwise(reason)
         return values.select(
             *KEY, pl.when(reason.is_null()).then(value).alias(self.name), reason.alias(f"{self.name}{MISSING}")
         )
+
+    def _must_cover(self, tables: Tables) -> Iterator[tuple[str, str]]:
+        """Yield the tables of spans that must hold every day that is observed, with what is said where they do not."""
+        if self.observed == "throughout":
+            if self.reads_dispensings and PHARMACY_BENEFIT in tables:
+                yield PHARMACY_BENEFIT, NO_BENEFIT
+            yield "enrolment", NOT_OBSERVED
 
 
 class Flag(Measured):

@@ -147,7 +147,7 @@ class CostPerMonth(Measured):
     """Amounts paid per 30 enrolled days of a window, in whole units of the currency, for all services or one.
 
     Null where the supplier gave no amounts at all: a person without a payment cost nothing, a store without amounts
-    does not know.
+    does not know. What all services or pharmacies were paid is known only of persons with pharmacy benefit.
     """
 
     kind: Literal["cost_per_month"] = "cost_per_month"
@@ -169,6 +169,11 @@ class CostPerMonth(Measured):
         """Return what the protocol table says."""
         paid = "" if self.service is None else f" for {self.service} care"
         return f"amount paid{paid} per 30 enrolled days from {self.window}"
+
+    @property
+    def reads_dispensings(self) -> bool:
+        """Return whether pharmacy benefit is needed for its value to be known."""
+        return self.service != "medical"
 
     def measure(self, tables: Tables, numbers: pl.LazyFrame) -> pl.LazyFrame:
         """Return the rate, rounded halves upwards."""

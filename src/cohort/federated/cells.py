@@ -42,25 +42,56 @@ def widened(cells: pl.DataFrame, width: int) -> pl.DataFrame:
     return _summed(cells, width)
 
 
-def protected(table: AnalysisTable, names: Sequence[str], minimum: int, days: int) -> tuple[pl.DataFrame, int]:
+def protected(
+    table: AnalysisTable,
+    names: Sequence[str],
+    minimum: int,
+    days: int,
+    before: Sequence[tuple[pl.DataFrame, int]] = (),
+) -> tuple[pl.DataFrame, int]:
     """Return the cells on the shortest intervals at which each holds at least ``minimum`` persons, and their width.
+
+    Parameters
+    ----------
+    before
+        Cells that were let out earlier, each with its width: no cell may differ by a few persons from them.
 
     Raises
     ------
     ReleaseRefusedError
-        If even the longest leave a small cell.
+        If even the longest leave a small cell, or a small difference.
     """
     if minimum == 0:
         return cells_of(table, names, 1), 1
+    large = False
     for step in STEPS:
         cells = cells_of(table, names, step * days)
-        if cells.is_empty() or int(cells["n"].min()) >= minimum:  # type: ignore[arg-type] # counts, none missing
+        large = cells.is_empty() or int(cells["n"].min()) >= minimum  # type: ignore[arg-type] # counts, none missing
+        if large and all(_far_enough(cells, step * days, *past, minimum) for past in before):
             return cells, step * days
+    if large:
+        raise ReleaseRefusedError(
+            f"some cells differ by fewer than {minimum} persons from the last file of this population, which therefore "
+            "stands; write another when more data have come"
+        )
     levels = ", ".join(f"{name} ({cells[name].n_unique()})" for name in names) or "none"
     raise ReleaseRefusedError(
         f"with days in intervals of {STEPS[-1] * days} there are still cells of fewer than {minimum} persons; use "
         f"fewer covariates or coarser ones, such as age groups for age. Covariates and their values: {levels}"
     )
+
+
+def _far_enough(cells: pl.DataFrame, width: int, past: pl.DataFrame, its_width: int, minimum: int) -> bool:
+    """Return whether every cell is as it was, persons and days, or differs by ``minimum`` persons or more.
+
+    Compared is on the longer of both intervals, to which a reader can add up the others.
+    """
+    now, then = (_summed(side, max(width, its_width)) for side in (cells, past))
+    keys = [name for name in now.columns if name not in COUNTS]
+    both = now.join(then, on=keys, how="full", coalesce=True, nulls_equal=True, suffix="_then")
+    change = [(pl.col(name).fill_null(0) - pl.col(f"{name}_then").fill_null(0)).abs() for name in COUNTS]
+    same, far = pl.all_horizontal(part == 0 for part in change), change[0] >= minimum
+    return bool(both.select((same | far).all()).item())
 
 
 def rows_of(cells: pl.DataFrame) -> pl.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import tomli_w
 from cohort.engines.engine import Engine, Progress
 from cohort.errors import InputRefusedError, ReleaseRefusedError, StudyError
 from cohort.federated.cells import protected
+from cohort.federated.history import PastCounts, earlier_counts, remember_counts
 from cohort.population.attrition import Attrition, Step
 from cohort.results.attrition_steps import merge_steps
+from cohort.results.history import PastRelease
 from cohort.store.store import Store
 from cohort.study import Study
 
@@ -87,21 +90,35 @@ def site_counts(
     progress: Progress | None = None,
     *,
     engine: Engine | None = None,
+    history: Path | None = None,
 ) -> SiteCounts:
     """Run a study's cohort on one site's store and return what may leave: cells of at least the rule's minimum.
+
+    Parameters
+    ----------
+    history
+        Where the site remembers what it let out: what would differ by a few persons from it is put into longer
+        intervals, and what is made here is remembered there.
 
     Raises
     ------
     StudyError
         If the study cannot be put together from counts, or its design is at fault.
     ReleaseRefusedError
-        If some cells stay small; see `cells.protected`.
+        If some cells stay small, or differ by a few from earlier ones (`cells.protected`), or other numbers of the
+        population have been let out (`earlier_counts`).
     """
     check_federated(study)
-    table, attrition = study.entries(store, progress, engine=engine)
     rule = study.disclosure
-    cells, width = protected(table, used(study), rule.minimum, rule.curve_days)
-    return SiteCounts(study, site, width, cells, _flow(attrition, rule.minimum))
+    remembered = None if rule.off else history
+    earlier = () if remembered is None else earlier_counts(remembered, study)
+    table, attrition = study.entries(store, progress, engine=engine)
+    before = [(past.cells, past.width) for past in earlier]
+    cells, width = protected(table, used(study), rule.minimum, rule.curve_days, before)
+    steps = {step.reason: (step.persons_kept, step.entries_kept) for step in attrition.steps}
+    if remembered is not None:
+        remember_counts(remembered, study, PastCounts(study.sha256, width, cells, steps))
+    return SiteCounts(study, site, width, cells, _flow(attrition, rule.minimum, earlier))
 
 
 def used(study: Study) -> tuple[str, ...]:
@@ -136,10 +153,11 @@ def _text(study: Study) -> str:
     return tomli_w.dumps(study.model_dump(exclude_none=True, context={"folder": Path(), "whole": True}))
 
 
-def _flow(attrition: Attrition, minimum: int) -> tuple[tuple[int, Step], ...]:
+def _flow(attrition: Attrition, minimum: int, earlier: Sequence[PastCounts] = ()) -> tuple[tuple[int, Step], ...]:
     """Return the steps that may leave, each with the number of the last rule in it."""
     reasons = [step.reason for step in attrition.steps]
-    shown = merge_steps(attrition, minimum).steps if minimum else attrition.steps
+    before = [PastRelease(past.study_sha256, {}, steps=past.steps) for past in earlier]
+    shown = merge_steps(attrition, minimum, history=before).steps if minimum else attrition.steps
     flow, done = [], 0
     for step in shown:
         last = next(n for n in range(done, len(reasons)) if "; ".join(reasons[done : n + 1]) == step.reason)

@@ -30,7 +30,10 @@ class Chunk:
     person: str | None
 
     def part(self, number: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return one part's records, read from where they stand in the file; a chunk without persons is one part."""
+        """Return one part's records, read from where they stand in the file; a chunk without persons is one part.
+
+        Of ``columns`` those that the file of the records had.
+        """
         at = number if self.person else 0
         return self._rows(int(self.starts[at]), int(self.starts[at + 1]), columns)
 
@@ -41,7 +44,8 @@ class Chunk:
     def _rows(self, start: int, end: int, columns: Sequence[str] | None) -> pa.Table:
         with pa.memory_map(str(self.path)) as file, pa.ipc.open_file(file) as reader:
             stored = reader.read_all().slice(start, end - start)
-            return pa.table({name: _plain(stored[name]) for name in columns or stored.column_names})
+            names = [name for name in columns or stored.column_names if name in stored.column_names]
+            return pa.table({name: _plain(stored[name]) for name in names})
 
 
 def dealt(part: npt.NDArray[np.integer], parts: int) -> tuple[Places, Places]:

@@ -18,11 +18,17 @@ _COLUMNS = ("person", "claim_payer", "claim_id", "claim_line", "claim_version", 
 
 
 def create_view(connection: Connection, layout: Layout, name: str) -> None:
-    """Create ``extract.<name>``: a view of the layout, of claim views only the lines that stand."""
-    sql = layout.views[name]
+    """Create ``extract.<name>``: a view of the layout, of claim views only the lines that stand.
+
+    What the layout keeps is worked out now, once for all statements that read it.
+    """
+    sql = _settled(layout, name) if name in layout.claims else layout.views[name]
+    if name in layout.kept:
+        connection.execute(f"create table kept.{quoted(name)} as {sql}")
+        sql = f"from kept.{quoted(name)}"
     if name in layout.claims:
         _check_columns(connection, layout, name)
-        sql = f"select * exclude (claim_fate) from ({_settled(layout, name)}) where claim_fate is null"
+        sql = f"select * exclude (claim_fate) from ({sql}) where claim_fate is null"
     connection.execute(f"create or replace view extract.{quoted(name)} as {sql}")
 
 
@@ -48,10 +54,11 @@ def _check_columns(connection: Connection, layout: Layout, name: str) -> None:
 
 
 def _count(connection: Connection, layout: Layout, name: str) -> ClaimCount:
+    lines = f"from kept.{quoted(name)}" if name in layout.kept else _settled(layout, name)
     with translated(f"layout {layout.name}, {name}.sql"):
         rows = connection.execute(
             "select claim_fate, count(*), count(*) filter (where claim_action not in "
-            f"(select unnest($actions))) from ({_settled(layout, name)}) group by claim_fate order by claim_fate",
+            f"(select unnest($actions))) from ({lines}) group by claim_fate order by claim_fate",
             {"actions": list(ACTIONS)},
         ).fetchall()
     if unknown := sum(strange for _, _, strange in rows):
@@ -60,5 +67,5 @@ def _count(connection: Connection, layout: Layout, name: str) -> ClaimCount:
             f"{', '.join(ACTIONS)}; translate it"
         )
     superseded = {fate: lines for fate, lines, _ in rows if fate}
-    lines = sum(lines for _, lines, _ in rows)
-    return ClaimCount(lines=lines, standing=lines - sum(superseded.values()), superseded=superseded)
+    every = sum(lines for _, lines, _ in rows)
+    return ClaimCount(lines=every, standing=every - sum(superseded.values()), superseded=superseded)

@@ -55,6 +55,7 @@ class _File(Declared):
     dialect: _Text = _Text()
     views: list[Name] = Field([])
     claims: list[Name] = Field([])
+    kept: list[Name] = Field([])
     sources: dict[Name, Source] = Field({})
     tables: dict[str, Annotated[list[Mapping], BeforeValidator(_listed)]] = Field({})
     plausible: dict[str, Annotated[list[float], Field(min_length=2, max_length=2)]] = Field({})
@@ -75,6 +76,7 @@ class Layout:
     sha256: str
     missing: tuple[str, ...] = ()
     claims: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
 
     @classmethod
     def read(cls, layout: str | Path) -> Layout:
@@ -102,6 +104,7 @@ class Layout:
             date_formats=tuple(declared.dialect.date_format),
             missing=tuple(declared.dialect.missing),
             claims=tuple(declared.claims),
+            kept=tuple(declared.kept),
             sources=declared.sources
             | {name: source for sources, _ in mapped.values() for name, source in sources.items()},
             views={name: _select(path) for name, path in views.items()},
@@ -184,8 +187,9 @@ def _sql_files(folder: Path, declared: _File) -> tuple[dict[str, Path], dict[str
     tables = {name: folder / f"{name}.sql" for name in TABLES if (folder / f"{name}.sql").is_file()}
     views = {name: folder / f"{name}.sql" for name in declared.views}
     missing = [path.name for path in views.values() if not path.is_file()]
-    if strange := set(declared.claims) - set(views):
-        raise StudyError(f"{folder / 'layout.toml'}, claims: {min(strange)} is none of its views")
+    for key, named in (("claims", declared.claims), ("kept", declared.kept)):
+        if strange := set(named) - set(views):
+            raise StudyError(f"{folder / 'layout.toml'}, {key}: {min(strange)} is none of its views")
     if missing:
         raise StudyError(f"{folder / 'layout.toml'} names views without a file: {', '.join(missing)}")
     persons = {name: _person_columns(source) for name, source in declared.sources.items()}

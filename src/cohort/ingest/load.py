@@ -7,14 +7,14 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from cohort.engines.local import Local
 from cohort.engines.tasks import Cluster
-from cohort.errors import InputRefusedError, StudyError
+from cohort.errors import InputRefusedError, ResourceError, StudyError
 from cohort.ingest import increments, links, pseudonyms
 from cohort.ingest.chunks import Chunk
 from cohort.ingest.cluster import OnCluster, Site, on_cluster, refuse_shared_pseudonyms, stage_files
@@ -23,7 +23,6 @@ from cohort.ingest.guard import Inspection, file_state, inspect
 from cohort.ingest.keying import keyed
 from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
-from cohort.ingest.sources import Source
 from cohort.ingest.spelling import create_vocabulary
 from cohort.ingest.staging import Delivery, collect_identifiers, stage
 from cohort.ingest.statistical import inspect_statistical, is_statistical, rewrite
@@ -44,7 +43,7 @@ Staged = tuple[InputFile, list[Chunk], Path | None]
 ROWS_PER_BUCKET = 2_000_000
 """Long rows per bucket to aim for: about 350 MB to 1.3 GB of memory per worker that computes features."""
 
-CELLS_PER_ROW = 16
+CELLS_PER_ROW = 8
 """Cells of a line that take as much memory in ingestion as a long row: a claim line may have a hundred."""
 
 
@@ -139,8 +138,10 @@ def ingest(
     link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
     report = progress or (lambda step, done, total: None)
     cluster = None if isinstance(engine, Local) else engine
-    deliveries, not_used = _inspect(folder, chosen, report, cluster)
-    with exhaustion(), private_umask(), _opened(store) as work:
+    with exhaustion(), private_umask(), ExitStack() as stack:
+        deliveries, not_used = _inspect(folder, chosen, report, cluster)
+        _refuse_full_disk(store, deliveries)
+        work = stack.enter_context(_opened(store))
         newest = manifests.newest(store)
         key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
         before = increments.addable(store, newest, chosen) if add else None
@@ -245,6 +246,21 @@ def _inspect(
     return deliveries, not_used
 
 
+def _refuse_full_disk(store: Path, deliveries: list[Delivery]) -> None:
+    """Refuse before anything is written what is sure not to fit: staged lines and store take about what is read."""
+    needed = sum(
+        one.inspection.bytes * len(one.used) // len(one.inspection.columns) // 2  # what is used of the file, and half
+        for one in deliveries
+    )
+    folder = next(parent for parent in (store.resolve(), *store.resolve().parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ResourceError(
+            f"the disk is full before this ends: {folder} has {free / 1e6:,.0f} MB left, and at least "
+            f"{needed / 1e6:,.0f} MB are needed. Free space and run again"
+        )
+
+
 def _inspections(paths: list[Path], layout: Layout, report: Progress, cluster: Cluster | None) -> Iterator[Inspection]:
     """Yield what the guard sees in every file, in order."""
     total, before = sum(path.stat().st_size for path in paths), 0
@@ -308,16 +324,17 @@ def _bucket_count(asked: int | None, newest: Manifest | None, deliveries: list[D
         return newest.buckets
     if asked:
         return asked
-    rows = sum(delivery.inspection.records * _weight(delivery.declared) for delivery in deliveries)
+    rows = sum(delivery.inspection.records * _weight(delivery) for delivery in deliveries)
     buckets = 1
     while buckets < LANES and rows > buckets * ROWS_PER_BUCKET:
         buckets *= 2
     return buckets
 
 
-def _weight(source: Source) -> float:
+def _weight(delivery: Delivery) -> float:
     """Return how many long rows a line counts for: those that become of it, or as much memory as it takes itself."""
-    return max(source.rows_per_line, len(source.expanded) / CELLS_PER_ROW) if source.person else 0.0
+    source, cells = delivery.declared, len(delivery.declared.expanded) - len(delivery.lacking)
+    return max(source.rows_per_line, cells / CELLS_PER_ROW) if source.person else 0.0
 
 
 def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
@@ -356,7 +373,7 @@ def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
 
 def _prepare(layout: Layout, connection: Connection) -> None:
     """Give an engine what the layout's SQL and ours rest on."""
-    connection.execute("create schema extract")
+    connection.execute("create schema extract; create schema kept")
     create_vocabulary(connection)
     _create_code_tables(connection, layout)
 

@@ -35,6 +35,7 @@ BLOCK = 16 << 20
 
 ROWS = 500_000
 _NOT_IN_THE_HEADER = ("file_name", "record")
+_PLAIN = ("text", "date", "integer", "number")
 _REJECTED = pl.Schema([("line", pl.Int64()), ("reason", pl.String()), ("cells", pl.List(pl.String()))])
 
 
@@ -96,6 +97,15 @@ class Delivery:
     def used(self) -> set[int]:
         """Return the positions of the columns that are read."""
         return {at for at in self.positions.values() if at is not None}
+
+    @property
+    def lacking(self) -> set[str]:
+        """Return the declared columns that the file has not, and of which nothing can be wrong."""
+        return {
+            name
+            for name, column in self.declared.expanded.items()
+            if column.type in _PLAIN and not column.filled and self.positions[column.named or name] is None
+        }
 
     @property
     def _person_at(self) -> int | None:
@@ -235,16 +245,23 @@ def _stage(
         share = _shares(casts[person].values, shares)[records.columns[person].codes[good]]
         order, starts = dealt(share, shares)
         good = good[order]
-    columns = {name: _typed(casts[name], cells, good) for name, cells in records.columns.items()}
+    columns = {name: _typed(said, records.columns[name], good) for name, said in casts.items()}
     return _Staged(write_chunk(path, columns, starts, person), _rejected(records, fault, reasons))
 
 
 def judged(
     connection: Connection, delivery: Delivery, layout: Layout, records: Records
 ) -> tuple[dict[str, Cast], Ints, list[str]]:
-    """Return every column typed, and for each record the place of the reason to reject it (0 = none) in the reasons."""
-    declared = delivery.declared.expanded
-    casts = {name: cast(connection, name, declared[name], cells, layout) for name, cells in records.columns.items()}
+    """Return every column typed, and for each record the place of the reason to reject it (0 = none) in the reasons.
+
+    Columns that the file lacks are left out.
+    """
+    declared, lacking = delivery.declared.expanded, delivery.lacking
+    casts = {
+        name: cast(connection, name, declared[name], cells, layout)
+        for name, cells in records.columns.items()
+        if name not in lacking
+    }
     return casts, *_faults(casts, records, delivery.declared.person)
 
 

@@ -90,7 +90,7 @@ class TableWriter:
         columns = ", ".join(
             f"cast({_source_of(name, offered)} as {sql_type}) as {quoted(name)}" for name, sql_type in wanted.items()
         )
-        normalise = shipped_sql(f"ingest/normalise/{self.table.name}.sql")
+        normalise = shipped_sql(f"ingest/normalise/{self.table.loaded_as or self.table.name}.sql")
         offers = _WORDS | self.parameters
         words = {name: offers[name] for name in used_parameters(normalise)}
         normalised: pl.DataFrame = self.connection.sql(
@@ -117,7 +117,7 @@ class TableWriter:
 
     def _settled(self, complete: pl.DataFrame) -> tuple[pl.DataFrame, int]:
         """Return the stored rows, sorted, and how many of the complete rows were distinct."""
-        grain = f"ingest/grain/{self.table.name}.sql"
+        grain = f"ingest/grain/{self.table.loaded_as or self.table.name}.sql"
         if self.table.name == "diagnosis":
             return _settled_diagnoses(complete, self.table.sort)
         if not (sql_root() / grain).is_file():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,12 +75,10 @@ class Shown:
         return cls(frozenset(found), claims)
 
 
-def same_in_all_buckets(connection: Connection, staged: dict[str, list[Chunk]], layout: Layout) -> dict[str, pa.Table]:
+def same_in_all_buckets(staged: dict[str, list[Chunk]], layout: Layout) -> dict[str, pa.Table]:
     """Return the sources that every bucket sees whole: those without a person, and those that were not delivered."""
     return {
-        name: pa.concat_tables(chunk.part(0, list(source.expanded)) for chunk in staged[name])
-        if staged[name]
-        else _empty(connection, source)
+        name: _records(staged[name], source, 0)
         for name, source in layout.sources.items()
         if not (source.person and staged[name])
     }
@@ -95,12 +93,10 @@ def show_bucket(
     same: dict[str, pa.Table],
 ) -> Persons:
     """Let ``extract.<source>`` show the accepted records of one bucket, and the layout's own views rest on them."""
-    for name in layout.sources:
-        connection.unregister(f"staged_{name}")  # lets go of the bucket before
+    let_go(connection, layout)
     tables = {name: table for name, table in same.items() if name in shown.names}
     for name in shown.names & layout.sources.keys() - same.keys():
-        columns = list(layout.sources[name].expanded)
-        tables[name] = pa.concat_tables(chunk.part(bucket, columns) for chunk in staged[name])
+        tables[name] = _records(staged[name], layout.sources[name], bucket)
     people = {name: person for name in tables if (person := layout.sources[name].person)}
     found = [tables[name][person].to_numpy() for name, person in people.items()]
     persons = Persons.among(found)
@@ -109,15 +105,59 @@ def show_bucket(
         tables[name] = tables[name].set_column(at, person, pa.array(persons.numbers(person_id)))
     for name, table in tables.items():
         connection.register(f"staged_{name}", table)
-        connection.execute(f"create or replace view extract.{quoted(name)} as from {quoted(f'staged_{name}')}")
+        columns = ", ".join(_offered(layout.sources[name], table))
+        connection.execute(
+            f"create or replace view extract.{quoted(name)} as select {columns} from {quoted(f'staged_{name}')}"
+        )
     for name in [name for name in layout.views if name in shown.names]:
         with translated(f"layout {layout.name}, {name}.sql"):
             claims.create_view(connection, layout, name)
     return persons
 
 
-def _empty(connection: Connection, source: Source) -> pa.Table:
-    types = {name: SQL_TYPES[column.type] for name, column in source.expanded.items()}
-    types |= {source.person: "bigint"} if source.person else {}
-    columns = [f"null::{kind} as {quoted(name)}" for name, kind in types.items()]
-    return connection.sql(f"select {', '.join(columns)} where false").to_arrow_table()
+def let_go(connection: Connection, layout: Layout) -> None:
+    """Free what is held of the bucket before."""
+    for name in layout.sources:
+        connection.unregister(f"staged_{name}")
+    for name in layout.kept:
+        connection.execute(f"drop table if exists kept.{quoted(name)}")
+
+
+def _records(chunks: Sequence[Chunk], source: Source, part: int) -> pa.Table:
+    """Return one part of all chunks of a source, repeated columns that are listed as lists."""
+    if not chunks:
+        return pa.table({source.person or "nobody": pa.array([], pa.int64())})
+    tables = []
+    for chunk in chunks:
+        table = chunk.part(part, list(source.expanded))
+        for name, column in source.columns.items():
+            if column.listed:
+                table = _listed(table, name, column.names(name))
+        tables.append(table)
+    return pa.concat_tables(tables, promote_options="default")  # a column that some files lack is null there
+
+
+def _listed(table: pa.Table, name: str, repeated: Sequence[str]) -> pa.Table:
+    """Put one column of lists in the place of repeated ones; a list ends with the last place that is filled."""
+    present = [one for one in repeated if one in table.column_names]
+    if not present:
+        return table
+    kind, rows = table[present[0]].type, len(table)
+    width = repeated.index(present[-1]) + 1
+    cells = [table[one].combine_chunks() if one in present else pa.nulls(rows, kind) for one in repeated[:width]]
+    filled = np.column_stack([cell.is_valid().to_numpy(zero_copy_only=False) for cell in cells])
+    lengths = (filled * np.arange(1, width + 1)).max(axis=1)
+    row, place = np.nonzero(np.arange(width) < lengths[:, np.newaxis])
+    values = pa.concat_arrays(cells).take(pa.array(place * rows + row))
+    ends = np.cumsum(lengths, dtype=np.int32)
+    lists = pa.ListArray.from_arrays(pa.array(np.append(np.int32(0), ends)), values)
+    return table.drop_columns(present).append_column(name, lists)
+
+
+def _offered(source: Source, table: pa.Table) -> Iterator[str]:
+    """Yield the columns of a source as SQL, null those that no file had."""
+    for name, column in source.columns.items():
+        kind = "bigint" if name == source.person else SQL_TYPES[column.type]
+        for one in [name] if column.listed else column.names(name):
+            absent = f"null::{kind}{'[]' if column.listed else ''} as {quoted(one)}"
+            yield quoted(one) if one in table.column_names else absent

@@ -68,7 +68,7 @@ def write_tables(workers: Workers, task: Task, buckets: int, report: Callable[[i
     """Write all tables, several buckets at a time; ``report(done, steps)`` is called as buckets are finished."""
     total = Written.nothing(task.layout)
     phases = _phases(task.layout)
-    same = same_in_all_buckets(workers.connections[0], task.staged, task.layout)
+    same = same_in_all_buckets(task.staged, task.layout)
     for phase, names in enumerate(phases):
         parameters = {"data_end": total.latest, "last_day": task.last_day}
         shown = Shown.by(task.layout, [task.layout.tables[name] for name in names], claims=phase == 0)
@@ -84,7 +84,8 @@ def _phases(layout: Layout) -> list[list[str]]:
     first: list[str] = []
     later: list[str] = []
     for name in Written.nothing(layout).files:
-        asked = used_parameters(layout.tables[name]) | used_parameters(shipped_sql(f"ingest/normalise/{name}.sql"))
+        normalise = shipped_sql(f"ingest/normalise/{TABLES[name].loaded_as or name}.sql")
+        asked = used_parameters(layout.tables[name]) | used_parameters(normalise)
         (later if "data_end" in asked and name not in _EVENTS else first).append(name)
     return [first, later] if later else [first]
 

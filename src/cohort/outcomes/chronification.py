@@ -28,7 +28,8 @@ class Chronification(Event):
     The event is the first day after index on which either (i) a second encounter of the same region lies
     ``after_days`` to ``within_days`` days after index, or (ii) an explicit chronic-pain code is written. It is dated
     at that encounter, never back at index: dating it at the first code would credit the days in between as risk-free
-    (immortal time). Nobody can meet (i) before ``after_days``, so risk starts there and earlier losses are tabulated.
+    (immortal time). Nobody can meet (i) before ``after_days``, so risk starts there and earlier losses are tabulated;
+    a trial that is to keep everybody from its time zero on lets risk start at index (``risk_from``).
     An explicit code on the index day marks a prevalent case. It measures persistent *care*: "not seen again" is not
     "recovered".
 
@@ -46,6 +47,10 @@ class Chronification(Event):
     explicit: Annotated[Codes | None, Field(description="codes that state chronic pain; absent = rule (i) alone")] = (
         None
     )
+    risk_from: Annotated[
+        Literal["after_days", "index"],
+        Field(description="day from which persons are at risk; index keeps early losses"),
+    ] = "after_days"
 
     @model_validator(mode="after")
     def _in_order(self) -> Chronification:
@@ -69,7 +74,7 @@ class Chronification(Event):
     @property
     def landmark(self) -> int:
         """Return the day after which risk starts: risk sets are (landmark, exit]."""
-        return self.after_days - 1
+        return self.after_days - 1 if self.risk_from == "after_days" else 0
 
     def days(self, tables: Tables, entries: pl.LazyFrame) -> pl.LazyFrame:
         """Return the key and every ``day`` on which the definition is met, of any entry."""

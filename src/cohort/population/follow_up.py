@@ -67,6 +67,11 @@ class RiskStart(Spec):
         return observed_from(tables, entries, bridge_days).select(*KEY, start_day=pl.max_horizontal(first, 0))
 
 
+LEFT, OTHER_ARM = "disenrolment", "record of another arm"
+ADMINISTRATIVE = ("end of study", "end of data", "longest follow-up")
+"""Reasons of exit: leaving enrolment, the other arm, and the ends that say nothing of the person."""
+
+
 class FollowUp(Spec):
     """Follow-up from the index date (day 0) to the earliest censoring day; death is kept apart.
 
@@ -100,16 +105,16 @@ class FollowUp(Spec):
             tables["person"].select("person_id", "death_date"), on="person_id", how="left"
         )
         reasons = {
-            "disenrolment": pl.col("leaves_on") if "disenrolment" in self.censor_at else None,
-            "end of study": pl.lit(self.until) if self.until else None,
-            "end of data": pl.lit(data_end),
+            LEFT: pl.col("leaves_on") if "disenrolment" in self.censor_at else None,
+            ADMINISTRATIVE[0]: pl.lit(self.until) if self.until else None,
+            ADMINISTRATIVE[1]: pl.lit(data_end),
         }
         if "other_arm" in self.censor_at:
             days = days.join(entries.select(*KEY, OTHER), on=KEY, how="left")
-            reasons["record of another arm"] = pl.col(OTHER)
+            reasons[OTHER_ARM] = pl.col(OTHER)
         columns = {name: days_between(pl.col("index_date"), date) for name, date in reasons.items() if date is not None}
         if self.max_days is not None:
-            columns["longest follow-up"] = pl.lit(self.max_days, dtype=pl.Int64)
+            columns[ADMINISTRATIVE[2]] = pl.lit(self.max_days, dtype=pl.Int64)
         for number, record in enumerate(self.censor_records):
             found = relative_days(record.days(tables), entries).filter(pl.col("day") > 0)
             first = found.group_by(KEY).agg(pl.col("day").min().alias(f"record_{number}"))

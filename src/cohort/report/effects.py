@@ -61,7 +61,9 @@ ESTIMANDS = (*_NAMES, *_SENSITIVITY, "gate", "standardised_difference", "negativ
 
 def effect_positions(estimates: Estimates) -> list[int]:
     """Return the analyses of treatment effects: those with gates, and those that had no answer to judge."""
-    told = estimates.frame.filter(pl.col("analysis") > 0, pl.col("estimand").is_in(["gate", "risk_difference"]))
+    told = estimates.frame.filter(
+        pl.col("analysis") > 0, pl.col("estimand").is_in(["gate", "risk_difference", "marginal_hazard_ratio"])
+    )
     return told["analysis"].unique().sort().to_list()
 
 
@@ -175,15 +177,19 @@ def _compared(rows: pl.DataFrame, labels: Labels, position: int) -> Table | None
     found = {(row["category"], row["estimand"]): row for row in told.iter_rows(named=True)}
     lines = [
         Line(
-            "The trial: weighted clones" if design is None else design[0].upper() + design[1:],
+            "The answer, under its weights" if design is None else design[0].upper() + design[1:],
             tuple(_cell(found.get((design, name))) for name in ("risk_difference", "marginal_hazard_ratio")),
         )
         for design in (None, *designs)
     ]
     heading = ("", "Difference of risks", f"Hazard ratio ({confidence(rows)})")
+    immortal = (
+        "Ever treated, as if that were known at index, lends the treated the days that they had to stay free of the "
+        "outcome to be treated: immortal time."
+    )
     notes = (
-        "Only the first row answers the question of the trial. Ever treated, as if that were known at index, lends the "
-        "treated the days that they had to stay free of the outcome to be treated: immortal time.",
+        "Only the first row answers the question.",
+        *([immortal] if any(design.startswith("ever treated") for design in designs) else []),
         *methods(told.filter(pl.col("category").is_not_null()), labels, position),
     )
     return Table("What other designs say of the same persons", heading, tuple(lines), notes)

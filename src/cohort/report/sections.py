@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import polars as pl
 
@@ -10,7 +11,7 @@ from cohort.report.effects import ESTIMANDS, effect_positions
 from cohort.report.figures_curves import Series, axis_days, curves
 from cohort.report.figures_forest import Mark, forest
 from cohort.report.labels import Labels
-from cohort.report.numbers import days, interval, percent, ratio
+from cohort.report.numbers import days, interval, percent, ratio, significant
 from cohort.report.printed import CURVE_COLUMNS, Figure, Section
 from cohort.report.tables import (
     Row,
@@ -30,7 +31,7 @@ from cohort.report.tables import (
     risk_lines,
 )
 from cohort.results.disclosure import Released
-from cohort.results.estimates import NOT_ESTIMABLE, RATIOS, SUPPRESSED, Estimates
+from cohort.results.estimates import NOT_ESTIMABLE, PROPORTIONALITY, RATIOS, SUPPRESSED, Estimates
 from cohort.results.pathways import LINK
 
 RATES = ("incidence_rate", "standardised_rate")
@@ -63,12 +64,12 @@ def model_sections(estimates: Estimates, labels: Labels) -> list[Section]:
     parts = estimates.frame.filter(pl.col("estimand").is_in(RATIOS)).partition_by(
         "analysis", "outcome", maintain_order=True
     )
-    return [_model_section(part, labels) for part in parts]
+    return [_model_section(part, labels, estimates.select(estimand=PROPORTIONALITY)) for part in parts]
 
 
 def other_sections(estimates: Estimates, labels: Labels) -> list[Table]:
     """Return one table per analysis of everything that has no section of its own: nothing is left unprinted."""
-    printed = [*CURVES, *RATES, *SHARES, *RATIOS, LINK]
+    printed = [*CURVES, *RATES, *SHARES, *RATIOS, LINK, PROPORTIONALITY]
     told = pl.col("analysis").is_in(effect_positions(estimates)) & pl.col("estimand").is_in(ESTIMANDS)
     rows = estimates.frame.filter(pl.col("analysis") > 0, ~pl.col("estimand").is_in(printed), ~told)
     return [
@@ -145,9 +146,11 @@ def _refusals(rows: pl.DataFrame, position: int, labels: Labels) -> tuple[str, .
     return tuple(told)
 
 
-def _model_section(rows: pl.DataFrame, labels: Labels) -> Section:
+def _model_section(rows: pl.DataFrame, labels: Labels, tests: pl.DataFrame) -> Section:
     position, outcome = rows.select("analysis", "outcome").row(0)
     table = model_table(rows, position, labels)
+    tested = _proportionality(tests.filter(pl.col("analysis") == position), labels)
+    table = replace(table, notes=(*table.notes, *tested))
     marks = [mark for term, members in by_term(rows, labels) for mark in _marks(term, members, labels)]
     drawn = [mark for mark in marks if mark.value is not None and mark.lower is not None]
     title = labels.title(position, "Hazard ratios") + (f": {labels.term(outcome)}" if outcome else "")
@@ -162,6 +165,20 @@ def _model_section(rows: pl.DataFrame, labels: Labels) -> Section:
         orient="row",
     )
     return Section(title, Figure(svg, text, data), table, table.notes)
+
+
+def _proportionality(tests: pl.DataFrame, labels: Labels) -> tuple[str, ...]:
+    """Say by term whether hazards are proportional: what a ratio that changes with time averages over."""
+    shown = tests.filter(pl.col("value").is_not_null())
+    if shown.is_empty():
+        return ()
+    said = {row["term"]: significant(row["value"]) for row in shown.iter_rows(named=True)}
+    each = [f"{labels.term(term)} p = {said[term]}" for term in labels.order([term for term in said if term])]
+    every = [f"all together p = {said[None]}"] if None in said and len(each) > 1 else []
+    return (
+        f"Proportional hazards ({shown['method'][0]}): {', '.join([*each, *every])}. A small p-value says that a ratio "
+        "changes with time, and that the one shown is an average over it.",
+    )
 
 
 def _marks(term: str, members: list[Row], labels: Labels) -> list[Mark]:

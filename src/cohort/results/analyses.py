@@ -16,6 +16,7 @@ from cohort.results.analysis_table import AnalysisTable
 from cohort.results.courses import CareFreeDays, MeanCumulativeCount, ResponseShares
 from cohort.results.estimates import Estimates
 from cohort.results.exposure_cox import ExposureCox
+from cohort.results.nested import NestedTrials
 from cohort.results.pathways import Pathways
 from cohort.results.regressions import Cox, FineGray
 from cohort.results.standardised import (
@@ -26,6 +27,7 @@ from cohort.results.standardised import (
     standardised_rates,
     standardised_shares,
 )
+from cohort.results.structural import StructuralCox
 from cohort.results.treatment import TreatmentEffect
 from cohort.results.trial import EmulatedTrial
 from cohort.spec import Spec, Whole
@@ -236,6 +238,8 @@ Analysis = Annotated[
     | ExposureCox
     | TreatmentEffect
     | EmulatedTrial
+    | NestedTrials
+    | StructuralCox
     | MeanCumulativeCount
     | CareFreeDays
     | ResponseShares,

@@ -15,6 +15,8 @@ import polars as pl
 
 from cohort.codes.records import KEY
 from cohort.features.covariate import KNOWN, MISSING, VariableType
+from cohort.features.exposure import Exposure
+from cohort.features.time_varying import TimeVarying
 from cohort.population.matching import SET
 
 T = TypeVar("T")
@@ -57,6 +59,10 @@ class AnalysisTable:
     """The arms of a comparison, in the study's order: values of ``arm``."""
     controls: tuple[str, ...] = ()
     """The study's negative-control outcomes: ``negative_control_1.time`` and so on are follow-up until them."""
+    time_varying: tuple[TimeVarying, ...] = ()
+    """The covariates that change after index: columns of days, which only analyses that weight by them read."""
+    exposures: tuple[Exposure, ...] = ()
+    """The treatments that may start after index: columns of days."""
     strata: str | None = None
     """The column that models are stratified by: ``matched_set`` of matched sets, the site of several."""
 
@@ -75,6 +81,19 @@ class AnalysisTable:
         """Return the sum of a count of every part, taken where the parts are."""
         there = self.elsewhere
         return functools.reduce(add, map(count, self.parts)) if there is None else there.total(count, add)
+
+    def ask(self, function: Callable[[pl.DataFrame], Any]) -> Iterator[Any]:
+        """Yield a picklable function of every part, which has a Boolean ``event`` too, taken where the parts are.
+
+        It is the ``map_buckets`` of `cohort.survival.fit_cox_buckets`: lanes of neighbouring parts come added up.
+        """
+        from cohort.survival.cox_lanes import merge
+
+        told, there = functools.partial(_with_event, function), self.elsewhere
+        if there is None:
+            yield from map(told, self.parts)
+        else:
+            yield from there.ask(told, functools.partial(merge, close=False))
 
     def described(self, grouping: str | None) -> dict[str, VariableType]:
         """Return the variables of Table 1: each covariate and, where some value is missing, the reason beside it."""
@@ -122,8 +141,16 @@ def with_reasons(part: pl.DataFrame, variables: Iterable[str]) -> pl.LazyFrame:
     return part.lazy().with_columns(pl.col(reasons).fill_null(KNOWN))
 
 
+def _with_event(function: Callable[[pl.DataFrame], Any], part: pl.DataFrame) -> Any:
+    return function(part.with_columns(event=pl.col("cause") == 1))
+
+
 def _most_rows(part: pl.DataFrame) -> int:
     return _longest_run(part["person_id"].to_numpy()) if part.height else 1
+
+
+FOLLOW_UP = ("entry", "time", "cause", "exit_reason")
+"""What is known of the follow-up until an outcome."""
 
 
 def control_column(number: int, name: str) -> str:
@@ -133,6 +160,6 @@ def control_column(number: int, name: str) -> str:
 
 def _longest_run(values: npt.NDArray[np.int64]) -> int:
     """Return how often the commonest of some values, shape (n,) with n > 0, occurs; quick where they are sorted."""
-    ordered = np.sort(values, kind="stable")
+    ordered = values if (values[1:] >= values[:-1]).all() else np.sort(values)
     starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
     return int(np.diff(np.append(starts, ordered.size)).max())

@@ -50,6 +50,7 @@ class Ledger:
     prices: dict[str, float] = field(default_factory=dict)
     places: dict[str, str] = field(default_factory=dict)
     _partitions: dict[tuple[str, tuple[tuple[str, int], ...]], dict[str, str]] = field(default_factory=dict)
+    _named: dict[tuple[str, str, int], str] = field(default_factory=dict)
 
     def cell(
         self, key: str, value: int, shown: Iterable[int] = (), needed: Iterable[int] = (), place: str | None = None
@@ -76,14 +77,17 @@ class Ledger:
     def partition(self, kind: str, counts: Mapping[str, int]) -> dict[str, str]:
         """Enter disjoint groups of one total and return the key of each.
 
-        Groups with the same names and counts are the same cells, and totals with the same count the same total,
-        wherever they are shown: what is hidden in one table must not stand in the next.
+        A group with the same name and count is the same cell, and a total with the same count the same total, wherever
+        they are shown: what is hidden in one table must not stand in the next, where some groups may be left out.
         """
         identity = (kind, tuple(sorted((name, count) for name, count in counts.items() if count)))
         if identity not in self._partitions:
             total = self.cell(f"{kind}|{sum(counts.values())}", sum(counts.values()))
             number = len(self._partitions)
-            keys = {name: self.cell(f"{kind}|{number}|{name}", count) for name, count in counts.items()}
+            keys = {
+                name: self.cell(self._named.setdefault((kind, name, count), f"{kind}|{number}|{name}"), count)
+                for name, count in counts.items()
+            }
             if set(counts) == {"all"}:
                 keys = {"all": total}
             else:

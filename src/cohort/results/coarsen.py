@@ -8,8 +8,9 @@ apart; there its censorings go unprinted.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -17,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from cohort.results.estimates import ALL
 from cohort.results.history import Curve, compatible
 
-_DAYS = {"time": pl.Int64, "n": pl.Int64, "events": pl.Int64, "censored": pl.Int64}
 CURVE_KEY = ("analysis", "estimand", "outcome", "group")
 Counts = npt.NDArray[np.int64]
 
@@ -41,28 +42,68 @@ def coarsen(
         What earlier releases showed of a curve, by `curve_name`.
     """
     kept = [rows.clear()]
-    for family in _families(rows):
+    for family in _families([_Drawn.of(part) for part in rows.partition_by(CURVE_KEY, maintain_order=True)]):
         changes = _changes(family, before)
         joint = _thinned(released_points(*_steps(family, apart=True), minimum, days), [], changes, minimum)
-        leading = family.group_by("outcome").agg(pl.col("events").sum()).sort("events", "outcome")["outcome"][-1]
-        for part in family.partition_by("outcome", maintain_order=True):
+        outcomes = _alike(family, ("outcome",))
+        leading = max(outcomes, key=lambda curves: (sum(curve.events.sum() for curve in curves), curves[0].outcome))
+        for curves in outcomes:
             finer = joint
-            if part["outcome"][0] == leading:
-                points = released_points(*_steps(part, apart=False), minimum, days, joint)
+            if curves is leading:
+                points = released_points(*_steps(curves, apart=False), minimum, days, joint)
                 finer = _thinned(points, joint, changes, minimum)
-            curves = part.partition_by(CURVE_KEY, maintain_order=True)
             kept += [_at_points(curve, finer, censored=finer == joint) for curve in curves]
     return pl.concat(kept)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Drawn:
+    """One curve: its rows in the order of time, and of each day who is at risk, has the event, is censored, leaves.
+
+    ``left`` leave without the event, ``other`` are those of them who are not censored.
+    """
+
+    rows: pl.DataFrame
+    analysis: int
+    estimand: str
+    outcome: str
+    group: str
+    time: Counts
+    at_risk: Counts
+    events: Counts
+    censored: Counts
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame) -> _Drawn:
+        """Return the curve of some rows that belong together."""
+        numbers = (rows[name].to_numpy() for name in ("time", "n", "events", "censored"))
+        return cls(rows, *(rows[name][0] for name in CURVE_KEY), *numbers)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is of all persons together."""
+        return self.group == ALL
+
+    @property
+    def left(self) -> Counts:
+        """Return who leaves without the event."""
+        after: Counts = np.append(self.at_risk[1:], 0)
+        return self.at_risk - self.events - after
+
+    @property
+    def other(self) -> Counts:
+        """Return who leaves by another cause."""
+        return self.left - self.censored
+
+
 def curve_name(curve: pl.DataFrame) -> str:
     """Return what a curve is called in every release of a study."""
-    return "|".join("" if part is None else str(part) for part in curve.select(CURVE_KEY).row(0))
+    return "|".join("" if part is None else str(part) for part in (curve[name][0] for name in CURVE_KEY))
 
 
 def exact_days(curve: pl.DataFrame) -> Curve:
     """Return day, persons at risk, events and censorings of one curve, for the history."""
-    return tuple(curve.select("time", "n", "events", "censored").sort("time").iter_rows())
+    return tuple(sorted(zip(*(curve[name] for name in ("time", "n", "events", "censored")), strict=True)))
 
 
 def released_points(
@@ -83,9 +124,11 @@ def released_points(
     so_far = np.vstack([np.zeros((1, happened.shape[1]), np.int64), happened.cumsum(axis=0)])
     may_end = _allowed(at_risk, minimum)
     points: list[int] = []
-    for start, end in pairwise([-1, *(joint or []), len(happened) - 1]):
+    for start, end in itertools.pairwise([-1, *(joint or []), len(happened) - 1]):
         grid = range((start // days + 1) * days, end + 1, days)
-        news = {day for before, day in pairwise([start, *grid]) if (so_far[day + 1] != so_far[before + 1]).any()}
+        news = {
+            day for before, day in itertools.pairwise([start, *grid]) if (so_far[day + 1] != so_far[before + 1]).any()
+        }
         inner = [day for day in grid if day in news and may_end[day]]
         if inner:
             points += _longest_path(so_far[[day + 1 for day in (start, *inner, end)]], inner, minimum)
@@ -121,105 +164,101 @@ def _allowed(counts: Counts, minimum: int) -> npt.NDArray[np.bool_]:
     return allowed
 
 
-def _families(rows: pl.DataFrame) -> list[pl.DataFrame]:
+def _families(curves: list[_Drawn]) -> list[list[_Drawn]]:
     """Return the curves in sets that share their points.
 
     Groups of one partition cannot be subtracted from each other; a curve of all persons, or a second partition, can
     be subtracted from their sum.
     """
-    partitions = rows.group_by("analysis").agg(pl.col("group").unique().sort()).select("group").unique()
-    if partitions.height == 1 and "all" not in partitions["group"][0].to_list():
-        return rows.partition_by("group", maintain_order=True)
-    return [rows] if rows.height else []
+    partitions = {frozenset(curve.group for curve in of_one) for of_one in _alike(curves, ("analysis",))}
+    if len(partitions) == 1 and not any(curve.whole for curve in curves):
+        return _alike(curves, ("group",))
+    return [curves] if curves else []
 
 
-def _steps(family: pl.DataFrame, *, apart: bool) -> tuple[Counts, Counts]:
+def _steps(family: list[_Drawn], *, apart: bool) -> tuple[Counts, Counts]:
     """Return, day by count, what happened on each day and who is at risk at its end.
 
     ``apart`` tells censorings from other causes; otherwise both are persons who left without the event.
     """
-    last = int(family.select(pl.col("time").max()).item())
-    columns = ("events", "censored", "other") if apart else ("events", "left")
-    counted = family.with_columns(
-        after=pl.col("n").shift(-1, fill_value=0).over(CURVE_KEY, order_by="time")
-    ).with_columns(left=pl.col("n") - pl.col("events") - pl.col("after"))
-    whole = counted.with_columns(other=pl.col("left") - pl.col("censored"), whole=pl.col("group") == "all")
-    curves = whole.partition_by(CURVE_KEY, maintain_order=True)
-    counts = {column: [_by_day(curve, column, last) for curve in curves] for column in columns}
-    happened = [counts[column][number] for number in range(len(curves)) for column in columns]
-    keys = [curve.select(*CURVE_KEY, "whole").row(0, named=True) for curve in curves]
-    happened += _differences(keys, *(counts[column] for column in columns[:2]))
-    return np.column_stack(happened), np.column_stack([_fewest_at_risk(curve, last) for curve in curves])
+    last, happened = _last_day(family), {}
+    for curve in family:
+        others = (curve.censored, curve.other) if apart else (curve.left,)
+        happened[curve] = [_by_day(curve.time, counts, last) for counts in (curve.events, *others)]
+    columns = [*itertools.chain(*happened.values()), *_differences(happened)]
+    return np.column_stack(columns), np.column_stack([_fewest_at_risk(curve, last) for curve in family])
 
 
-def _by_day(curve: pl.DataFrame, column: str, last: int) -> Counts:
+def _last_day(family: list[_Drawn]) -> int:
+    return max(int(curve.time.max()) for curve in family)
+
+
+def _by_day(time: Counts, amounts: Counts, last: int) -> Counts:
     counts = np.zeros(last + 1, np.int64)
-    np.add.at(
-        counts, np.minimum(curve["time"].to_numpy(), last), curve[column].to_numpy()
-    )  # an older one may be longer
+    np.add.at(counts, np.minimum(time, last), amounts)  # an older curve may be longer
     return counts
 
 
-def _fewest_at_risk(curve: pl.DataFrame, last: int) -> Counts:
+def _fewest_at_risk(curve: _Drawn, last: int) -> Counts:
     """Return, by day, the fewest persons at risk so far or left at its end; all leaving at once is not few.
 
     A curve is cut where few remain: its last steps stand for single persons, even where nobody is left after them.
     """
-    starts = np.append(curve["time"].to_numpy(), [last + 1])
-    sizes = np.append(curve["n"].to_numpy(), [0])
+    starts = np.append(curve.time, [last + 1])
+    sizes = np.append(curve.at_risk, [0])
     after = sizes[np.minimum(np.searchsorted(starts, np.arange(1, last + 2)), len(sizes) - 1)]
     before = np.full(last + 1, np.iinfo(np.int64).max)
-    before[curve["time"].to_numpy()] = curve["n"].to_numpy()
+    before[curve.time] = curve.at_risk
     fewest = np.minimum.accumulate(before)
     return np.where(after == 0, fewest, np.minimum(after, fewest))
 
 
-def _differences(keys: list[dict[str, Any]], events: list[Counts], leaving: list[Counts]) -> list[Counts]:
-    """Return counts that a reader gets by subtracting curves, each of which has a key and its counts by day.
+def _differences(happened: Mapping[_Drawn, list[Counts]]) -> list[Counts]:
+    """Return counts that a reader gets by subtracting curves, of each of which there are events and leavers by day.
 
     The same persons counted twice (censorings that one curve takes as deaths), and one partition's sum less
     another's, which leaves the groups that are withheld.
     """
-    found, everything = [], range(len(keys))
-    for counts, same in ((events, ("group", "outcome")), (leaving, ("group",))):
-        for alike in _alike(keys, everything, same):
-            found += _against_first([counts[number] for number in alike])
-    for curves in _alike(keys, everything, ("outcome",)):
-        partitions = _alike(keys, curves, ("analysis", "estimand", "whole"))
-        for counts in (events, leaving):
-            found += _against_first([np.sum([counts[number] for number in part], axis=0) for part in partitions])
+    found = []
+    for number, same in enumerate((("group", "outcome"), ("group",))):
+        for alike in _alike(happened, same):
+            found += _against_first([happened[curve][number] for curve in alike])
+    for curves in _alike(happened, ("outcome",)):
+        partitions = _alike(curves, ("analysis", "estimand", "whole"))
+        for number in (0, 1):
+            sums = [np.sum([happened[curve][number] for curve in part], axis=0) for part in partitions]
+            found += _against_first(sums)
     return found
 
 
-def _alike(keys: list[dict[str, Any]], numbers: Iterable[int], names: tuple[str, ...]) -> list[list[int]]:
-    """Return the numbers of keys with the same values, in the order in which these come up."""
-    found: dict[tuple[Any, ...], list[int]] = {}
-    for number in numbers:
-        found.setdefault(tuple(keys[number][name] for name in names), []).append(number)
+def _alike(curves: Iterable[_Drawn], names: tuple[str, ...]) -> list[list[_Drawn]]:
+    """Return the curves with the same values in sets, in the order in which these come up."""
+    found: dict[tuple[Any, ...], list[_Drawn]] = {}
+    for curve in curves:
+        found.setdefault(tuple(getattr(curve, name) for name in names), []).append(curve)
     return list(found.values())
 
 
-def _changes(family: pl.DataFrame, before: Mapping[str, Sequence[Curve]]) -> Counts | None:
+def _changes(family: list[_Drawn], before: Mapping[str, Sequence[Curve]]) -> Counts | None:
     """Return what differs between each curve and what earlier releases showed of it, summed from the start.
 
     Row 0 is the start, row d + 1 the end of day d; the differences may go up and down. None without earlier releases.
     """
-    last = int(family.select(pl.col("time").max()).item())
+    last = _last_day(family)
     columns = []
-    for curve in family.partition_by(CURVE_KEY, maintain_order=True):
-        now = _with_leavers(curve)
-        for days in before.get(curve_name(curve), ()):
-            then = _with_leavers(pl.DataFrame(days, schema=_DAYS, orient="row"))
-            columns += [_by_day(now, name, last) - _by_day(then, name, last) for name in ("events", "censored", "left")]
+    for curve in family if before else ():
+        now = _leavers(curve.time, curve.at_risk, curve.events, curve.censored)
+        for days in before.get(curve_name(curve.rows), ()):
+            then = _leavers(*np.array(days, dtype=np.int64).reshape(-1, 4).T)
+            columns += [_by_day(*one, last) - _by_day(*other, last) for one, other in zip(now, then, strict=True)]
     if not columns:
         return None
     return np.vstack([np.zeros((1, len(columns)), np.int64), np.column_stack(columns).cumsum(axis=0)])
 
 
-def _with_leavers(curve: pl.DataFrame) -> pl.DataFrame:
-    """Return days of one curve with those who left at each: what is at risk before it less what is before the next."""
-    after = pl.col("n").shift(-1, fill_value=0)
-    return curve.sort("time").with_columns(left=pl.col("n") - after)
+def _leavers(time: Counts, at_risk: Counts, events: Counts, censored: Counts) -> list[tuple[Counts, Counts]]:
+    """Return the days of one curve with its events, its censorings, and all who left, the event or not."""
+    return [(time, events), (time, censored), (time, at_risk - np.append(at_risk[1:], 0))]
 
 
 def _thinned(points: list[int], fixed: list[int], changes: Counts | None, minimum: int) -> list[int]:
@@ -235,13 +274,20 @@ def _against_first(counts: list[Counts]) -> list[Counts]:
     return [counts[0] - other for other in counts[1:]]
 
 
-def _at_points(curve: pl.DataFrame, points: list[int], *, censored: bool) -> pl.DataFrame:
+def _at_points(curve: _Drawn, points: list[int], *, censored: bool) -> pl.DataFrame:
     """Return one curve at the points: the estimate of the last day up to each, the counts since the point before."""
-    point = pl.Series("point", np.searchsorted(points, curve["time"].to_numpy()), dtype=pl.Int64)
-    kept = curve.with_columns(point).filter(pl.col("point") < len(points))
-    last = pl.col("value", "std_error", "lower", "upper", "level", "unit", "method", "status").last()
-    counts = (pl.col("n").first(), pl.col("events").sum(), pl.col("censored").sum(), pl.col("person_days").first())
-    joined = kept.group_by("point", *CURVE_KEY, "term", "category", maintain_order=True).agg(last, *counts)
-    days = pl.Series("time", points, dtype=pl.Int64).gather(joined["point"])
-    shown = joined.with_columns(days, pl.col("censored") if censored else pl.lit(None, pl.Int64).alias("censored"))
-    return shown.select(curve.columns)
+    point = np.searchsorted(points, curve.time)
+    point = point[: np.searchsorted(point, len(points))]  # nothing after the last point
+    if not point.size:
+        return curve.rows.clear()
+    first = np.flatnonzero(np.diff(point, prepend=-1))
+    days, last = np.array(points, dtype=np.int64)[point[first]], np.append(first[1:], point.size) - 1
+    events, gone = (np.add.reduceat(counts[: point.size], first) for counts in (curve.events, curve.censored))
+    counted = {
+        "time": pl.Series("time", days),
+        "n": curve.rows["n"][first],
+        "events": pl.Series("events", events),
+        "censored": pl.Series("censored", gone if censored else [None] * first.size, dtype=pl.Int64),
+        "person_days": curve.rows["person_days"][first],
+    }
+    return pl.DataFrame([counted[name] if name in counted else curve.rows[name][last] for name in curve.rows.columns])

@@ -97,8 +97,8 @@ def release(
     final = Estimates.from_rows(rounded)
     persons = {ledger.values[key] for key in hidden if key.startswith("persons|")}
     steps = merge_steps(attrition, rule.minimum, persons, history)
-    withheld = final.frame.filter(pl.col("status").is_in([SUPPRESSED, COUNTS_SUPPRESSED])).height
-    unjudged = judged.filter(pl.col("status") == SUPPRESSED).height
+    withheld = int(sum((final.frame["status"] == status).sum() for status in (SUPPRESSED, COUNTS_SUPPRESSED)))
+    unjudged = (judged["status"] == SUPPRESSED).sum()
     record = _record(ledger, hidden, gated, attrition, rule)
     released = Released(final, round_steps(steps, rule.round_to), rule, withheld, (), record)
     return replace(released, notes=_notes(attrition, released, unjudged))
@@ -129,9 +129,10 @@ def _record(
 
 def _notes(attrition: Attrition, released: Released, unjudged: int) -> tuple[str, ...]:
     """Say what was done besides withholding, in sentences for the report."""
-    shown = released.estimates.frame.filter(pl.col("estimand").is_in(CURVES))["time"].count()
+    frame = released.estimates.frame
+    shown = frame.filter(pl.col("estimand").is_in(CURVES))["time"].count()
     merged = len(attrition.steps) - len(released.attrition.steps)
-    counts = released.estimates.frame.filter(pl.col("status") == COUNTS_SUPPRESSED).height
+    counts = (frame["status"] == COUNTS_SUPPRESSED).sum()
     whole = _whole_groups(released.estimates)
     rule = released.rule
     said = (
@@ -142,7 +143,11 @@ def _notes(attrition: Attrition, released: Released, unjudged: int) -> tuple[str
             f"curve lie 0 or at least {rule.minimum} events and 0 or at least {rule.minimum} who left otherwise.",
         ),
         (unjudged, f"{unjudged} rows were withheld because they came without the counts to judge them by."),
-        (counts, f"Of {counts} rows only the counts were withheld: they differ from the cohort's by a few persons."),
+        (
+            counts,
+            f"Of {counts} rows only the counts were withheld: they differ from the cohort's by a few persons. Their "
+            f"standard errors and limits are in steps of {rule.minimum} events, from which no count can be solved.",
+        ),
         (
             whole,
             f"{whole} cells of Table 1 hold everybody or nobody of a group: such a cell says something of each of its "
@@ -159,6 +164,8 @@ def _whole_groups(final: Estimates) -> int:
     """
     table = final.select(analysis=0, estimand="proportion")
     shares = table.filter(pl.col("group") != ALL, pl.col("value").is_not_null())
+    if shares.is_empty():
+        return 0
     whole = pl.col("value").is_in([0.0, 1.0])
     shares = shares.filter(~whole.all().over("term"))
     return shares.filter(whole).height

@@ -6,7 +6,7 @@ files are written so that the same content is the same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,8 @@ CURVES = ("cumulative_incidence", "survival")
 """The estimands that are curves."""
 RATIOS = ("hazard_ratio", "subdistribution_hazard_ratio")
 """The estimands of regression models."""
+PROPORTIONALITY = "proportional_hazards"
+"""The p-value that the ratios of a Cox model do not change with time, by term; without a term, of all together."""
 RESPONSES = ("response_observed", "response_non_responder", "response_weighted")
 """The share who respond in three versions; ``n`` of the first counts those measured, of the others all."""
 ALL = "all"
@@ -72,7 +74,7 @@ class Estimates:
         """Assert the schema, that a row says what it is, and that no two rows say the same thing."""
         if self.frame.schema != SCHEMA:
             raise CohortError("estimates do not have the columns of `Estimates`; build them with Estimates.from_rows")
-        if self.frame.select(pl.col("analysis", "estimand", "group", "status").null_count()).sum_horizontal().item():
+        if any(self.frame[name].null_count() for name in ("analysis", "estimand", "group", "status")):
             raise CohortError("estimates without analysis, estimand, group or status; please report this as a bug")
         if self.frame.select(KEY).is_duplicated().any():
             raise CohortError("two estimates with the same key; give each analysis of the study its own position")
@@ -92,15 +94,8 @@ class Estimates:
         unknown = (set(frame.columns) | set(constants)) - set(SCHEMA.names())
         if unknown:
             raise CohortError(f"estimates have no column {', '.join(sorted(unknown))}; they have {', '.join(SCHEMA)}")
-        given = frame.with_columns(pl.lit(value).alias(name) for name, value in constants.items())
-        filled = given.with_columns(
-            pl.lit(None).alias(name) for name in SCHEMA.names() if name not in given.columns
-        ).select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
-        return cls(
-            filled.with_columns(
-                pl.col("group").fill_null(ALL), pl.col("status").fill_null(OK), pl.col(pl.Float64).fill_nan(None)
-            ).sort(KEY)
-        )
+        columns = [_filled(name, frame.columns, constants) for name in SCHEMA.names()]
+        return cls(frame.with_columns(columns).select(SCHEMA.names()).sort(KEY))
 
     @classmethod
     def concat(cls, parts: Iterable[Estimates]) -> Estimates:
@@ -136,6 +131,16 @@ class Estimates:
         told = names.list.drop_nulls().list.join(" ").replace("", None).alias("withheld")
         write_parquet(self.frame.with_columns(told), parquet)
         return csv, parquet
+
+
+def _filled(name: str, given: Collection[str], constants: Mapping[str, Any]) -> pl.Expr:
+    """Return a column of the table from what is given of it: a constant, a column, or what stands for neither."""
+    dtype, default = SCHEMA[name], {"group": ALL, "status": OK}.get(name)
+    column = pl.lit(constants[name]) if name in constants else pl.col(name) if name in given else pl.lit(None)
+    typed = column.cast(dtype).alias(name)
+    if default is not None:
+        return typed.fill_null(default)
+    return typed.fill_nan(None) if dtype == pl.Float64 else typed
 
 
 def withheld_numbers(frame: pl.DataFrame) -> dict[str, pl.Series]:

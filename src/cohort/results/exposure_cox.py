@@ -12,8 +12,9 @@ from cohort.effects.exposed_time import BEFORE_INDEX, at_landmark, split_at_star
 from cohort.errors import NotEstimableError
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
-from cohort.results.regressions import Cox, Regression
+from cohort.results.regressions import Cox, Regression, proportionality_rows
 from cohort.spec import Whole
+from cohort.survival.design import parse_terms
 
 
 class ExposureCox(Regression):
@@ -69,19 +70,26 @@ class ExposureCox(Regression):
 
         A person counts once, as exposed where follow-up ended exposed.
         """
-        constants = {"analysis": number, "estimand": self.estimand, "outcome": table.outcome, "level": self.level}
+        constants = {"analysis": number, "outcome": table.outcome, "level": self.level}
         variables = {**table.variables, self.exposure: "boolean"}
         exposed = replace(table, variables=variables, delayed=True)  # risk sets are (entry, time], from day -1 on
         frame = self._frame(table)
         ends = frame.filter("last").drop_nulls(list(self.uses))
         persons = pl.lit(ends.select(pl.len()).collect().item(), pl.Int64)
+        tested = pl.DataFrame()
         try:
-            rows = self._model._rows(self.fit(frame, exposed), ends, exposed)
+            fit = self.fit(frame, exposed)
+            tested = proportionality_rows(fit, parse_terms(self._model.terms))
+            rows = self._model._rows(fit, ends, exposed)
             rows = rows.with_columns(method=pl.concat_str(pl.lit(f"{self._exposed}; "), "method"))
         except NotEstimableError as error:
             rows = pl.DataFrame({"term": [self.exposure], "status": str(error), "category": [None], "n": [None]})
         counted = rows.with_columns(n=pl.when(pl.col("category").is_null()).then(persons).otherwise("n").cast(pl.Int64))
-        return Estimates.from_rows(counted, unit="ratio", **constants)
+        ratios = Estimates.from_rows(counted, estimand=self.estimand, unit="ratio", **constants)
+        if tested.is_empty():
+            return ratios
+        told = tested.with_columns(n=persons)
+        return Estimates.concat([ratios, Estimates.from_rows(told, unit="p-value", **constants)])
 
     @property
     def _model(self) -> Cox:

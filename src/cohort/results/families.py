@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import polars as pl
@@ -33,21 +33,27 @@ def family_ledger(frame: pl.DataFrame) -> Ledger:
     ledger = Ledger()
     described = _enter_table_one(ledger, frame.filter(pl.col("analysis") == 0))
     rest = frame.filter(pl.col("analysis") > 0, pl.col("n").is_not_null())
-    for part in rest.filter(pl.col("estimand").is_in(CURVES)).partition_by("analysis", "estimand", maintain_order=True):
+    for part in _parts(rest, CURVES, "analysis", "estimand"):
         _enter_curves(ledger, part)
-    models = rest.filter(pl.col("estimand").is_in(RATIOS))
-    for part in models.partition_by("analysis", "outcome", "term", maintain_order=True):
+    for part in _parts(rest, RATIOS, "analysis", "outcome", "term"):
         _enter_model_term(ledger, part)
-    for part in rest.filter(pl.col("estimand") == LINK).partition_by("analysis", maintain_order=True):
+    for part in _parts(rest, [LINK], "analysis"):
         _enter_pathways(ledger, part)
-    for part in rest.filter(pl.col("estimand").is_in(RESPONSES)).partition_by("analysis", maintain_order=True):
+    for part in _parts(rest, RESPONSES, "analysis"):
         _enter_responses(ledger, part)
-    others = rest.filter(~pl.col("estimand").is_in([*CURVES, *RATIOS, LINK, *RESPONSES]))
-    for part in others.partition_by(*_OTHERS, maintain_order=True):
+    others = set(rest["estimand"]) - {*CURVES, *RATIOS, LINK, *RESPONSES}
+    for part in _parts(rest, others, *_OTHERS):
         events = _enter_groups(ledger, part, "group", _place(*part.select(_OTHERS).row(0)))
         if part["estimand"][0] in PREVALENCES:
             _enter_prevalence(ledger, events, described.get(part["outcome"][0], {}))
     return ledger
+
+
+def _parts(rows: pl.DataFrame, estimands: Collection[str], *keys: str) -> list[pl.DataFrame]:
+    """Return the rows of some estimands by key, in the order in which these come up."""
+    if not set(estimands) & set(rows["estimand"]):
+        return []
+    return rows.filter(pl.col("estimand").is_in(list(estimands))).partition_by(keys, maintain_order=True)
 
 
 def _enter_pathways(ledger: Ledger, part: pl.DataFrame) -> None:
@@ -207,9 +213,18 @@ def _rows_that_print_censorings(curves: pl.DataFrame, start: pl.DataFrame) -> pl
     """
     if curves.height == 1:
         return curves[ROW].explode()
-    leading = [side.group_by("outcome").agg(pl.col("events").sum()) for side in (curves, start)]
-    names = {side.sort("events", "outcome")["outcome"][-1] for side in leading}
-    return curves.filter(~pl.col("outcome").is_in(names if len(names) == 1 else []))[ROW].explode()
+    leading = _commonest(curves)
+    if _commonest(start) != leading:
+        return curves[ROW].explode()
+    return curves.filter(pl.col("outcome") != leading)[ROW].explode()
+
+
+def _commonest(curves: pl.DataFrame) -> str:
+    """Return the outcome with the most events, the last by name of several."""
+    events: dict[str, int] = {}
+    for outcome, happened in curves.select("outcome", "events").iter_rows():
+        events[outcome] = events.get(outcome, 0) + happened
+    return max(events, key=lambda outcome: (events[outcome], outcome))
 
 
 def _enter_model_term(ledger: Ledger, part: pl.DataFrame) -> None:

@@ -8,6 +8,7 @@ was withheld, so it lies beside the data, in the private part of the store, and 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -17,7 +18,11 @@ import numpy as np
 from cohort.errors import InputRefusedError, LockedError, ReleaseRefusedError
 from cohort.results.cells import Ledger
 from cohort.store.files import create_exclusively, make_folder, private_umask
+from cohort.store.places import is_remote
 
+NO_HISTORY = "no earlier release is remembered: give --history, or releases can be subtracted"
+COUNTS = "counts"
+"""Folder of a population's history for what `cohort counts` has let out (`cohort.federated.history`)."""
 Curve = tuple[tuple[int, int, int, int], ...]
 """Days of an exact curve: day, persons at risk before it, events, censorings."""
 
@@ -60,6 +65,11 @@ def history_folder(store: Path) -> Path:
     return store / "private" / "releases"
 
 
+def writable_history(store: Path) -> Path | None:
+    """Return where a store remembers releases; none if it is far away or cannot be written."""
+    return None if is_remote(store) or not os.access(store, os.W_OK) else history_folder(store)
+
+
 def earlier_releases(folder: Path, population: str) -> tuple[PastRelease, ...]:
     """Return what was released of a population, known by the hash of its definition, oldest first.
 
@@ -67,8 +77,15 @@ def earlier_releases(folder: Path, population: str) -> tuple[PastRelease, ...]:
     ------
     InputRefusedError
         If a record cannot be read: without it no one can say what may be subtracted.
+    ReleaseRefusedError
+        If counts of the population have left for other sites (`cohort counts`): their intervals are other ones.
     """
     kept = folder / population[:16]
+    if (kept / COUNTS).is_dir():
+        raise ReleaseRefusedError(
+            "a file of `cohort counts` of this population has been made, and a report beside it could be subtracted "
+            "from it; give out one of the two, or let the data custodian begin another --history"
+        )
     try:
         records = sorted(kept.glob("[0-9]*.json")) if kept.is_dir() else []
         return tuple(PastRelease.from_json(path.read_text(encoding="utf-8")) for path in records)

@@ -12,11 +12,10 @@ import polars as pl
 from cohort.effects.calibration import SystematicError, systematic_error
 from cohort.effects.gates import Bounds, Gate, judge_systematic_error
 from cohort.errors import NotEstimableError
-from cohort.results.analysis_table import control_column
+from cohort.results.analysis_table import FOLLOW_UP, control_column
 from cohort.results.estimates import ALL, OK
 
 _METHOD = "analysed as the treatment is; counts are those of the arm with fewer events"
-_FOLLOW_UP = ("entry", "time", "cause")
 _Numbers = tuple[float, float, float, float]
 
 
@@ -124,10 +123,10 @@ def calibrate(candidates: Iterable[Candidate], fit: Fit, events: float) -> Calib
     return Calibration(found, error)
 
 
-def control_columns(outcomes: Sequence[str]) -> list[str]:
-    """Return the columns of follow-up until each negative-control outcome."""
-    numbers = range(1, len(outcomes) + 1)
-    return [control_column(number, name) for number in numbers for name in _FOLLOW_UP]
+def control_columns(outcomes: Sequence[str], *, reasons: bool = False) -> list[str]:
+    """Return the columns of follow-up until each negative-control outcome, with the reason of its end if asked for."""
+    names = FOLLOW_UP if reasons else FOLLOW_UP[:-1]
+    return [control_column(number, name) for number in range(1, len(outcomes) + 1) for name in names]
 
 
 def followed_until(
@@ -135,9 +134,11 @@ def followed_until(
 ) -> Iterator[tuple[str, pl.DataFrame, str | None]]:
     """Yield each negative-control outcome with the rows of those at risk of it, and their column of delayed entry."""
     for number, outcome in enumerate(outcomes, start=1):
-        columns = {name: control_column(number, name) for name in _FOLLOW_UP}
+        columns = {name: control_column(number, name) for name in FOLLOW_UP}
+        columns = {name: column for name, column in columns.items() if column in frame.columns}
         watched = frame.filter(pl.col(columns["time"]).is_not_null())
-        rows = watched.with_columns(pl.col(column).cast(pl.Int64).alias(name) for name, column in columns.items())
+        counted = dict.fromkeys(("entry", "time", "cause"), pl.Int64)
+        rows = watched.with_columns(pl.col(column).alias(name) for name, column in columns.items()).cast(counted)
         late = bool((rows["entry"] > 0).any()) or entry is not None
         yield outcome, rows, "entry" if late else None
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable
-from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, Protocol
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal, Protocol
 
+import numpy as np
 import polars as pl
 from pydantic import Field, field_validator
 
 from cohort.errors import NotEstimableError
-from cohort.results.analysis_table import AnalysisTable, Elsewhere
-from cohort.results.estimates import Estimates
+from cohort.results.analysis_table import AnalysisTable
+from cohort.results.estimates import NOT_ESTIMABLE, OK, PROPORTIONALITY, Estimates
 from cohort.results.terms import check_terms, variables_of
 from cohort.spec import Spec
-from cohort.survival.design import parse_terms
+from cohort.survival.design import Term, parse_terms
 
 _COLUMN = {"column": pl.String, "term": pl.String, "category": pl.String}
 _LEVEL = re.compile(r"(?P<term>\w+)\[(?P<category>.*)\]")
@@ -73,13 +73,19 @@ class Regression(Spec):
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:
         """Return one row per column of the model and per reference level, or why there is no answer."""
-        constants = {"analysis": number, "estimand": self.estimand, "outcome": table.outcome, "level": self.level}
+        constants = {"analysis": number, "outcome": table.outcome, "level": self.level}
         frame = table.lazy().with_columns(event=pl.col("cause") == 1)
         try:
-            rows = self._rows(self.fit(frame, table), frame.drop_nulls(list(self.uses)), table)
+            fit = self.fit(frame, table)
+            rows = self._rows(fit, frame.drop_nulls(list(self.uses)), table)
         except NotEstimableError as error:
             rows = pl.DataFrame({"term": [term.name for term in parse_terms(self.terms)], "status": str(error)})
-        return Estimates.from_rows(rows, unit="ratio", **constants)
+            return Estimates.from_rows(rows, estimand=self.estimand, unit="ratio", **constants)
+        ratios = Estimates.from_rows(rows, estimand=self.estimand, unit="ratio", **constants)
+        tested = proportionality_rows(fit, parse_terms(self.terms))
+        if tested.is_empty():
+            return ratios
+        return Estimates.concat([ratios, Estimates.from_rows(tested, unit="p-value", **constants)])
 
     def _rows(self, fit: _Fit, known: pl.LazyFrame, table: AnalysisTable) -> pl.DataFrame:
         estimated = fit.to_polars().select(
@@ -114,13 +120,12 @@ class Cox(Regression):
     def fit(self, frame: pl.LazyFrame, table: AnalysisTable) -> _Fit:
         """Fit the Cox model with risk sets (entry, time], within matched sets or sites where there are such.
 
-        Where persons enter more than once, the variance is robust to what their entries have in common. Of a table
-        that stays on a cluster every step of the fit asks the buckets for their sums.
+        Where persons enter more than once, the variance is robust to what their entries have in common. Of a table that
+        stays on a cluster the model's columns come here, as the test of proportional hazards wants all rows together;
+        `AnalysisTable.ask` fits one from sums alone.
         """
         from cohort.survival.cox import fit_cox
 
-        if table.elsewhere is not None:
-            return self._fit_elsewhere(table, table.elsewhere)
         return fit_cox(
             frame,
             "time",
@@ -130,23 +135,9 @@ class Cox(Regression):
             ties=self.ties,
             level=self.level,
             missing="leave_out",
+            with_proportionality=True,
             strata=table.strata,
             cluster="person_id" if table.repeats else None,
-        )
-
-    def _fit_elsewhere(self, table: AnalysisTable, parts: Elsewhere) -> _Fit:
-        from cohort.survival.cox_buckets import fit_cox_buckets
-        from cohort.survival.cox_lanes import merge
-
-        return fit_cox_buckets(
-            lambda ask: parts.ask(partial(_of_event, ask), partial(merge, close=False)),
-            entry=table.entry,
-            terms=self.terms,
-            ties=self.ties,
-            level=self.level,
-            missing="leave_out",
-            strata=table.strata or (),
-            robust=table.repeats,
         )
 
 
@@ -175,8 +166,22 @@ class FineGray(Regression):
         return fit_fine_gray(since, terms=self.terms, ties=self.ties, level=self.level, missing="leave_out")
 
 
-def _of_event(ask: Callable[[pl.DataFrame], Any], part: pl.DataFrame) -> Any:
-    return ask(part.with_columns(event=pl.col("cause") == 1))
+def proportionality_rows(fit: _Fit, terms: Sequence[Term]) -> pl.DataFrame:
+    """Return the test that no ratio changes with time, by term and of all together; nothing of other models."""
+    test = getattr(fit, "proportionality", None)
+    if test is None:
+        return pl.DataFrame()
+    names = [*(term.name for term in terms), None]
+    p_values = [float(value) if np.isfinite(value) else None for value in test.p_value]
+    told = pl.DataFrame({"term": names, "value": p_values}, schema={"term": pl.String, "value": pl.Float64})
+    unknown = pl.lit(f"{NOT_ESTIMABLE}: no trend can be told from these events")
+    return told.with_columns(
+        estimand=pl.lit(PROPORTIONALITY),
+        n=pl.lit(fit.n, pl.Int64),
+        events=pl.lit(fit.n_events, pl.Int64),
+        method=pl.lit("score test for a trend of the coefficient with time (Grambsch–Therneau)"),
+        status=pl.when(pl.col("value").is_null()).then(unknown).otherwise(pl.lit(OK)),
+    )
 
 
 def _column(name: str, table: AnalysisTable) -> tuple[str, str, str | None]:

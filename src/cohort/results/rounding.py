@@ -10,13 +10,16 @@ import polars as pl
 
 from cohort.results.coarsen import CURVE_KEY
 from cohort.results.disclosure_rule import DisclosureRule
-from cohort.results.estimates import CURVES, RESPONSES
+from cohort.results.error_steps import widen_steps
+from cohort.results.estimates import CURVES, OK, RESPONSES
 from cohort.survival.rates import rate_limits
 
 COUNTED = ("count", "missing", "effective_size")
 """Estimands whose value is a number of persons."""
 SHARES = (*CURVES, *RESPONSES, "risk", "risk_difference")
 """Estimands that are probabilities, as a share of ``n`` persons."""
+EXACT = ("count", "missing", "proportion", "incidence_rate")
+"""Estimands that say no more than the counts beside them."""
 _COUNTS = ("n", "events", "censored")
 _ENDS = ("value", "std_error", "lower", "upper")
 
@@ -39,8 +42,24 @@ def round_statistics(frame: pl.DataFrame, minimum: int, significant_digits: int)
     differences: two decimals. Models and the rest: ``significant_digits``. Counts, proportions and rates say no more
     than the counts beside them, and stay as they are.
     """
+    exact = pl.col("estimand").is_in(EXACT)
+    scaled = frame.with_columns(_exact=exact, _scale=pl.lit(10.0) ** _decimals(minimum))
+    scale, rest = pl.col("_scale"), ~pl.col("_exact")
+    return scaled.with_columns(
+        pl.when(rest & scale.is_null())
+        .then(pl.col(name).round_sig_figs(significant_digits))
+        .when(rest)
+        .then((pl.col(name) * scale).round() / scale)
+        .otherwise(name)
+        .alias(name)
+        for name in _ENDS
+    ).drop("_exact", "_scale")
+
+
+def _decimals(minimum: int) -> pl.Expr:
+    """Return the decimals that a row's numbers may have; null where significant digits are counted instead."""
     persons = pl.col("n").max().over(CURVE_KEY).cast(pl.Float64)
-    decimals = (
+    return (
         pl.when(pl.col("estimand").is_in(CURVES))
         .then((persons.log10() + 0.5).floor())
         .when(pl.col("estimand").is_in(["mean", "std_deviation"]))
@@ -49,30 +68,21 @@ def round_statistics(frame: pl.DataFrame, minimum: int, significant_digits: int)
         .then(2.0)
         .clip(0, 12)
     )
-    exact = pl.col("estimand").is_in(["count", "missing", "proportion", "incidence_rate"])
-    scale = pl.lit(10.0) ** decimals
-    return frame.with_columns(
-        pl.when(exact)
-        .then(pl.col(name))
-        .when(decimals.is_not_null())
-        .then((pl.col(name) * scale).round() / scale)
-        .otherwise(pl.col(name).round_sig_figs(significant_digits))
-        .alias(name)
-        for name in _ENDS
-    )
 
 
 def round_counts(frame: pl.DataFrame, rule: DisclosureRule) -> pl.DataFrame:
     """Return the frame with counts in steps of the rule, and with what can be solved for a count made from those.
 
     Proportions and rates, with their exact limits, are made again from the rounded counts. Probabilities leave as
-    multiples of one step of their group, standard errors with two digits.
+    multiples of one step of their group, standard errors with two digits. What a model estimates leaves in steps that
+    hide the rounding (`widen_steps`).
     """
     if rule.base <= 1:
         return frame
-    is_curve = pl.col("estimand").is_in(CURVES)
+    is_curve, made_again = pl.col("estimand").is_in(CURVES), pl.col("estimand").is_in([*EXACT, *SHARES])
     curves = _round_curves(frame.filter(is_curve), rule)
-    others = _round_others(frame.filter(~is_curve), rule.round_to)
+    stepped = widen_steps(frame.filter(~is_curve), ~made_again & (pl.col("status") == OK), rule.round_to)
+    others = _round_others(stepped, rule.round_to)
     return pl.concat([_round_rates(others, rule.significant_digits), curves])
 
 

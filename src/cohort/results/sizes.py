@@ -17,22 +17,27 @@ def analyses_a_few_off(frame: pl.DataFrame, attrition: Attrition, minimum: int) 
     same outcome. Analyses are those positions where a difference is neither 0 nor ``minimum`` or more.
     """
     counts = _counts(frame.filter(pl.col("analysis") > 0, pl.col("status") == OK, pl.col("n").is_not_null()))
-    totals = counts.group_by("analysis", "estimand", "outcome", "term", "time", "whole").agg(
-        pl.col("n", "events").sum()
-    )
+    keys = ["analysis", "estimand", "outcome", "term", "time", "whole"]
+    totals = counts.group_by(keys).agg(pl.col("n", "events").sum())
     table = frame.filter(pl.col("analysis") == 0, pl.col("estimand") == "count", pl.col("group") == ALL)
     end = [count for step in attrition.steps[-1:] for count in (step.persons_kept, step.entries_kept)]
-    whole = [*end, *table.filter(pl.col("term").is_null())["value"]]
-    levels = table.select("term", "category", there=pl.col("value").cast(pl.Int64))
+    whole = {int(n) for n in (*end, *table.filter(pl.col("term").is_null())["value"]) if n is not None}
+
+    def few_off(compared: pl.DataFrame, count: str, *others: pl.Expr) -> set[int]:
+        apart = [(pl.col(count) - other).abs() for other in others]
+        few = pl.any_horizontal(pl.lit(value=False), *((gap > 0) & (gap < minimum) for gap in apart))
+        return set(compared.filter(few)["analysis"])
+
+    found = few_off(totals, "n", *map(pl.lit, whole))
+    levels = table.filter(pl.col("category").is_not_null())
+    if levels.height:
+        there = levels.select("term", "category", there=pl.col("value").cast(pl.Int64))
+        found |= few_off(counts.join(there, on=["term", "category"]), "n", pl.col("there"))
     is_model = pl.col("estimand").is_in(RATIOS)
-    events = totals.filter(~is_model).select("outcome", there=pl.col("events"))
-    compared = [
-        *(totals.select("analysis", here="n", there=pl.lit(n).cast(pl.Int64)) for n in whole if n is not None),
-        counts.join(levels, on=["term", "category"]).select("analysis", here="n", there="there"),
-        totals.filter(is_model).join(events, on="outcome").select("analysis", here="events", there="there"),
-    ]
-    apart = (pl.col("here") - pl.col("there")).abs()
-    return set(pl.concat(compared).filter(apart > 0, apart < minimum)["analysis"])
+    if (models := totals.filter(is_model)).height:
+        events = totals.filter(~is_model).select("outcome", there=pl.col("events"))
+        found |= few_off(models.join(events, on="outcome"), "events", pl.col("there"))
+    return found
 
 
 def _counts(rows: pl.DataFrame) -> pl.DataFrame:

@@ -66,13 +66,14 @@ class TableOneCounts:
         if self.grouped:
             counts = pl.concat([counts, _total(counts.with_columns(pl.lit(ALL).alias("group")))])
         sizes = counts.filter(pl.col("term").is_null()).select("group", size="n")
-        rows = [
-            _sizes(sizes),
-            _missing(counts, sizes, list(self.kinds)),
-            _levels(counts, sizes),
-            _moments(counts, sizes, self.kinds),
-        ]
-        if self.grouped:
+        rows = [_sizes(sizes)]
+        if self.kinds:
+            rows += [
+                _missing(counts, sizes, list(self.kinds)),
+                _levels(counts, sizes),
+                _moments(counts, sizes, self.kinds),
+            ]
+        if self.kinds and self.grouped:
             rows.append(_standardised_differences(self.frame, self.kinds))
         return Estimates.from_rows(pl.concat(rows, how="diagonal"), analysis=0)
 
@@ -101,13 +102,21 @@ def count_table_one(frame: pl.LazyFrame, variables: Mapping[str, Kind], by: str 
         if kind == "integer" and not schema[name].is_integer():
             raise InputRefusedError(f"Table 1 variable {name!r} is {schema[name]}, not whole numbers; cast it first")
     group = pl.col(by).cast(pl.String).fill_null(UNGROUPED) if by else pl.lit(ALL)
-    parts = [_count(frame, group, None, None), *(_count(frame, group, name, kind) for name, kind in variables.items())]
+    parts = [_count_groups(frame, group), *(_count(frame, group, name, kind) for name, kind in variables.items())]
     return TableOneCounts(pl.concat(pl.collect_all(parts)).sort(_KEY), dict(variables), by is not None)
 
 
-def _count(frame: pl.LazyFrame, group: pl.Expr, term: str | None, kind: Kind | None) -> pl.LazyFrame:
-    """Count one term (or, for ``None``, the persons of each group)."""
-    value = pl.lit(0) if term is None else pl.col(term)
+def _count_groups(frame: pl.LazyFrame, group: pl.Expr) -> pl.LazyFrame:
+    """Count the persons of each group."""
+    counted = frame.with_columns(group=group).group_by("group").agg(n=pl.len())
+    same = {"term": None, "category": None, "known": True, "sum": 0, "squares": 0}
+    filled = counted.with_columns(pl.lit(value).alias(name) for name, value in same.items())
+    return filled.select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
+
+
+def _count(frame: pl.LazyFrame, group: pl.Expr, term: str, kind: Kind) -> pl.LazyFrame:
+    """Count one term."""
+    value = pl.col(term)
     number = value.cast(pl.Int64) if kind == "integer" else pl.lit(None, pl.Int64)
     category = value.cast(pl.String) if kind in {"categorical", "boolean"} else pl.lit(None, pl.String)
     counted = (

@@ -66,8 +66,9 @@ def _rows(effect: TreatmentEffect, frame: pl.DataFrame, entry: str | None, contr
     weights = balancing_weights(scores, effect.estimand, truncate=effect.truncate)
     alike, bounds = balance(frame, weights, effect.adjust_for), Bounds(**effect.gates.model_dump())
     found = weighted_effects(
-        frame, weights, entry=entry, horizon=effect.horizon_days, measures=effect.measures, level=effect.level
-    )
+        frame, weights, entry=entry, horizon=effect.horizon_days, measures=effect.measures, smallest_share=0.0,
+        level=effect.level,
+    )  # fmt: skip
     candidates = _candidates(effect, frame, entry, controls)
     calibration = calibrate(candidates, lambda control: _control_ratio(effect, control), bounds.control_events)
     judged = (*judge(weights, alike, bounds), *calibration.gates(bounds))
@@ -108,6 +109,7 @@ def _control_ratio(effect: TreatmentEffect, control: Candidate) -> tuple[float, 
         entry=control.entry,
         horizon=effect.horizon_days,
         measures=("hazard_ratio",),
+        smallest_share=0.0,
         level=effect.level,
     )
     ratio, spread, lower, upper = fit.table.select("estimate", "std_error", "lower", "upper").row(0)

@@ -10,13 +10,14 @@ from pydantic import Field, field_validator, model_validator
 from cohort.errors import NotEstimableError
 from cohort.results.analysis_table import AnalysisTable
 from cohort.results.estimates import Estimates
+from cohort.results.natural_censoring import NaturalCensoring
 from cohort.results.terms import check_terms, variables_of
 from cohort.results.treatment import Sensitivity, Share
 from cohort.spec import Spec, Whole
 
 
 class TrialGates(Spec):
-    """Bounds that must hold before an emulated trial is shown; see `cohort.effects.gates.Bounds` for their sources."""
+    """Bounds that must hold before a trial is shown; see `cohort.effects.gates.Bounds` for their sources."""
 
     balance: Annotated[float, Field(gt=0, description="largest standardised difference after weighting")] = 0.1
     effective: Annotated[Share, Field(description="smallest effective share of a strategy's followers")] = 0.1
@@ -46,10 +47,14 @@ class EmulatedTrial(Spec):
     kind: Literal["emulated_trial"] = "emulated_trial"
     title: ClassVar[str] = "Emulated target trial"
     by: ClassVar[None] = None
+    weighs_time_varying: ClassVar[bool] = True
     exposure: Annotated[str, Field(min_length=1, description="exposure that the strategies start, or do not")]
     grace_days: Annotated[Whole, Field(ge=0, description="last day after index on which a start is in time")]
     adjust_for: Annotated[str, Field(min_length=1, description="covariates and products of the models of departing")]
     horizon_days: Annotated[Whole, Field(ge=1, description="day after index at which risks are read")]
+    natural_censoring: Annotated[
+        NaturalCensoring | None, Field(description="ends of follow-up that are weighted for; absent = taken as random")
+    ] = None
     truncate: Annotated[float | None, Field(gt=0.5, lt=1, description="quantile that weights are cut at")] = None
     replicates: Annotated[Whole, Field(ge=20, description="bootstrap samples of persons behind the limits")] = 200
     seed: Annotated[Whole, Field(ge=0, description="seed of the bootstrap")] = 0
@@ -76,7 +81,8 @@ class EmulatedTrial(Spec):
     @property
     def uses(self) -> tuple[str, ...]:
         """Return the covariates that it reads."""
-        return variables_of(self.adjust_for)
+        leaving = () if self.natural_censoring is None else variables_of(self.natural_censoring.terms)
+        return tuple(dict.fromkeys([*variables_of(self.adjust_for), *leaving]))
 
     @property
     def contrast(self) -> str:
@@ -93,6 +99,8 @@ class EmulatedTrial(Spec):
         """Return what the protocol table says."""
         cut = "" if self.truncate is None else f", weights cut at their {self.truncate:.1%} quantile"
         shown = "" if self.unsealed is None else f"; shown past closed gates because: {self.unsealed}"
+        if self.natural_censoring is not None:
+            cut = f", natural censoring weighted ({self.natural_censoring.text}){cut}"
         return (
             f"{self.exposure.replace('_', ' ')}: {' against '.join(self.strategies)}, by day {self.horizon_days}, "
             f"clone–censor–weight with models of departing on {self.adjust_for}{cut}, {self.level:.0%} limits of "

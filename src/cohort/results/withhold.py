@@ -9,6 +9,7 @@ import polars as pl
 
 from cohort.population.attrition import Attrition
 from cohort.results.coarsen import CURVE_KEY, coarsen
+from cohort.results.error_steps import widen_steps
 from cohort.results.estimates import COUNTS_SUPPRESSED, CURVES, NUMBERS, OK, RATIOS, SUPPRESSED
 from cohort.results.families import ROW
 from cohort.results.history import Curve
@@ -31,18 +32,22 @@ def withhold_unjudged(frame: pl.DataFrame) -> pl.DataFrame:
     A rate or a level of a model needs persons and events, a curve persons, events and censorings, anything else
     persons; a model term with levels in Table 1 needs a row for each level.
     """
-    levels = frame.filter(pl.col("analysis") == 0, pl.col("category").is_not_null())["term"].unique().to_list()
-    unlevelled = (
-        pl.col("category").is_null() & pl.col("term").str.split(":").list.eval(pl.element().is_in(levels)).list.any()
-    )
     counts_events = pl.col("estimand").is_in([*RATIOS, "incidence_rate", *CURVES])
     unknown = (
         pl.col("n").is_null()
         | (counts_events & pl.col("events").is_null())
         | (pl.col("estimand").is_in(CURVES) & (pl.col("censored").is_null() | pl.col("time").is_null()))
-        | (pl.col("estimand").is_in(RATIOS) & unlevelled.fill_null(False))
     )
+    if set(RATIOS) & set(frame["estimand"]):
+        unknown |= pl.col("estimand").is_in(RATIOS) & _unlevelled(frame)
     return _withhold(frame, (pl.col("analysis") > 0) & pl.col("value").is_not_null() & unknown)
+
+
+def _unlevelled(frame: pl.DataFrame) -> pl.Expr:
+    """Say which rows of a model are of a term with levels in Table 1, without saying of which level."""
+    levels = frame.filter(pl.col("analysis") == 0, pl.col("category").is_not_null())["term"].unique().to_list()
+    named = pl.col("term").str.split(":").list.eval(pl.element().is_in(levels)).list.any()
+    return (pl.col("category").is_null() & named).fill_null(value=False)
 
 
 def withhold_scarce_means(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
@@ -76,14 +81,17 @@ def withhold_sizes(frame: pl.DataFrame, attrition: Attrition, minimum: int) -> p
     """Withhold counts of an analysis whose persons or events differ from others of the study by a few.
 
     Ten thousand in the cohort and 9,997 in a model are three with a missing covariate. The estimate may stand, its
-    counts may not; of what is made of them, a curve, a rate, the persons that weights leave, nothing does.
+    counts may not, and its error only in steps that hide so many events; of what is made of the counts, a curve, a
+    rate, the persons that weights leave, nothing does.
     """
     few_off = analyses_a_few_off(frame, attrition, minimum)
     if not few_off:
         return frame
     differing = pl.col("analysis").is_in(sorted(few_off))
     made_of_counts = pl.col("estimand").is_in([*CURVES, "incidence_rate", "proportion", "effective_size"])
-    return _withhold_counts(_withhold(frame, differing & made_of_counts), differing & ~made_of_counts)
+    stands = differing & ~made_of_counts
+    stepped = widen_steps(frame, stands & (pl.col("status") == OK), minimum)
+    return _withhold_counts(_withhold(stepped, differing & made_of_counts), stands)
 
 
 def release_curves(
@@ -91,17 +99,19 @@ def release_curves(
 ) -> pl.DataFrame:
     """Return the frame with its curves at the points that may be shown, one row saying so for each withheld curve."""
     is_curve = pl.col("estimand").is_in(CURVES)
-    curves = frame.filter(is_curve)
+    frame = frame.drop(ROW)
+    curves, others = frame.filter(is_curve), frame.filter(~is_curve)
     if curves.is_empty():
-        return frame.drop(ROW)
-    exact = curves.filter(pl.col("status") == OK, pl.col("value").is_not_null()).drop(ROW)
-    coarse = coarsen(exact, minimum, days, before)
-    refused = curves.filter(pl.col("status") != OK).drop(ROW)
-    lost = curves.filter(pl.col("status") == OK).drop(ROW).join(coarse, on=CURVE_KEY, how="anti", nulls_equal=True)
+        return frame
+    coarse = coarsen(curves.filter(pl.col("status") == OK, pl.col("value").is_not_null()), minimum, days, before)
+    refused = curves.filter(pl.col("status") != OK)
+    lost = curves.filter(pl.col("status") == OK).join(coarse, on=CURVE_KEY, how="anti", nulls_equal=True)
+    if lost.is_empty() and refused.is_empty():
+        return pl.concat([others, coarse])
     withheld = pl.concat([lost.with_columns(status=pl.lit(SUPPRESSED)), refused]).with_columns(
         pl.lit(None, frame.schema[name]).alias(name) for name in (*NUMBERS, "time")
     )
-    return pl.concat([frame.filter(~is_curve).drop(ROW), coarse, withheld.unique(CURVE_KEY, maintain_order=True)])
+    return pl.concat([others, coarse, withheld.unique(CURVE_KEY, maintain_order=True)])
 
 
 def withhold_extremes(frame: pl.DataFrame, minimum: int, *, show: bool) -> pl.DataFrame:
@@ -122,7 +132,10 @@ def withhold_in_words(frame: pl.DataFrame, minimum: int) -> pl.DataFrame:
     A text is no cell, so nobody could audit what it says beside the others.
     """
     told = pl.col("method").str.replace_all(r"\b\d+ persons with a missing", "persons with a missing")
-    frame = frame.with_columns(pl.col("status").str.replace_all(r"\b\d+ (rows|persons|events)\b", "some $1"))
+    said = pl.col("status").str.replace_all(r"\b\d+ (rows|persons|events)\b", "some $1")
+    if "gate" not in set(frame["estimand"]):
+        return frame.with_columns(said, told)
+    frame = frame.with_columns(said)
     outside = (pl.col("n") * pl.min_horizontal(pl.col("value"), 1 - pl.col("value"))).fill_null(0)
     gate = (pl.col("estimand") == "gate") & (pl.col("term") == "equipoise")
     small = gate & (outside > 0) & (outside < minimum)

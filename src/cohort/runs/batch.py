@@ -14,7 +14,7 @@ from cohort.engines.engine import Engine
 from cohort.engines.local import MOST_AT_A_TIME
 from cohort.errors import CohortError, InputRefusedError, StoppedError
 from cohort.result import Result, quality_option, trace, truth_option
-from cohort.results.history import earlier_releases, history_folder, record_release
+from cohort.results.history import NO_HISTORY, earlier_releases, history_folder, record_release
 from cohort.runs.folders import Run, newest
 from cohort.runs.kept import Kept, Resuming
 from cohort.runs.ledger import RunLedger, only_run, open_ledger
@@ -100,9 +100,7 @@ class Job:
         if not keeps:
             reporter.warn("read_only", "the store cannot be written: the run cannot be resumed, nor compared later")
         if not keeps and self.history is None:
-            reporter.warn(
-                "no_history", "no earlier release is remembered: give --history, or releases can be subtracted"
-            )
+            reporter.warn("no_history", NO_HISTORY)
 
     def _anew(self, reporter: Reporter, run_id: str, quality: Markup | None) -> Run:
         run, ledger = next_run(self.out), open_ledger(self.store.path, run_id)

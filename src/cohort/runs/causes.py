@@ -20,7 +20,7 @@ from cohort.codes.records import Tables
 from cohort.errors import StudyError
 from cohort.plan import codes_needed, run_bucket
 from cohort.store.store import Store
-from cohort.store.tables import TABLES
+from cohort.store.tables import PHARMACY_BENEFIT, TABLES
 from cohort.study import Study
 
 ENROLMENT, CORRECTED, NEW, CODES, DEFINITION, MATCHING = CAUSES = (
@@ -35,6 +35,8 @@ ENROLMENT, CORRECTED, NEW, CODES, DEFINITION, MATCHING = CAUSES = (
 because others changed."""
 
 _OF_PERSONS = ("person", "enrolment")
+_MAY_LACK = ("cost", PHARMACY_BENEFIT)
+"""Tables that say something by not being there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Side:
 
     def tables(self, persons: pl.Series) -> Tables:
         """Return the rows of some persons, in memory."""
-        known = [name for name in TABLES if name != "cost" or self.store.manifest.tables.get(name)]
+        known = [name for name in TABLES if name not in _MAY_LACK or self.store.manifest.tables.get(name)]
         wanted = pl.col("person_id").is_in(persons.implode())
         return {name: self.store.scan(name).filter(wanted).collect().lazy() for name in known}
 
@@ -97,9 +99,9 @@ def _inside(study: Study, tables: Tables, data_end: Any) -> set[int]:
 
 
 def _corrected(old: Tables, new: Tables) -> set[int]:
-    """Return persons of whom some row other than enrolment is not in the second store any more."""
+    """Return persons of whom some row other than enrolment and benefit is not in the second store any more."""
     gone: set[int] = set()
-    for name in old.keys() & new.keys() - set(_OF_PERSONS):
+    for name in old.keys() & new.keys() - {*_OF_PERSONS, PHARMACY_BENEFIT}:
         mine, theirs = old[name], new[name]
         columns = [column for column in TABLES[name].schema if column in mine.collect_schema()]
         lost = mine.join(theirs.select(columns), on=columns, how="anti", nulls_equal=True)

@@ -15,6 +15,11 @@ from cohort.errors import LockedError, ResourceError
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What the system says when a file cannot grow: no space, no quota, or beyond the size that a process may write."""
 
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+NO_THREAD = "can't start new thread"
+"""What Python says when the system has no thread left to give, in an error of no class of its own."""
+
 _CHUNK = 1 << 20
 
 
@@ -30,7 +35,7 @@ def private_umask() -> Iterator[None]:
 
 @contextmanager
 def exhaustion() -> Iterator[None]:
-    """Say that disk or memory ran out, whichever call noticed it.
+    """Say that disk, memory or threads ran out, or that the system denies a file, whichever call noticed it.
 
     Raises
     ------
@@ -41,7 +46,19 @@ def exhaustion() -> Iterator[None]:
         yield
     except MemoryError:
         raise ResourceError("out of memory; the store is as it was. Allow more, or use more buckets") from None
+    except RuntimeError as error:
+        if NO_THREAD not in str(error):
+            raise
+        raise ResourceError(
+            "the system starts no further thread; the store is as it was. Raise the limit (ulimit -u), or end other "
+            "programs"
+        ) from None
     except OSError as error:
+        if error.errno in _DENIED:
+            raise ResourceError(
+                f"{error.filename or 'a file'}: {error.strerror}; the store is as it was. Let the user who runs this "
+                "read the extract and write the store"
+            ) from None
         if error.errno not in FULL:
             raise
         raise ResourceError("the disk is full; the store is as it was. Free space and run again") from None
@@ -62,8 +79,13 @@ def locked(folder: Path, name: str = "lock", *, wait: bool = False) -> Iterator[
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError:
+        except BlockingIOError:
             raise LockedError(f"another run is writing to {folder}; wait for it to end and run again") from None
+        except OSError as error:  # some network file systems
+            raise ResourceError(
+                f"{folder} lies on a file system without locks ({error.strerror}), where two runs could write at once; "
+                "put it on another"
+            ) from None
         yield
     finally:
         os.close(handle)

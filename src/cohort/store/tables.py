@@ -25,12 +25,16 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table: what a row is, its columns, and the columns that its bucket files are sorted by."""
+    """One table: what a row is, its columns, and the columns that its bucket files are sorted by.
+
+    ``loaded_as`` is the table whose rules of loading it shares, its own if none.
+    """
 
     name: str
     grain: str
     columns: dict[str, Column]
     sort: tuple[str, ...]
+    loaded_as: str | None = None
 
     @property
     def schema(self) -> pl.Schema:
@@ -75,6 +79,9 @@ SYSTEMS = (
 """Coding systems, in the spelling that codelists and stores share; `ccam` are French acts, `cip` (13 digits) and `ucd`
 (7) French packs and units of drugs."""
 
+PHARMACY_BENEFIT = "pharmacy_benefit"
+"""The table of spans outside of which no dispensing found is not none filled."""
+
 TABLES: dict[str, Table] = {
     table.name: table
     for table in (
@@ -100,6 +107,18 @@ TABLES: dict[str, Table] = {
                 "end_date": Column(pl.Date(), "last day observed, included", True),
             },
             ("person_id", "start_date"),
+        ),
+        Table(
+            PHARMACY_BENEFIT,
+            "one row per person and span in which a dispensing would be recorded, spans as in enrolment; absent where "
+            "the supplier does not say, and persons are then taken to have it",
+            {
+                "person_id": _PERSON,
+                "start_date": Column(pl.Date(), "first day with pharmacy benefit", True),
+                "end_date": Column(pl.Date(), "last day with pharmacy benefit, included", True),
+            },
+            ("person_id", "start_date"),
+            loaded_as="enrolment",
         ),
         Table(
             "diagnosis",

@@ -195,9 +195,12 @@ def _numbered(rows: pl.DataFrame, axes: list[_Axis], dtype: Any) -> Any:
 def _in_table(rows: pl.DataFrame, axes: list[_Axis], cells: int) -> pl.DataFrame:
     """Sum each cell in a table, in blocks of rows that stay in the processor's cache; many rows on all cores."""
     cores = os.cpu_count() or 1 if len(rows) >= MANY_ROWS else 1
-    with ThreadPoolExecutor(cores) as pool:
-        spans = rows.iter_slices(-(-len(rows) // cores))
-        parts = list(pool.map(lambda span: _tabulated(span, axes, cells, fast=cores > 1), spans))
+    if cores == 1:
+        parts = [_tabulated(rows, axes, cells, fast=False)]
+    else:
+        with ThreadPoolExecutor(cores) as pool:
+            spans = rows.iter_slices(-(-len(rows) // cores))
+            parts = list(pool.map(lambda span: _tabulated(span, axes, cells, fast=True), spans))
     sums: dict[str, Ints] = {}
     for part in parts:  # of limbs, which one span may have and another not
         for name, total in part.items():

@@ -24,6 +24,7 @@ from cohort.survival.cox_model import CoxEstimate, Follow, estimate
 from cohort.survival.cox_newton import Optimum, Ties
 from cohort.survival.cox_order import canonical_order
 from cohort.survival.cox_residuals import linear_predictor
+from cohort.survival.cox_zph import ProportionalHazardsTest, proportional_hazards_test
 from cohort.survival.design import Design, Missing, Term, design_matrix, parse_terms
 
 Floats = NDArray[np.float64]
@@ -57,6 +58,7 @@ class CoxFit:
     method: str
     steps: int
     concordance: float | None = None
+    proportionality: ProportionalHazardsTest | None = None
 
     @property
     def hazard_ratio(self) -> Floats:
@@ -97,6 +99,7 @@ def fit_cox(
     level: float = 0.95,
     missing: Missing = "refuse",
     with_concordance: bool = False,
+    with_proportionality: bool = False,
     strata: str | None = None,
     cluster: str | None = None,
     firth: bool = False,
@@ -105,7 +108,8 @@ def fit_cox(
 
     ``time`` (and ``entry``) are whole days or any number, ``event`` is Boolean or 0/1, ``terms`` are names and products
     such as ``"early_opioid + age + sex + age:sex"``. Missing values in a term are refused, or with
-    ``missing="leave_out"`` those rows are left out and counted. ``with_concordance`` adds Harrell's C. ``strata`` and
+    ``missing="leave_out"`` those rows are left out and counted. ``with_concordance`` adds Harrell's C,
+    ``with_proportionality`` the test that no ratio changes with time, by term (None of too few events). ``strata`` and
     ``cluster`` name columns of whole numbers: rows are compared within a stratum (a matched set), and the variance is
     robust to what rows of one cluster (a person) have in common. ``firth`` adds Firth's penalty, under which a monotone
     likelihood has a maximum: limits, z (a signed root) and p-value are then those of the profile penalised likelihood,
@@ -130,7 +134,15 @@ def fit_cox(
         design.matrix, follow, design.names, ties, cluster=follow.cluster, firth_level=level if firth else None
     )
     agreement = concordance(linear_predictor(fit), fit.follow, variance=False).estimate if with_concordance else None
-    return replace(result(fit, design, level), concordance=agreement)
+    trend = _trend(fit, design) if with_proportionality else None
+    return replace(result(fit, design, level), concordance=agreement, proportionality=trend)
+
+
+def _trend(fit: CoxEstimate, design: Design) -> ProportionalHazardsTest | None:
+    try:
+        return proportional_hazards_test(fit, terms=design.term_of)
+    except np.linalg.LinAlgError:
+        return None
 
 
 def model_arrays(

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -48,19 +49,35 @@ class Model:
     centre: Floats
     scale: Floats
 
-    def rows(self, bucket: Any) -> BucketRows:
+    def placed(self, bucket: Any) -> Placed:
         """Return the rows of a bucket's frame, or those that are held already."""
-        return bucket if isinstance(bucket, BucketRows) else self.plan.rows(bucket, self.survey)
+        return bucket if isinstance(bucket, Placed) else Placed.of(self.plan.rows(bucket, self.survey), self.cells)
 
     @contextmanager
     def sums(self, bucket: Any) -> Iterator[tuple[RowSums, list[int], NDArray[np.int64]]]:
         """Give a bucket's sums by lane, its lanes, and each row's person."""
-        own = self.rows(bucket)
-        cells = place_in_cells(self.cells, own.time, own.event, own.entry, own.stratum)
-        lanes, bounds = own.lanes()
-        with workers(len(lanes)) as pool:
-            rows = Rows(Columns.of(own.x), self.centre, self.scale, own.weight, _NONE, cells)
-            yield RowSums(rows, pool, bounds), lanes, own.person
+        held = self.placed(bucket)
+        cells = replace(self.cells, slot=held.places.slot, start=held.places.start)
+        with workers(len(held.lanes)) as pool:
+            rows = Rows(held.x, self.centre, self.scale, held.rows.weight, _NONE, cells)
+            yield RowSums(rows, pool, held.bounds), held.lanes, held.rows.person
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The rows of one bucket with their places among the event days, its lanes, and where the rows of each begin."""
+
+    rows: BucketRows
+    x: Columns
+    places: RiskSets
+    lanes: list[int]
+    bounds: list[int]
+
+    @classmethod
+    def of(cls, rows: BucketRows, cells: RiskSets) -> Placed:
+        """Place rows in the cells of all buckets."""
+        places = place_in_cells(cells, rows.time, rows.event, rows.entry, rows.stratum)
+        return cls(rows, Columns.of(rows.x), places, *rows.lanes())
 
 
 @dataclass(slots=True)
@@ -189,20 +206,20 @@ def _surveyed(map_buckets: MapBuckets, plan: Plan, hold_bytes: int) -> tuple[Sur
     if held is None:
         return _total(map_buckets(partial(_survey, plan=plan))), map_buckets
     survey = plan.survey(held)
-    rows = plan.rows(held, survey)
+    rows = Placed.of(plan.rows(held, survey), _cells(survey))
     return survey, lambda function: [function(rows)]
 
 
 def _held(map_buckets: MapBuckets, plan: Plan, most: int) -> pl.DataFrame | None:
-    """Return the columns of all buckets as one frame; None if they take more bytes, or lack one."""
-    tables: list[pl.DataFrame] = []
+    """Return the columns of all buckets as one frame, lane after lane; None if they take more bytes, or lack one."""
+    lanes: list[tuple[int, pl.DataFrame]] = []
     for table in map_buckets(partial(_read, plan=plan)):
         most -= int(table.estimated_size()) if table is not None else most + 1
         if most < 0:
             return None
-        tables.append(table)
-    refuse_shared_lanes([lane for table in tables for lane in plan.lanes(table)])
-    return pl.concat(tables, how="vertical_relaxed")
+        lanes += plan.by_lane(table)
+    refuse_shared_lanes([lane for lane, table in lanes if table.height])
+    return pl.concat([table for _, table in sorted(lanes, key=itemgetter(0))], how="vertical_relaxed", rechunk=True)
 
 
 def _read(frame: Any, *, plan: Plan) -> pl.DataFrame | None:
@@ -257,12 +274,12 @@ def _survey(frame: Any, *, plan: Plan) -> Survey:
 
 def _ranges(frame: Any, *, model: Model) -> tuple[tuple[str, ...], Nodes, Floats, Floats]:
     """Return column names, weighted sums and weights by lane, and each column's lowest and highest value."""
-    rows = model.rows(frame)
+    placed = model.placed(frame)
+    rows, lanes = placed.rows, placed.lanes
     if not rows.person.size:
         nothing = np.full(rows.x.shape[1], np.inf)
         return rows.names, {}, nothing, -nothing
-    lanes, ends = rows.lanes()
-    spans = list(pairwise(ends))
+    spans = list(pairwise(placed.bounds))
     with np.errstate(over="ignore", invalid="ignore"):  # the centre then shows it
         if rows.weight.size:
             parts = [(rows.weight[a:b] @ rows.x[a:b], rows.weight[a:b].sum(keepdims=True)) for a, b in spans]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from cohort.survival.cox_sums import Arrays
 
 Nodes = dict[tuple[int, int], Arrays]
@@ -32,7 +34,7 @@ def gather(parts: Iterable[Nodes]) -> Arrays:
 
 
 def merge(nodes: Nodes, *, close: bool) -> Nodes:
-    """Add up what can be added along the tree.
+    """Add up what can be added along the tree, into the arrays of the nodes given.
 
     A node waits for its sibling, which another bucket may hold; with ``close`` there is none to wait for. Which of
     two nodes comes first depends on their place in the tree alone.
@@ -46,7 +48,9 @@ def merge(nodes: Nodes, *, close: bool) -> Nodes:
         for index in {found % half for found in here}:
             left, right = here.get(index), here.get(index + half)
             if left is not None and right is not None:
-                waiting.setdefault(level + 1, {})[index] = tuple(a + b for a, b in zip(left, right, strict=True))
+                for a, b in zip(left, right, strict=True):
+                    np.add(a, b, out=a)
+                waiting.setdefault(level + 1, {})[index] = left
             elif close:
                 waiting.setdefault(level + 1, {})[index] = left or right  # type: ignore[assignment]  # one of them is
             else:

@@ -17,6 +17,7 @@ from cohort.survival.cox_checks import extremes, require_bounded, require_identi
 from cohort.survival.cox_columns import Columns
 from cohort.survival.cox_firth import FirthLikelihood, FirthProfile, maximise_firth
 from cohort.survival.cox_newton import Optimum, PartialLikelihood, Penalty, Point, Ties, maximise
+from cohort.survival.cox_order import distinct
 from cohort.survival.cox_risk import check_follow_up, risk_sets
 from cohort.survival.cox_sums import Rows, RowSums, centre_and_scale, score_tables, workers
 from cohort.survival.exact import LARGEST_WEIGHT, SMALLEST_WEIGHT
@@ -157,7 +158,7 @@ def estimate(
         bread = scaled.bread(optimum)
         meat = None
         if robust or cluster is not None:
-            groups = None if cluster is None else np.unique(cluster[used], return_inverse=True)[1]
+            groups = None if cluster is None else distinct(cluster[used])[0]
             if groups is not None and not groups.any():
                 raise NotEstimableError("sandwich_of_one_cluster")
             meat = sums.score_products(score_tables(optimum.point, rows.cells), groups)

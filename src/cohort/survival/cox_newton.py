@@ -33,6 +33,7 @@ Ties = Literal["efron", "breslow"]
 _CONVERGED = 1e-20  # squared Newton decrement: within 1e-10 standard errors before the last step is added
 _STALLED = 1e-12  # below this, a decrement that no longer falls is rounding
 _SUSPECT = 10  # Newton needs 4 to 8 steps where a maximum exists
+_EXHAUSTED = 1e-6  # share of the information at the start
 
 
 class Sums(Protocol):
@@ -205,7 +206,7 @@ def maximise(
     """Maximise from 0 by Newton's method with step halving.
 
     ``check`` is called at the start and raises if the information cannot be inverted; ``suspect`` when the steps
-    become many, and raises if the likelihood has no maximum.
+    become many or little of a column's information is left, and raises if the likelihood has no maximum.
 
     Raises
     ------
@@ -226,6 +227,8 @@ def maximise(
         if steps == _SUSPECT:
             suspect(point)
         if gain < close or (gain < _STALLED and gain > before / 4):
+            if (np.diag(point.information) < _EXHAUSTED * np.diag(null.information)).any():
+                suspect(point)  # one step may lead to where the likelihood is flat
             return Optimum(null, point, point.theta + step, steps)
         before = gain
         following = _uphill(likelihood, penalty, point, step)

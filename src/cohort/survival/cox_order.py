@@ -19,6 +19,9 @@ _BLOCK = 1 << 14  # rows hashed at once: they stay in the first-level cache
 def canonical_order(columns: Sequence[NDArray[np.generic]]) -> NDArray[np.int64]:
     """Return the order of rows; ``columns`` are numeric, of shape (n,). Rows that tie are equal in every column."""
     hashed = hash_rows(columns)
+    order = np.argsort(hashed)  # five times as fast as a stable sort, which only rows that tie need
+    if not (hashed[order[1:]] == hashed[order[:-1]]).any():
+        return order
     order = np.argsort(hashed, kind="stable")
     same = np.flatnonzero(hashed[order[1:]] == hashed[order[:-1]])
     first, second = order[same], order[same + 1]
@@ -37,3 +40,13 @@ def hash_rows(columns: Sequence[NDArray[np.generic]]) -> NDArray[np.uint64]:
             part *= _MULTIPLIER
             part ^= part >> _SHIFT
     return hashed
+
+
+def distinct(labels: NDArray[np.int64]) -> tuple[NDArray[np.int64], int]:
+    """Return each row's place among the distinct labels, shape (n,), and their number; sorted rows need no search."""
+    later = labels[1:] != labels[:-1]
+    if (labels[1:] < labels[:-1]).any():
+        found, place = np.unique(labels, return_inverse=True)
+        return place.astype(np.int64), found.size
+    place = np.concatenate([np.zeros(min(labels.size, 1), dtype=np.int64), np.cumsum(later)])
+    return place, int(place[-1]) + 1 if place.size else 0

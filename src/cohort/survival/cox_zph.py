@@ -19,6 +19,7 @@ from scipy import stats
 
 from cohort.errors import StudyError
 from cohort.survival.cox_model import CoxEstimate
+from cohort.survival.cox_risk import clock
 from cohort.survival.cox_sums import RowSums, kernels, workers
 
 Floats = NDArray[np.float64]
@@ -77,7 +78,8 @@ def transformed_time(fit: CoxEstimate, transform: Transform) -> Floats:
         return logs
     times, place = np.unique(cells.time, return_inverse=True)
     if transform == "rank":
-        exits = np.sort(fit.follow.time)
+        values, exit_, _ = clock(fit.follow.time, fit.follow.entry)
+        exits = np.sort(values[exit_])  # near ties share a rank, as they share a cell
         low, high = (np.searchsorted(exits, times, side=side) for side in ("left", "right"))
         ranks: Floats = ((low + 1 + high) / 2)[place]
         return ranks

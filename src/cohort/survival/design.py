@@ -60,6 +60,15 @@ class Design:
         return int(self.kept.size - np.count_nonzero(self.kept))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DesignParts:
+    """The columns of a model side by side: ``columns`` are p arrays (rows kept,) of numbers or Booleans."""
+
+    names: tuple[str, ...]
+    columns: list[NDArray[Any]]
+    kept: NDArray[np.bool_]
+
+
 def parse_terms(formula: str) -> tuple[Term, ...]:
     """Parse ``"early_opioid + age + a*b + age:sex"`` into terms, in the order written, each once.
 
@@ -111,6 +120,20 @@ def design_columns(
     """Return names, term and values (n, p) of a model's columns from variables that were checked to be complete."""
     columns = {name: _columns(table[name], levels.get(name)) for name in table.columns}
     return _assemble(terms, columns, table.height)
+
+
+def design_parts(frame: Any, terms: str, missing: Missing = "refuse") -> DesignParts:
+    """Return the columns of `design_matrix` without stacking them: numbers stay where the frame has them."""
+    parsed = parse_terms(terms)
+    table, kept, levels = _scan(frame, parsed, missing, {})
+    names, _, columns = _built(parsed, {name: _columns(table[name], levels.get(name)) for name in table.columns})
+    return DesignParts(tuple(names), columns, kept)
+
+
+def has_text(frame: Any, terms: str) -> bool:
+    """Return whether a variable of the terms is text."""
+    schema = as_lazy(frame).collect_schema()
+    return any(_is_text(pl.Series(dtype=schema[name])) for term in parse_terms(terms) for name in term.variables)
 
 
 def seen_levels(
@@ -235,35 +258,46 @@ def _levels(column: pl.Series) -> tuple[str, ...]:
     return levels
 
 
-def _columns(column: pl.Series, levels: tuple[str, ...] | None) -> dict[str, NDArray[np.float64]]:
+def _columns(column: pl.Series, levels: tuple[str, ...] | None) -> dict[str, NDArray[Any]]:
     """Return the columns of one variable by name; text gives one 0/1 column for each level but the first."""
     if levels is None:
-        return {column.name: column.cast(pl.Float64).to_numpy()}
+        plain = column.dtype == pl.Boolean or column.dtype.is_integer()
+        return {column.name: (column if plain else column.cast(pl.Float64)).to_numpy()}
     if len(levels) < 2:
         raise NotEstimableError("single_level", (column.name,))
     text = column.cast(pl.String)
     if unknown := int((~text.is_in(levels)).sum()):
         raise InputRefusedError(f"column {column.name} has levels other than those declared in {unknown} rows")
-    return {f"{column.name}[{level}]": (text == level).cast(pl.Float64).to_numpy() for level in levels[1:]}
+    return {f"{column.name}[{level}]": (text == level).to_numpy() for level in levels[1:]}
 
 
 def _assemble(
-    terms: tuple[Term, ...], columns: Mapping[str, Mapping[str, NDArray[np.float64]]], height: int
+    terms: tuple[Term, ...], columns: Mapping[str, Mapping[str, NDArray[Any]]], height: int
 ) -> tuple[tuple[str, ...], tuple[int, ...], NDArray[np.float64]]:
+    names, term_of, built = _built(terms, columns)
+    matrix = np.empty((height, len(names)), order="F")
+    for index, values in enumerate(built):
+        matrix[:, index] = values
+    return tuple(names), tuple(term_of), matrix
+
+
+def _built(
+    terms: tuple[Term, ...], columns: Mapping[str, Mapping[str, NDArray[Any]]]
+) -> tuple[list[str], list[int], list[NDArray[Any]]]:
+    """Return the name, the place of the term and the values of each column."""
     names: list[str] = []
     term_of: list[int] = []
-    built: list[NDArray[np.float64]] = []
+    built: list[NDArray[Any]] = []
     for index, term in enumerate(terms):
         product = dict(columns[term.variables[0]])
         for variable in term.variables[1:]:
             product = {
-                f"{left}:{right}": a * b for left, a in product.items() for right, b in columns[variable].items()
+                f"{left}:{right}": np.multiply(a, b, dtype=np.float64)
+                for left, a in product.items()
+                for right, b in columns[variable].items()
             }
         for name, values in product.items():
             names.append(name)
             term_of.append(index)
             built.append(values)
-    matrix = np.empty((height, len(names)), order="F")
-    for index, values in enumerate(built):
-        matrix[:, index] = values
-    return tuple(names), tuple(term_of), matrix
+    return names, term_of, built

@@ -347,7 +347,8 @@ def _censoring_scores(likelihood: _SubdistributionLikelihood, point: Point, cale
     spent = np.cumsum(share * calendar.censored / calendar.present, axis=1)
     is_censored = np.ones(calendar.place.size, dtype=bool)
     is_censored[events] = is_censored[late.rows] = False
-    scores: Floats = np.where(is_censored, share[:, calendar.place], 0.0) - spent[:, calendar.place]
+    by_day = np.concatenate([-spent, share - spent], axis=1)  # of those not censored on the day, and of those censored
+    scores: Floats = by_day.take(calendar.place + days * is_censored, axis=1)
     return scores
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from scipy.special import chdtrc
 
-from cohort.errors import StudyError
+from cohort.errors import NotEstimableError, StudyError
 from cohort.survival.counts import DayCounts, count_days
 from cohort.survival.influence import ratio
 from cohort.survival.observations import By
@@ -19,7 +19,11 @@ from cohort.survival.types import Floats, Numbers
 
 @dataclass(frozen=True, slots=True)
 class GrayTest:
-    """Gray's test of the cause of interest; ``table`` has one for every cause: ``cause, statistic, df, p_value``."""
+    """Gray's test of the cause of interest.
+
+    ``table`` has one for every cause: ``cause, statistic, df, p_value``, null where another cause has nothing to
+    compare.
+    """
 
     statistic: float
     df: int
@@ -80,11 +84,22 @@ def gray_from(counts: DayCounts, rho: float = 0.0, *, cause_of_interest: int | N
             part = slice(first, last)
             added = _score_and_variance(risk.n_risk[:, part], own[:, part], (every - own)[:, part], rho)
             score, variance = score + added[0], variance + added[1]
-        statistic, df = quadratic_form(score, variance)
-        rows.append({"cause": code, "statistic": statistic, "df": df, "p_value": float(chdtrc(df, statistic))})
-    table = pl.DataFrame(rows)
+        rows.append((code, *_test(score, variance, needed=code == wanted)))
+    names = {"cause": pl.Int64, "statistic": pl.Float64, "df": pl.Int64, "p_value": pl.Float64}
+    table = pl.DataFrame(rows, schema=names, orient="row")
     row = table.row(by_predicate=pl.col("cause") == wanted, named=True)
     return GrayTest(row["statistic"], row["df"], row["p_value"], table)
+
+
+def _test(score: Floats, variance: Floats, *, needed: bool) -> tuple[float | None, int, float | None]:
+    """Return statistic, degrees of freedom and p-value; without any if nothing compares and it is not needed."""
+    try:
+        statistic, df = quadratic_form(score, variance)
+    except NotEstimableError:
+        if needed:
+            raise
+        return None, 0, None
+    return statistic, df, float(chdtrc(df, statistic))
 
 
 def _bounds(stratum: Numbers) -> tuple[Numbers, Numbers]:

@@ -40,7 +40,8 @@ def curve_quantiles(
     """Return when each curve of ``table``, and each of its limits, reaches the given shares.
 
     A share that the curve meets exactly is taken in the middle of the flat stretch, as R's ``quantile.survfit`` does
-    (the median of an even number of persons); the limits are where the confidence band reaches it.
+    (the median of an even number of persons); the limits are where the confidence band first reaches it. A band may
+    turn back (few at risk, or late entries); R then takes the day of its closest value, not the first.
 
     References
     ----------

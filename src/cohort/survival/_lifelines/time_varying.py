@@ -15,6 +15,7 @@ from cohort.survival._lifelines.frames import LifelinesRegressors, baseline, row
 from cohort.survival.cox_frames import Roles, Training, codes, eager, lifelines_penalty
 from cohort.survival.cox_model import estimate
 from cohort.survival.cox_newton import Penalty, Ties
+from cohort.survival.cox_order import distinct
 from cohort.survival.cox_risk import check_intervals
 from cohort.survival.cox_zph import ProportionalHazardsTest, Transform, proportional_hazards_test
 
@@ -83,7 +84,7 @@ class CoxTimeVaryingFitter(lifelines.CoxTimeVaryingFitter):  # type: ignore[misc
         index = pd.Index(data.names, name="covariate")
         rows = self._rows(fit.used)
         self._n_examples = rows.size
-        self._n_unique = rows.size if person is None else np.unique(person[fit.used]).size
+        self._n_unique = rows.size if person is None else distinct(person[fit.used])[1]
         mean = fit.rows.centre if follow.weight is None else fit.rows.x.each(np.mean)
         self._norm_mean = pd.Series(mean, index=index)
         self._log_likelihood_null = fit.optimum.null.log_likelihood

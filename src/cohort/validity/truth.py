@@ -1,4 +1,4 @@
-"""What the designs of ``validity.py`` should find: the same quantities from potential outcomes, without any extract.
+"""What the graded designs should find: the same quantities from potential outcomes, without any extract.
 
 The population is large and not that of any replicate, so its own error stays small beside theirs.
 """

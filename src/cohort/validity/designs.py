@@ -1,4 +1,4 @@
-"""The designs that ``validity.py`` grades: the default one, and the naive ones that the scenarios are made to mislead.
+"""The designs that are graded: the default one, and the naive ones that the scenarios are made to mislead.
 
 All take their eligibility, windows and horizon from the scenario, and read a store that was ingested from dirty CSV.
 A naive design is written out here because the package refuses it, or has no word for it.
@@ -13,18 +13,19 @@ from importlib import resources
 from itertools import starmap
 
 import polars as pl
-from validity_leaving import weighted_spells
 
 import cohort as co
 from cohort import survival as sv
-from cohort.codes.records import KEY, Record, Tables, needed_rows, relative_days
+from cohort.codes.records import KEY, Record, Tables, dispensing, needed_rows, procedure, relative_days
 from cohort.errors import NotEstimableError
 from cohort.features.covariates import Covariate
+from cohort.features.covariates_use import exposed
 from cohort.plan import BucketRows, codes_needed, run_bucket
 from cohort.results.estimates import Estimates
 from cohort.simulate import Scenario
 from cohort.simulate.scenario import Condition
 from cohort.survival.cox import fit_cox
+from cohort.validity.leaving import weighted_spells
 
 TERMS = "early_treatment + moderate + severe + age"
 
@@ -61,15 +62,15 @@ def index_condition(scenario: Scenario) -> co.Codelist:
 def treatment(scenario: Scenario, window: co.Window, name: str) -> Covariate:
     """Return whether the treatment of the scenario was given in a window."""
     if scenario.opioid.procedure is None:
-        return co.exposed("opioid", window, name=name)
-    return co.exposed(treatment_record(scenario), window, name=name)
+        return exposed("opioid", window, name=name)
+    return exposed(treatment_record(scenario), window, name=name)
 
 
 def treatment_record(scenario: Scenario) -> Record:
     """Return the records of the treatment of the scenario."""
     if scenario.opioid.procedure is None:
-        return co.dispensing(codes("opioid", "early_opioid"))
-    return co.procedure(codes("procedure", scenario.opioid.procedure))
+        return dispensing(codes("opioid", "early_opioid"))
+    return procedure(codes("procedure", scenario.opioid.procedure))
 
 
 def default_study(scenario: Scenario) -> co.Study:
@@ -89,7 +90,7 @@ def default_study(scenario: Scenario) -> co.Study:
             co.age(),
             treatment(scenario, early, "early_treatment"),
             *(
-                co.exposed(co.diagnosis(codes(level, written[level])), co.Window(0, 0), name=level)
+                exposed(co.diagnosis(codes(level, written[level])), co.Window(0, 0), name=level)
                 for level in ("moderate", "severe")
             ),
         ],
@@ -195,7 +196,7 @@ def _naive_parts(scenario: Scenario, store: co.Store, washout_days: int, record:
     """Return the analysis table of each bucket, with the first treatment after index and whether one came before."""
     study, plan = default_study(scenario), scenario.truth
     cohort = _eligible(scenario, washout_days)
-    whenever = co.exposed(record, co.Window(-plan.washout_days, 0), name="treated_before")
+    whenever = exposed(record, co.Window(-plan.washout_days, 0), name="treated_before")
     covariates = (*study.covariates, whenever)
     needed = codes_needed(cohort, study.outcome, covariates)
 

@@ -1,13 +1,13 @@
-"""The scoreboard of ``validity.py``: what the replicates found, held against the truth."""
+"""The scoreboard: what the replicates found, held against the truth."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import polars as pl
-from validity_truth import PERSONS, true_values
 
 from cohort.simulate import Scenario, load_scenario
+from cohort.validity.truth import PERSONS, true_values
 
 KEPT = {
     "scenario_hash": pl.String,

@@ -1,4 +1,4 @@
-"""Inverse probability of censoring weights for ``validity.py``, where leaving the plan follows recent care.
+"""Inverse probability of censoring weights where leaving the plan follows recent care.
 
 The hazard of leaving at the end of a month is the share that leaves, by whether a person was seen for the pain in the
 60 days before and whether it is December: a saturated pooled model. Whoever stays stands also for those of the same
