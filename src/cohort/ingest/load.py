@@ -115,8 +115,9 @@ def ingest(
 
     Parameters
     ----------
-    source, layout, into
-        Folder of the extract; name of a shipped layout or folder of one's own; folder of the store.
+    source, layout, into, engine
+        Folder of the extract; name of a shipped layout or folder of one's own; folder of the store; ``spark(…)`` or
+        ``dask(…)`` of `cohort.engines`, whose workers see the same paths (a task is a file, then a bucket).
     buckets, add
         1 to 256, fixed for the life of a store; settle these files with those added before, not in their place.
     key_file, keep_ids, link_table, extracted_on
@@ -125,9 +126,6 @@ def ingest(
     max_reject_rate, memory_limit, threads, progress
         Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2; called
         as ``progress(step, done, total)``, in bytes or buckets.
-    engine
-        ``co.engines.spark(…)`` or ``dask(…)``: a task a file, then a task a bucket, each within ``memory_limit``; all
-        workers see extract and store under the same paths. Default: ``threads`` of this machine.
 
     Raises
     ------
@@ -137,7 +135,7 @@ def ingest(
     folder, store = _checked_folders(source, into, buckets, max_reject_rate)
     link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
     report = progress or (lambda step, done, total: None)
-    cluster = None if isinstance(engine, Local) else engine
+    cluster = None if isinstance(engine, Local) else engine  # threads here are what happens anyway
     with exhaustion(), private_umask(), ExitStack() as stack:
         deliveries, not_used = _inspect(folder, chosen, report, cluster)
         _refuse_full_disk(store, deliveries)
@@ -145,25 +143,23 @@ def ingest(
         newest = manifests.newest(store)
         key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
         before = increments.addable(store, newest, chosen) if add else None
-        plan = _Plan(
-            layout=chosen,
+        settled = partial(_Plan, layout=chosen, not_used=not_used, into=store, key=key, add=add, before=before)
+        plan = settled(
             deliveries=increments.not_held(deliveries, before),
-            not_used=not_used,
-            into=store,
             buckets=_bucket_count(buckets, newest, deliveries),
-            key=key,
             number=max(manifests.numbers(store), default=0) + 1,
             max_reject_rate=max_reject_rate,
             extracted_on=extracted_on,
-            add=add,
-            before=before,
             progress=report,
         )
-        lent = partial(engaged, _readable(folder, store), work, memory_limit, threads, partial(_prepare, chosen))
-        if cluster is not None:
-            site = Site(_readable(folder, store), work, memory_limit, partial(_prepare, chosen))
-            lent = partial(on_cluster, cluster, site)
-        return _stored_and_linked(plan, newest, work, lent, link, deliveries)
+        site = Site(_readable(folder, store), work, memory_limit, partial(_prepare, chosen))
+        return _stored_and_linked(plan, newest, work, _lend(cluster, site, threads), link, deliveries)
+
+
+def _lend(cluster: Cluster | None, site: Site, threads: int | None) -> Lend:
+    if cluster is not None:
+        return partial(on_cluster, cluster, site)
+    return partial(engaged, site.readable, site.work, site.memory_limit, threads, site.prepare)
 
 
 def _stored_and_linked(
