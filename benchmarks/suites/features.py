@@ -7,8 +7,9 @@ stripped to what the query needs.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -29,6 +30,8 @@ ROWS_PER_FILE = 2_000_000
 ROWS_PER_PERSON = 25
 DAYS = 2000
 CHARLSON = load_index("charlson")
+HAS_PEER = importlib.util.find_spec("comorbidipy") is not None
+"""Whether the package that scores the same index is installed; it is no dependency of ours."""
 
 
 def _files(n: int, folder: Path) -> list[Path]:
@@ -114,6 +117,31 @@ def charlson_duckdb(n: int, folder: Path):
 def same_flags(ours: pl.DataFrame, theirs: pl.DataFrame) -> bool:
     """Compare person by person."""
     return ours.sort("person_id").equals(theirs.select(ours.columns).sort("person_id"))
+
+
+def _in_memory(n: int, folder: Path) -> pl.DataFrame:
+    return pl.concat(scan.select("person_id", "code") for scan in _scans(n, folder)).collect()
+
+
+def charlson_in_memory(n: int, folder: Path):
+    """Score a frame in memory, every code spelled first: what a caller with a frame of his own pays."""
+    frame = _in_memory(n, folder)
+    return lambda: co.comorbidity(frame, person="person_id", system="icd10").select("person", "score_1987")
+
+
+def charlson_comorbidipy(n: int, folder: Path):
+    """The same scores by comorbidipy; its 0.5.0 looks for a name that pandas has moved since."""
+    common = importlib.import_module("pandas.core.common")
+    common.SettingWithCopyWarning = importlib.import_module("pandas.errors").SettingWithCopyWarning
+    peer, frame = importlib.import_module("comorbidipy"), _in_memory(n, folder).to_pandas()
+    return lambda: peer.comorbidity(frame, id="person_id", code="code", age=None, weighting="charlson")
+
+
+def same_scores(ours: pl.DataFrame, theirs: Any) -> bool:
+    """Compare person by person; comorbidipy leaves out persons without any category."""
+    scored = pl.from_pandas(theirs[["person_id", "comorbidity_score"]]).sort("person_id")
+    mine = ours.join(scored, left_on="person", right_on="person_id", how="left").sort("person")
+    return mine["score_1987"].equals(mine["comorbidity_score"].fill_null(0).cast(pl.Int64), null_equal=True)
 
 
 def episodes_all(n: int, folder: Path):
@@ -224,6 +252,7 @@ def demo_read(n: int, folder: Path):
 
 CASES = [
     Case("charlson", charlson, charlson_duckdb, "DuckDB by hand", same_flags),
+    *([Case("charlson_in_memory", charlson_in_memory, charlson_comorbidipy, "comorbidipy", same_scores)] * HAS_PEER),
     Case("episodes_all_rows", episodes_all, episodes_all_duckdb, "DuckDB by hand", lambda a, b: tuple(a) == tuple(b)),
     Case("episodes_few_codes", episodes_few, episodes_few_duckdb, "DuckDB by hand", lambda a, b: tuple(a) == tuple(b)),
     Case("demo_study_builders", demo_builders, demo_read, "polars read"),

@@ -1,8 +1,8 @@
 """Cox, Fine–Gray and concordance on a frame in memory, from the frame to the summary, beside Python's and R's peers.
 
 ``n`` is rows, or persons where a person has several. R's cases are there when Rscript is (packages survival and
-cmprsk), scikit-survival's when it is installed. The yardstick "reads" is what no exact fit can do without: two passes
-over the covariates and one rank-p update for each Newton step.
+cmprsk), scikit-survival's and coxdev's when they are installed. The yardstick "reads" is what no exact fit can do
+without: two passes over the covariates and one rank-p update for each Newton step.
 """
 
 from __future__ import annotations
@@ -116,6 +116,24 @@ def cox_sksurv(n: int, folder: Path, *, p: int):
     outcome = Surv.from_arrays(frame["e"].to_numpy() == 1, frame["t"].to_numpy())
     x = frame.drop("t", "e").to_numpy()
     return lambda: CoxPHSurvivalAnalysis(ties="efron").fit(x, outcome).coef_
+
+
+def cox_coxdev(n: int, folder: Path, *, p: int):
+    """Take Newton's steps on coxdev's deviance and information, from arrays, as many as ours takes."""
+    from coxdev import CoxDeviance
+
+    frame = follow_up(n, p)
+    time, event, x = frame["t"].to_numpy(), frame["e"].to_numpy(), frame.drop("t", "e").to_numpy()
+
+    def run():
+        model, slope = CoxDeviance(event=time, status=event, tie_breaking="efron"), np.zeros(p)
+        for _ in range(STEPS):
+            predictor = x @ slope
+            score = x.T @ model(predictor).gradient / 2  # of the deviance, which is -2 log-likelihoods
+            slope -= np.linalg.solve(x.T @ (model.information(predictor) @ x), score)
+        return slope
+
+    return run
 
 
 def cox_r(n: int, folder: Path, *, p: int, whole_days: bool = True):
@@ -317,6 +335,8 @@ CASES = [
 ]  # fmt: skip
 if find_spec("sksurv"):
     CASES.append(_case("cox_10_sksurv", partial(cox, p=10), partial(cox_sksurv, p=10), "scikit-survival", 1e-4))
+if find_spec("coxdev"):
+    CASES += [_case(f"cox_{p}_coxdev", partial(cox, p=p), partial(cox_coxdev, p=p), "coxdev", 1e-6) for p in (10, 30)]
 if HAS_R:
     CASES += [
         *(_case(f"cox_{p}_r", partial(cox, p=p), partial(cox_r, p=p), "R coxph", 1e-6) for p in (10, 30)),

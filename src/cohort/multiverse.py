@@ -254,7 +254,7 @@ def _picked(study: Study, out: Released, pick: Mapping[str, str | int]) -> pl.Da
         rows = rows.filter(pl.col("category").is_null())  # of a trial, not what other designs say of it
     points = rows.filter(pl.col("time").is_not_null(), pl.col("value").is_not_null())
     if points.height:
-        return points[[points["time"].arg_max()]]
+        return points.slice(points["time"].arg_max() or 0, 1)
     return rows.head(1) if rows.height else _none(out.rule)
 
 

@@ -63,13 +63,13 @@ class _Flow:
 
     def keep(self, reason: str, kept: Flags) -> None:
         """Go on with the entries that are kept, one flag for each still in, and record what went."""
-        left = self.rows[kept]
-        persons = self.possible.count_persons(left)
-        gone = self.steps[-1].persons_kept - persons
-        self.steps.append(Step(reason, persons, gone, left.size, self.rows.size - left.size))
-        self.rows = left
+        before, size = self.steps[-1].persons_kept, self.rows.size
+        if not kept.all():
+            self.rows = self.rows[kept]
+        persons = before if self.rows.size == size else self.possible.count_persons(self.rows)
+        self.steps.append(Step(reason, persons, before - persons, self.rows.size, size - self.rows.size))
         if self.traced:
-            self.trail.append(left)
+            self.trail.append(self.rows)
 
     def copy(self) -> _Flow:
         """Return a flow that goes on from here by itself."""
@@ -197,9 +197,9 @@ class BucketRows:
         def ends(days: pl.DataFrame) -> pl.LazyFrame:
             tables, entries = self._tables_of(flow.possible, days), days.lazy()
             starts = start.days(tables, entries, end.bridge_days)
-            return end.ends(tables, entries, self.data_end, start).join(
-                starts, on=KEY, how="left", maintain_order="left"
-            )
+            stops = end.ends(tables, entries, self.data_end, start)
+            stops = stops.with_columns(stop=pl.min_horizontal("censor_day", "death_day"))
+            return stops.join(starts, on=KEY, how="left", maintain_order="left")
 
         def exits(days: pl.DataFrame) -> pl.LazyFrame:
             rows = days[ROW].to_numpy()
@@ -304,8 +304,10 @@ def select(
     exits = rows.exits(cohort, outcome, flow)
     if entry.repeats and entry.overlap == "skip":
         flow.keep("Not in the follow-up of an earlier entry", apart(flow.possible.answers(exits, flow.rows)))
+    lost = flow.possible.answer(exits, LOST, flow.rows)
     for number, reason in enumerate(_losses(outcome, cohort.start), start=1):
-        flow.keep(reason, flow.possible.answer(exits, LOST, flow.rows) != number)
+        flow.keep(reason, lost != number)
+        lost = lost[lost != number]
     matched_on = () if cohort.matching is None else (cohort.matching,)
     known = tuple(
         rows.course(part, cohort, flow) if isinstance(part, Course) else rows.covariate(part, flow)
@@ -345,9 +347,8 @@ def _followed(tables: Tables, ends: pl.LazyFrame, outcome: Event, start: RiskSta
 
     The earliest of outcome, death and censoring decides; on one day the outcome precedes death, and death precedes
     censoring. An entry whose outcome can no longer be judged is censored (`cohort.outcomes.dating`). Outcomes that are
-    seen at visits add ``lower`` and ``upper``.
+    seen at visits add ``lower`` and ``upper``. Of ``ends``, ``stop`` is the earlier of death and censoring.
     """
-    ends = ends.with_columns(stop=pl.min_horizontal("censor_day", "death_day")).collect(engine=SMALL).lazy()
     met = dated(outcome.days(tables, ends), ends).collect(engine=SMALL).lazy()
     followed = _exits(ends.join(met, on=KEY, how="left", maintain_order="left"), outcome)
     free = outcome.seen_free(tables, ends)

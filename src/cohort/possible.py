@@ -144,7 +144,9 @@ class Possible:
     def answers(self, key: Any, rows: Rows) -> pl.DataFrame:
         """Return what a part of a study has answered for some entries, in their order."""
         known = self._answers[key]
-        return known.frame[known.place[rows]]
+        place = known.place[rows]
+        whole = place.size == known.frame.height and bool((np.diff(place) == 1).all())
+        return known.frame if whole else known.frame[place]
 
     def answer(self, key: Any, column: str, rows: Rows) -> npt.NDArray[Any]:
         """Return one column, without nulls, of what a part of a study has answered for some entries."""

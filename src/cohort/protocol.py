@@ -52,7 +52,7 @@ def definitions(study: Study) -> Iterator[tuple[str, str, str]]:
     parts = {type(part): part for part in reversed([*outcomes, *study.measured, *study.analyses])}
     for kind, part in reversed(parts.items()):
         text, _, sources = inspect.cleandoc(kind.__doc__ or "").partition("References\n----------\n")
-        name = re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize()
+        name = getattr(kind, "title", None) or re.sub(r"(?<!^)(?=[A-Z])", " ", kind.__name__).capitalize()
         yield name, _plain(_with_settings(text, part)), _plain(sources)
 
 
@@ -125,7 +125,10 @@ def _components_of_nested(trials: NestedTrials, study: Study) -> Iterator[tuple[
     )
     yield "strategies", " or ".join(trials.strategies) + "; " + "; ".join(f"{x.label} {x.text}" for x in taken)
     yield "assignment", f"at random in the trials; here taken to be as if randomised given {trials.adjust_for}"
-    zero = f"each day {trials.period_days}, {2 * trials.period_days}, … after index" if every else "the index date"
+    last = "" if trials.until_day is None else f", to day {trials.until_day}"
+    zero = (
+        f"each day {trials.period_days}, {2 * trials.period_days}, … after index{last}" if every else "the index date"
+    )
     yield "time zero", f"{zero}: eligibility and assignment are settled by then, and follow-up begins"
     kept = trials.protocol == "per_protocol"
     ends = "; a person's part ends with the period in which the exposure departs, and who remains is weighted"
@@ -186,6 +189,8 @@ def _with_settings(text: str, part: BaseModel) -> str:
 
     def setting(match: re.Match[str]) -> str:
         value = getattr(part, match[1], None)
+        if isinstance(value, bool):
+            return f"{match[1].replace('_', ' ')} (here {'on' if value else 'off'})"
         return f"{value:g}" if isinstance(value, float) else str(value) if isinstance(value, int | str) else match[1]
 
     return re.sub(r"``(\w+)``", setting, text)

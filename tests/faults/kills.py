@@ -341,7 +341,11 @@ def main(kind: str, number: int = 1, seed: int = 7) -> None:
             "memory": lambda: out_of_memory(world),
             "process": lambda: out_of_process_memory(world),
         }
-        survived = list(faults[kind]())
+        survived = []
+        for fault in faults[kind]():
+            survived.append(fault)
+            if len(survived) % 100 == 0:  # a long form that is ended early has not been in vain
+                print(f"{kind}: {len(survived)} faults survived so far, seed {seed}", flush=True)
         print(f"{kind}: {len(survived)} faults survived, the last at {survived[-1]}")
 
 

@@ -5,7 +5,9 @@ results at least so many times: no reading may find files of two runs, half a fi
 ``kills 200 [SEED]`` kills so many publications at random moments, ``calls`` before every call that touches a file in
 turn: afterwards the old run or the new one stands, whole, and the next publication succeeds. ``starts 200 20`` starts a
 job so many times at once, in so many rounds: exactly one may run, and every other must be told so, each after less
-than 2 seconds of work; the time on the wall is printed.
+than 2 seconds of work; the time on the wall is printed. The study and its store are stood in for there; ``commands 200
+20`` starts ``cohort run`` itself, each in a process of its own that loads all it needs: exactly one publishes, and
+every other ends with 4, or finds the results standing and computes nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -191,14 +194,55 @@ def _job(folder: Path, hear: int, number: int) -> int:
     return 1
 
 
+RUN = "from cohort.cli import main; main()"
+
+
+def commands(folder: Path, number: int, rounds: int) -> Iterator[str]:
+    """Start ``cohort run`` so many times at once, on one store and into one folder of results."""
+    import cohort as co
+
+    co.simulate("low_back_pain", persons=1000, seed=3, out=folder / "extract")
+    co.ingest(folder / "extract", "tuva", folder / "store")
+    study = Path(__file__).parents[2] / "examples" / "low_back_pain.toml"
+    work, told, same = 0.0, 0, 0
+    for turn in range(rounds):
+        out = folder / f"out-{turn}"
+        words = [sys.executable, "-c", RUN, "run", study, "--store", folder / "store", "--out", out]
+        quiet = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+        started = [subprocess.Popen(words, **quiet) for _ in range(number)]
+        ended = [_ended(run) for run in started]
+        codes = [code for code, _, _ in ended]
+        computed = [code == 0 and "nothing was computed" not in text for code, text, _ in ended]
+        assert sum(computed) == 1, f"round {turn}: {sum(computed)} ran"
+        assert set(codes) <= {0, 4}, f"round {turn}: {sorted(codes)}"
+        assert [path.name for path in (out / "runs").iterdir()] == ["000001"]
+        told, same = told + codes.count(4), same + codes.count(0) - 1
+        work = max([work, *(seconds for code, _, seconds in ended if code == 4)])
+    yield (
+        f"{rounds} rounds of {number} starts, exactly one ran in each; {told} were told that it does, after at most "
+        f"{work:.2f} s of work, loading included; {same} that it did"
+    )
+
+
+def _ended(run: subprocess.Popen[str]) -> tuple[int, str, float]:
+    """Return the exit code of a process, what it said, and its seconds of work."""
+    text = run.stdout.read()
+    _, status, used = os.wait4(run.pid, 0)
+    run.returncode = os.waitstatus_to_exitcode(status)
+    return run.returncode, text, used.ru_utime + used.ru_stime
+
+
 def main(kind: str, *numbers: int) -> None:
     """Run one kind and say what was survived."""
     import cohort.runs.batch
     import cohort.store.store  # noqa: F401 -- imported once, before the children are forked
 
     with tempfile.TemporaryDirectory(prefix="cohort-publications-") as folder:
-        for said in {"polled": polled, "kills": kills, "calls": calls, "starts": starts}[kind](Path(folder), *numbers):
+        for said in KINDS[kind](Path(folder), *numbers):
             print(f"{kind}: {said}")
+
+
+KINDS = {"polled": polled, "kills": kills, "calls": calls, "starts": starts, "commands": commands}
 
 
 if __name__ == "__main__":

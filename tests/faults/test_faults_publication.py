@@ -24,10 +24,9 @@ def test_readers_see_one_run_or_the_next_whatever_happens(fault):
     assert "none" in ended.stdout
 
 
-def test_of_many_starts_exactly_one_runs():
-    ended = subprocess.run(
-        [sys.executable, PUBLICATIONS, "starts", "8", "1"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("fault", [["starts", "8", "1"], ["commands", "3", "1"]], ids=" ".join)
+def test_of_many_starts_exactly_one_runs(fault):
+    ended = subprocess.run([sys.executable, PUBLICATIONS, *fault], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stderr[-3000:]
     assert "exactly one ran in each" in ended.stdout
 
@@ -54,9 +53,13 @@ def run(world, *options, **started):
 
 def wait_for_buckets(world, number):
     deadline = time.monotonic() + 120
-    while len(list((world / "store" / "private" / "runs").glob("*/buckets/*.parquet"))) < number:
+    while buckets(world) < number:
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def buckets(world):
+    return len(list((world / "store" / "private" / "runs").glob("*/buckets/*.parquet")))
 
 
 def test_a_kill_ctrl_c_and_a_time_limit_cost_nothing_and_the_last_start_finishes(world):
@@ -66,14 +69,15 @@ def test_a_kill_ctrl_c_and_a_time_limit_cost_nothing_and_the_last_start_finishes
     killed.communicate()
     assert not (world / "out" / "report.html").exists()
 
+    there = buckets(world)  # on a busy machine more than two were finished before the kill came
     stopped = run(world)
-    wait_for_buckets(world, 4)
+    wait_for_buckets(world, there + 2)
     stopped.send_signal(signal.SIGINT)
     _, said = stopped.communicate(timeout=60)
     assert stopped.returncode == 8, said
     assert "the same command goes on from there" in said
     before = int(said.split(f" of {BUCKETS} buckets are finished: ")[0].split()[-1])
-    assert 4 <= before < BUCKETS
+    assert there + 2 <= before < BUCKETS
 
     finished = run(world, "--log-format", "json")
     _, said = finished.communicate()

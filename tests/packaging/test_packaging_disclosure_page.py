@@ -27,3 +27,23 @@ def test_the_long_form_of_the_attacker_is_where_the_page_says(root):
     text = (root / path).read_text(encoding="utf-8")
     assert '"--reports", type=int, default=10_000' in text
     assert '"--chains", type=int, default=1_000' in text
+
+
+def test_the_glossary_is_in_order_and_knows_what_a_report_says_of_methods(root):
+    terms = re.findall(
+        r"^\| (?!term|---)(.+?) \| .+ \|$", (root / "docs" / "glossary.md").read_text("utf-8"), flags=re.M
+    )
+    letters = [re.sub(r"\W", "", term).casefold() for term in terms[:-1]]  # the token comes last
+    assert letters == sorted(letters)
+    printed = " ".join(terms).casefold()
+    for word in (
+        "aalen–johansen",
+        "kaplan–meier",
+        "fine–gray",
+        "e-value",
+        "smd",
+        "garwood",
+        "wilson",
+        "left otherwise",
+    ):
+        assert word in printed

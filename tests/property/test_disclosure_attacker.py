@@ -149,3 +149,10 @@ def test_limits_of_what_is_no_ratio_follow_the_rounded_error_and_a_missing_error
     assert two["lower"] != 70.0
     assert (two["lower"] - two["value"]) / (two["upper"] - two["value"]) == pytest.approx(-10 / 15, rel=1e-2)
     assert three["value"] == 3.0
+
+
+def test_an_e_value_tells_no_more_of_a_limit_than_the_limit_itself():
+    rows = pl.DataFrame({"estimand": ["e_value", "e_value_limit"], "value": [1.493, 1.224], "n": [900] * 2})
+    exact = Estimates.from_rows(rows.with_columns(events=100), analysis=1).frame
+    # 8 * 11 / 100 ** 1.5 = 0.088, so in steps of 0.1
+    assert widen_steps(exact, pl.lit(True), 11)["value"].to_list() == [1.5, 1.2]

@@ -93,3 +93,20 @@ def _between(people: pl.DataFrame, days: list[int], causes: list[int]):
     for start, end in itertools.pairwise([*days, np.inf]):
         inside = (time > start) & (time <= end)
         yield [int((inside & (cause == one)).sum()) for one in causes] or [int(inside.sum())]
+
+
+def test_what_is_asked_first_has_the_finer_points_not_a_composite_that_is_commoner():
+    random = np.random.default_rng(4)
+    time, cause = random.integers(1, 366, 3000), random.choice(3, 3000, p=[0.6, 0.38, 0.02])
+    people = pl.DataFrame({"group": "g", "time": time, "cause": cause})
+    first = curves(people, whole=False).frame
+    composite = curves(people.with_columns(cause=pl.col("cause").clip(0, 1)), whole=False).frame
+    asked_second = composite.filter(pl.col("outcome") == "cause 1").with_columns(
+        analysis=pl.lit(2, pl.Int64), outcome=pl.lit("either")
+    )
+    flow = Attrition((Step("in the store", 3000, 0, 3000, 0),))
+    both = Estimates(pl.concat([first, asked_second]))
+    shown = release(both, flow, DisclosureRule(minimum=MINIMUM)).estimates.frame.drop_nulls("time")
+    points = dict(shown.group_by("outcome").agg(pl.col("time").n_unique()).iter_rows())
+    assert points["cause 1"] > 4 * points["either"]
+    assert points["either"] == points["cause 2"]

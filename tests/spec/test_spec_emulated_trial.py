@@ -254,9 +254,10 @@ def test_every_snippet_of_the_page_on_effects_is_a_study(root, tmp_path) -> None
     )
     head = whole + "".join(known.format(name) for name in ("early_opioid", "flu_vaccine"))
     snippets = re.findall(r"```toml\n(.*?)```", page, flags=re.S)
-    assert len(snippets) == 5
-    exposures, trial_, unsealed, controls, sensitivity = snippets
-    for text in (exposures + trial_ + sensitivity, unsealed, controls + sensitivity):
+    assert len(snippets) == 10
+    exposures, trial_, changes, leaving, nested, arms, structural, unsealed, controls, sensitivity = snippets
+    every = exposures + changes + trial_ + leaving + nested + arms + structural
+    for text in (exposures + trial_ + sensitivity, every, unsealed, controls + sensitivity):
         (tmp_path / "study.toml").write_text(head + text)
         study_ = co.Study.from_toml(tmp_path / "study.toml")
         assert "error" not in {finding.severity for finding in study_.audit()}

@@ -244,6 +244,8 @@ def test_a_study_file_says_it_the_protocol_names_it_and_the_auditor_asks_for_new
     [
         ({"against": "other"}, "write begin = 'index'"),
         ({"against": "opioid", "begin": "index"}, "names the exposure 'opioid' itself"),
+        ({"until_day": 20}, "the first begins after period_days"),
+        ({"until_day": 60, "begin": "index"}, "until_day ends the trials of every period"),
         ({"period_days": 400}, "is beyond horizon_days"),
         ({"period_days": 0}, "period_days"),
         ({"protocol": "as_treated"}, "protocol"),

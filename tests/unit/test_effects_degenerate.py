@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from scipy.sparse import csr_matrix
 
 from cohort import effects as ef
 from cohort.effects.propensity import Propensity
+from cohort.effects.sensitivity import Accuracy
 from cohort.errors import CohortError, NotEstimableError
 
 
@@ -177,6 +179,49 @@ def test_a_treatment_that_had_no_chance_has_no_weight() -> None:
     )
     with pytest.raises(NotEstimableError, match="weights_explode"):
         ef.balancing_weights(scores)
+
+
+SHARES = Accuracy((0.7, 0.9), (0.9, 1.0))
+NEAR = ef.SystematicError(0.1, 0.0, 5)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda: ef.corrected_risks((0, 0), (0, 10), Accuracy(0.9, 0.9), Accuracy(0.9, 0.9)),
+        lambda: ef.corrected_risks((11, 0), (10, 10), Accuracy(0.9, 0.9), Accuracy(0.9, 0.9)),
+        lambda: ef.probabilistic_bias((11, 0), (10, 10), SHARES),
+        lambda: ef.probabilistic_bias((0, 0), (0, 0), SHARES),
+        lambda: ef.probabilistic_bias((3, 4), (10, 10), SHARES, draws=0),
+        lambda: Accuracy((0.9, 0.8), 1.0),
+        lambda: Accuracy(np.nan, 1.0),
+        lambda: ef.e_value(np.inf, np.inf, np.inf),
+        lambda: ef.e_value(2.0, 1.0, 3.0, "hazard", np.nan),
+        lambda: ef.confounder_bias(0.1, 0.5, np.inf),
+        lambda: ef.tipping_point(np.nan, 0.1, 0.2),
+        lambda: ef.systematic_error([1e200] * 5, [0.1] * 5),
+        lambda: ef.systematic_error([0.1] * 5, [1e-200] * 5),
+        lambda: ef.systematic_error(["a"] * 5, [0.1] * 5),
+        lambda: ef.systematic_error(1.0, 0.1),
+        lambda: NEAR.p_value(0.5, 0.0),
+        lambda: NEAR.interval(np.nan, 0.1),
+        lambda: ef.scores_from_matrix(np.ones((4, 2)), [0, 1, 0, 1], ("a",)),
+        lambda: ef.scores_from_matrix(np.ones((4, 1)), [0, 1, 0], ("a",)),
+        lambda: ef.scores_from_matrix(np.array([[np.nan], [1], [2], [3]]), [0, 1, 0, 1], ("a",)),
+        lambda: ef.scores_from_matrix([["x"]] * 4, [0, 1, 0, 1], ("a",)),
+        lambda: ef.scores_from_matrix(np.arange(4.0)[:, None], [0, 2, 0, 2], ("a",)),
+        lambda: ef.large_scale_scores(USUAL.head(0), "a", ef.CodeIndicators(csr_matrix((0, 0)), (), {}), terms="x"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(ask: Callable[[], Any]) -> None:
+    with pytest.raises(CohortError):
+        ask()
+
+
+def test_an_e_value_of_an_unbounded_limit_stands() -> None:
+    # 0.5^sqrt(HR) with a hazard ratio of 1e-300 differs from 1 in its 150th digit
+    assert ef.e_value(2.0, 1.5, np.inf, "hazard", 0.5).limit > 1
+    assert np.isfinite(ef.e_value(1e-300, 1e-300, 1e-200, "hazard", 0.5).estimate)
 
 
 def test_a_first_step_into_flatness_is_not_an_estimate() -> None:

@@ -74,10 +74,10 @@ def test_a_range_of_accuracies_widens_the_interval() -> None:
     assert apart.upper - apart.lower > wide.upper - wide.lower  # differential error does not cancel
 
 
-@pytest.mark.parametrize("accuracy", [Accuracy(0.5, 0.5), Accuracy(1.2, 0.9)])
-def test_accuracies_worse_than_chance_are_refused(accuracy: Accuracy) -> None:
-    with pytest.raises(StudyError, match="add up to more than 1"):
-        ef.probabilistic_bias((300, 150), (1000, 1000), accuracy)
+@pytest.mark.parametrize(("accuracy", "fault"), [((0.5, 0.5), "more than 1"), ((1.2, 0.9), "between 0 and 1")])
+def test_accuracies_worse_than_chance_are_refused(accuracy: tuple[float, float], fault: str) -> None:
+    with pytest.raises(StudyError, match=fault):
+        ef.probabilistic_bias((300, 150), (1000, 1000), Accuracy(*accuracy))
 
 
 def test_exact_negative_controls_give_the_mean_and_spread_of_their_errors() -> None:

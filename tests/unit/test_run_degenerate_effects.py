@@ -61,6 +61,13 @@ record = {{ table = "diagnosis", codes = "low_back_pain" }}
 [[exposures]]
 name = "opioid_later"
 record = {{ table = "dispensing", codes = "opioid" }}
+[[time_varying]]
+name = "seen"
+record = {{ table = "dispensing", codes = "opioid" }}
+within_days = 30
+[[time_varying]]
+name = "unseen"
+record = {NEVER}
 [[negative_controls]]
 kind = "first_record"
 record = {NEVER}
@@ -68,6 +75,8 @@ label = "nothing"
 """
 EFFECT = '[[analyses]]\nkind = "treatment_effect"\nhorizon_days = 200\n'
 TRIAL = '[[analyses]]\nkind = "emulated_trial"\nadjust_for = "age + sex"\nreplicates = 20\n'
+NESTED = '[[analyses]]\nkind = "nested_trials"\nadjust_for = "age + sex"\nreplicates = 20\nhorizon_days = 200\n'
+MODEL = '[[analyses]]\nkind = "structural_cox"\nterms = "age"\nvarying = "seen"\nhorizon_days = 200\n'
 CASES = (
     (EFFECT + 'treatment = "never"\nadjust_for = "age"', "everybody is treated, or nobody is"),
     (EFFECT + 'treatment = "always"\nadjust_for = "age"', "everybody is treated, or nobody is"),
@@ -77,6 +86,19 @@ CASES = (
     (TRIAL + 'exposure = "not_there"\ngrace_days = 30\nhorizon_days = 200', "nobody who was to start within the grace"),
     (TRIAL + 'exposure = "at_once"\ngrace_days = 30\nhorizon_days = 200', "nobody who was to do not start"),
     (TRIAL + 'exposure = "opioid_later"\ngrace_days = 30\nhorizon_days = 2000', "is observed at the horizon"),
+    (
+        TRIAL
+        + 'exposure = "opioid_later"\ngrace_days = 30\nhorizon_days = 200\nnatural_censoring = { terms = "unseen" }',
+        "a covariate has the same value for everybody; leave it out (unseen)",
+    ),
+    (NESTED + 'exposure = "not_there"', "every trial begins exposed, or none does"),
+    (NESTED + 'exposure = "at_once"\nprotocol = "per_protocol"', "every trial begins exposed, or none does"),
+    (
+        NESTED + 'exposure = "at_once"\nbegin = "index"\nagainst = "not_there"',
+        "every trial begins exposed, or none does",
+    ),
+    (MODEL + 'exposure = "not_there"', "every row is exposed, or none is"),
+    (MODEL + 'exposure = "at_once"', "every row is exposed, or none is"),
     (EFFECT + f'treatment = "opioid"\nadjust_for = "age"\nunsealed = "{REASON}"', "Unsealed: the estimates are shown"),
 )
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from cohort import survival as sv
+from cohort.errors import InputRefusedError
 from cohort.survival.cox_model import Follow, estimate
 
 
@@ -49,3 +50,38 @@ def test_the_limit_of_a_quantile_is_where_the_band_first_reaches_it() -> None:
     limits = curve.to_polars().filter(pl.col("n_event") > 0)
     np.testing.assert_allclose(limits["lower"], [0.2038, 0.2379], atol=5e-5)
     assert curve.quantiles([0.25])["lower"].to_list() == [1]
+
+
+def test_rows_that_meet_but_for_rounding_do_not_overlap() -> None:
+    """0.1 + 0.2 > 0.3: the second row of a person starts 5e-17 before the first ends, which R's timefix forgives."""
+    rows = pl.DataFrame(
+        {
+            "id": [1, 1, 2, 2, 3, 3],
+            "start": [0.0, 0.3, 0.0, 0.3, 0.0, 0.3],
+            "stop": [0.1 + 0.2, 0.9, 0.1 + 0.2, 1.1, 0.1 + 0.2, 1.4],
+            "event": [0, 1, 0, 0, 0, 1],
+            "x": [0.0, 0.4, 1.0, 0.5, 1.0, 0.2],
+        }
+    )
+    exact = rows.with_columns(stop=pl.col("stop").round(6))
+    fits = [sv.CoxTimeVaryingFitter().fit(frame, "event", id_col="id", robust=True) for frame in (rows, exact)]
+    np.testing.assert_allclose(*(fit.standard_errors_ for fit in fits), rtol=1e-9)
+    curves = [sv.kaplan_meier(frame, "stop", "event", entry="start", id="id").to_polars() for frame in (rows, exact)]
+    np.testing.assert_allclose(*(curve["std_error"][:2] for curve in curves), rtol=1e-12)
+    with pytest.raises(InputRefusedError, match="overlap"):
+        sv.CoxTimeVaryingFitter().fit(rows.with_columns(stop=pl.col("stop") + 1e-3), "event", id_col="id")
+
+
+def test_an_event_that_only_rounding_parts_from_its_entry_is_refused() -> None:
+    """Merged with its entry, the row would die without having been at risk (R: an interval of effective length 0)."""
+    frame = pl.DataFrame({"s": [0.0, 0.0, 1.0], "t": [1.0, 2.0, 1.0 + 1e-12], "e": [1, 0, 1], "x": [1.0, 0.0, 2.0]})
+    for fit in (
+        lambda rows: sv.CoxPHFitter().fit(rows, "t", "e", entry_col="s"),
+        lambda rows: sv.kaplan_meier(rows, "t", "e", entry="s"),
+    ):
+        with pytest.raises(InputRefusedError, match="rounding"):
+            fit(frame)
+    # censored, it is a follow-up of no days, as it is beside exact times
+    censored = frame.with_columns(e=pl.Series([1, 0, 0]))
+    expected = sv.kaplan_meier(censored.with_columns(t=pl.col("t").round(6)), "t", "e", entry="s").to_polars()
+    assert sv.kaplan_meier(censored, "t", "e", entry="s").to_polars().equals(expected)

@@ -1,5 +1,4 @@
--- what:   standing claim lines of all seven claim types, with the setting and the days of their encounter, numbered
---         columns also as lists. Setting: institutional claims by type of bill, else by type
+-- what:   standing claim lines of all seven claim types, with the setting and the days of their encounter. Setting: institutional claims by type of bill, else by type
 --         of claim; carrier and equipment lines by place of service; an outpatient claim with an emergency-room
 --         revenue centre on any of its lines is an emergency visit as a whole. Days: an inpatient stay lasts from
 --         admission to discharge, where they are given; everything else from the first to the last day of the claim,
@@ -28,13 +27,6 @@ with emergency as (
 )
 select
     *,
-    [*columns('^ICD_DGNS_CD\d+$')] as diagnoses,
-    [*columns('^ICD_DGNS_VRSN_CD\d+$')] as diagnosis_versions,
-    [*columns('^ICD_DGNS_E_CD\d+$')] as causes,
-    [*columns('^ICD_DGNS_E_VRSN_CD\d+$')] as cause_versions,
-    [*columns('^ICD_PRCDR_CD\d+$')] as icd_procedures,
-    [*columns('^ICD_PRCDR_VRSN_CD\d+$')] as icd_procedure_versions,
-    [*columns('^PRCDR_DT\d+$')] as icd_procedure_days,
     case when setting = 'inpatient' then coalesce(CLM_ADMSN_DT, CLM_FROM_DT) else CLM_FROM_DT end as encounter_start,
     case when setting = 'inpatient' then coalesce(NCH_BENE_DSCHRG_DT, CLM_THRU_DT) else CLM_THRU_DT end
         as encounter_end

@@ -7,28 +7,31 @@
 -- reads:  extract.claim_line
 -- params: none
 -- source: ResDAC, RIF record layouts; 45 CFR 162.1002 (compliance date of ICD-10)
-with listed as (
+with line as (
     select
-        BENE_ID as person,
-        encounter_start as date,
-        encounter_end as end_date,
-        CLM_THRU_DT,
-        setting,
-        unnest([PRNCPAL_DGNS_CD] || diagnoses || [FST_DGNS_E_CD] || causes || [LINE_ICD_DGNS_CD]) as code,
-        unnest(
-            [PRNCPAL_DGNS_VRSN_CD] || diagnosis_versions || [FST_DGNS_E_VRSN_CD] || cause_versions
-            || [LINE_ICD_DGNS_VRSN_CD]
-        ) as version,
-        unnest(
-            case when PRNCPAL_DGNS_CD is distinct from ICD_DGNS_CD1 and PRNCPAL_DGNS_CD is not null
-                then range(1, 27) else [1] || range(1, 26) end
-        ) as position
+        *,
+        PRNCPAL_DGNS_CD is not null and PRNCPAL_DGNS_CD is distinct from ICD_DGNS_CD[1] as principal_apart
     from extract.claim_line
+), listed as (
+    select *, PRNCPAL_DGNS_CD as code, PRNCPAL_DGNS_VRSN_CD as version, 1 as position from line
+    union all
+    select
+        *,
+        unnest(ICD_DGNS_CD),
+        unnest(ICD_DGNS_VRSN_CD),
+        unnest(range(1, len(ICD_DGNS_CD) + 1)) + principal_apart::integer
+    from line
+    union all
+    select *, FST_DGNS_E_CD, FST_DGNS_E_VRSN_CD, null from line
+    union all
+    select *, unnest(ICD_DGNS_E_CD), unnest(ICD_DGNS_E_VRSN_CD), null from line
+    union all
+    select *, LINE_ICD_DGNS_CD, LINE_ICD_DGNS_VRSN_CD, null from line
 )
 select
-    person,
-    date,
-    end_date,
+    BENE_ID as person,
+    encounter_start as date,
+    encounter_end as end_date,
     case
         when version = '9' or (version is null and CLM_THRU_DT < date '2015-10-01') then 'icd9cm'
         else 'icd10cm'

@@ -11,9 +11,9 @@ with icd as (
         encounter_start,
         CLM_THRU_DT,
         setting,
-        unnest(icd_procedures) as code,
-        unnest(icd_procedure_versions) as version,
-        unnest(icd_procedure_days) as day
+        unnest(ICD_PRCDR_CD) as code,
+        unnest(ICD_PRCDR_VRSN_CD) as version,
+        unnest(PRCDR_DT) as day
     from extract.claim_line
 )
 select

@@ -16,10 +16,10 @@ with written as (
         'inpatient' as file,
         coalesce(CLM_ADMSN_DT, CLM_FROM_DT) as first_day,
         coalesce(NCH_BENE_DSCHRG_DT, CLM_THRU_DT) as last_day,
-        [*columns('^ICD9_DGNS_CD_\d+$')] as diagnoses,
+        ICD9_DGNS_CD_ as diagnoses,
         []::varchar[] as line_diagnoses,
-        [*columns('^ICD9_PRCDR_CD_\d+$')] as icd_procedures,
-        [*columns('^HCPCS_CD_\d+$')] as hcpcs,
+        ICD9_PRCDR_CD_ as icd_procedures,
+        HCPCS_CD_ as hcpcs,
         CLM_PMT_AMT as paid
     from extract.inpatient
     union all
@@ -29,10 +29,10 @@ with written as (
         'outpatient',
         CLM_FROM_DT,
         CLM_THRU_DT,
-        [*columns('^ICD9_DGNS_CD_\d+$')],
+        ICD9_DGNS_CD_,
         []::varchar[],
-        [*columns('^ICD9_PRCDR_CD_\d+$')],
-        [*columns('^HCPCS_CD_\d+$')],
+        ICD9_PRCDR_CD_,
+        HCPCS_CD_,
         CLM_PMT_AMT
     from extract.outpatient
     union all
@@ -42,11 +42,11 @@ with written as (
         'carrier',
         CLM_FROM_DT,
         CLM_THRU_DT,
-        [*columns('^ICD9_DGNS_CD_\d+$')],
-        [*columns('^LINE_ICD9_DGNS_CD_\d+$')],
+        ICD9_DGNS_CD_,
+        LINE_ICD9_DGNS_CD_,
         []::varchar[],
-        [*columns('^HCPCS_CD_\d+$')],
-        list_sum([*columns('^LINE_NCH_PMT_AMT_\d+$')])
+        HCPCS_CD_,
+        list_sum(LINE_NCH_PMT_AMT_)
     from extract.carrier
 ), visit as (
     select billed.person, billed.claim, arg_min(visit_code.setting, visit_code.rank) as setting

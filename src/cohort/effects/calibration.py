@@ -16,12 +16,14 @@ import numpy as np
 from scipy import optimize
 from scipy.special import ndtr
 
-from cohort.errors import InputRefusedError, NotEstimableError
+from cohort.errors import InputRefusedError, NotEstimableError, StudyError
 from cohort.survival.intervals import normal_quantile
 from cohort.survival.types import Floats
 
 FEWEST = 5
 """With fewer negative controls the spread of their errors is not known."""
+_LARGEST, _SMALLEST = 709.0, 1e-150
+"""Logarithms of ratios beyond which there is no ratio, and standard errors whose square is nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,7 @@ class SystematicError:
 
     def p_value(self, log_ratio: float, std_error: float) -> float:
         """Return the two-sided p-value of no effect, given random and systematic error."""
+        _require_estimate(log_ratio, std_error)
         below = float(ndtr((log_ratio - self.mean) / np.hypot(self.spread, std_error)))
         return 2 * min(below, 1 - below)
 
@@ -46,9 +49,15 @@ class SystematicError:
         The systematic error is taken to be the same whatever the true effect is; without positive controls that cannot
         be checked.
         """
+        _require_estimate(log_ratio, std_error)
         centre = log_ratio - self.mean
         half = normal_quantile(level) * float(np.hypot(self.spread, std_error))
         return centre, centre - half, centre + half
+
+
+def _require_estimate(log_ratio: float, std_error: float) -> None:
+    if not (np.isfinite(log_ratio) and _SMALLEST < std_error < np.inf):
+        raise StudyError("an estimate to calibrate needs a finite log ratio and a positive standard error")
 
 
 def systematic_error(log_ratio: Any, std_error: Any) -> SystematicError:
@@ -65,8 +74,11 @@ def systematic_error(log_ratio: Any, std_error: Any) -> SystematicError:
     NotEstimableError
         ``too_few_negative_controls`` below five.
     """
-    y, s = np.asarray(log_ratio, dtype=np.float64), np.asarray(std_error, dtype=np.float64)
-    if y.shape != s.shape or not (np.isfinite(y) & np.isfinite(s) & (s > 0)).all():
+    try:
+        y, s = (np.atleast_1d(np.asarray(numbers, dtype=np.float64)) for numbers in (log_ratio, std_error))
+    except (TypeError, ValueError):
+        raise InputRefusedError("log ratios and standard errors of negative controls must be numbers") from None
+    if y.shape != s.shape or not ((np.abs(y) < _LARGEST) & (s > _SMALLEST) & (s < 1 / _SMALLEST)).all():
         raise InputRefusedError("negative controls need a finite log ratio and a positive standard error each")
     if len(y) < FEWEST:
         raise NotEstimableError(f"too_few_negative_controls: {len(y)} of at least {FEWEST}")

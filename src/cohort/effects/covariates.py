@@ -100,10 +100,10 @@ def require_varied(x: Floats, names: tuple[str, ...]) -> None:
     NotEstimableError
         ``constant`` or ``overflow``, naming the columns.
     """
-    with np.errstate(over="ignore", invalid="ignore"):
-        spread = x.std(axis=0)
-    refuse_unbounded(spread, names)
-    _refuse_constant(x.mean(axis=0), spread, names)
+    with np.errstate(over="ignore", invalid="ignore"):  # one column at a time: no copy of all of them
+        moments: Floats = np.array([(column.mean(), column.std()) for column in x.T]).reshape(-1, 2)
+    refuse_unbounded(moments[:, 1], names)
+    _refuse_constant(moments[:, 0], moments[:, 1], names)
 
 
 def refuse_unbounded(spread: Floats, names: tuple[str, ...]) -> None:

@@ -20,10 +20,10 @@ import polars as pl
 from scipy import sparse
 
 from cohort.effects.balance_table import count_balance
-from cohort.effects.propensity import Model, Propensity, scores_from_matrix, treatment_of
+from cohort.effects.propensity import Model, Propensity, require_answerable, scores_from_matrix, treatment_of
 from cohort.effects.weights import BalancingWeights
 from cohort.errors import InputRefusedError, NotEstimableError, StudyError
-from cohort.frames import as_lazy, require_columns
+from cohort.frames import as_lazy, require_kinds
 from cohort.survival.design import design_matrix
 from cohort.time import Window
 
@@ -98,7 +98,7 @@ def _is_frame(records: Any) -> bool:
 
 def _people(persons: Any, person: str, index: str) -> pl.DataFrame:
     lazy = as_lazy(persons)
-    require_columns(lazy, {"person": person, "index": index})
+    require_kinds(lazy, {"person": (person, "any"), "index": (index, "date")})
     people = lazy.select(person=pl.col(person), index=pl.col(index)).with_row_index("place").collect()
     faults = {
         "missing": people.filter(pl.any_horizontal(pl.col("person", "index").is_null())).height,
@@ -119,8 +119,8 @@ def _count(
 ) -> pl.DataFrame:
     """Return the persons' places and columns where a code has enough days in a window."""
     person, date, code, system = names
-    roles = {"person": person, "date": date, "code": code} | ({"system": system} if system else {})
-    require_columns(records, roles)
+    kinds = {"person": (person, "any"), "date": (date, "date"), "code": (code, "text")}
+    require_kinds(records, kinds | ({"system": (system, "text")} if system else {}))
     written = pl.col(code) if characters is None else pl.col(code).str.slice(0, characters)
     spoken = pl.format("{}:{}", pl.col(system), written) if system else written
     rows = records.select(person=pl.col(person), date=pl.col(date), code=spoken).drop_nulls()
@@ -192,6 +192,7 @@ def large_scale_scores(
     columns: Sequence[str] = (*design.names, *indicators.columns)
     if not columns:
         raise NotEstimableError("no_covariates: no code is carried by enough persons, and no term is named")
+    require_answerable(model, treated, folds)
     # columns far from 0 are nearly the intercept, which slows coordinate descent down
     centred = design.matrix - design.matrix.mean(axis=0)
     matrix = sparse.hstack([sparse.csr_matrix(centred), indicators.matrix], format="csr")

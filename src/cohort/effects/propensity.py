@@ -130,7 +130,7 @@ def propensity_scores(
     """
     parts = design_parts(frame, terms, missing)
     treated = treatment_of(frame, treatment)[parts.kept]
-    _require(model, treated, folds)
+    require_answerable(model, treated, folds)
     scores = _scores(standardise(parts.columns, treated, parts.names), treated, parts.names, model, folds, seed)
     return replace(scores, kept=parts.kept, terms=terms)
 
@@ -148,16 +148,29 @@ def scores_from_matrix(
 
     For the thousands of 0/1 columns of a large-scale model the matrix is sparse, and stays so.
     """
-    treated = np.asarray(treated, dtype=bool)
-    _require(model, treated, folds)
-    if sparse.issparse(matrix):
-        known = standardise_sparse(sparse.csr_matrix(matrix), treated, tuple(columns))
-    else:
-        known = standardise(list(np.asarray(matrix, dtype=np.float64).T), treated, tuple(columns))
-    return _scores(known, treated, tuple(columns), model, folds, seed)
+    treated = treatment_of({"treated": np.asarray(treated)}, "treated")
+    require_answerable(model, treated, folds)
+    matrix, names = _read_matrix(matrix, len(treated), columns), tuple(columns)
+    if isinstance(matrix, np.ndarray):
+        return _scores(standardise(list(matrix.T), treated, names), treated, names, model, folds, seed)
+    return _scores(standardise_sparse(matrix, treated, names), treated, names, model, folds, seed)
 
 
-def _require(model: str, treated: NDArray[np.bool_], folds: int) -> None:
+def _read_matrix(matrix: Any, persons: int, columns: tuple[str, ...]) -> Matrix:
+    """Return a matrix of finite numbers of the shape that it should have."""
+    try:
+        read = sparse.csr_matrix(matrix, dtype=np.float64) if sparse.issparse(matrix) else np.asarray(matrix, float)
+    except (TypeError, ValueError):
+        raise InputRefusedError("the matrix holds something else than numbers") from None
+    if read.shape != (persons, len(columns)):
+        raise StudyError(f"the matrix has shape {read.shape}; {persons} persons and {len(columns)} columns are named")
+    if wrong := int((~np.isfinite(read if isinstance(read, np.ndarray) else read.data)).sum()):
+        raise InputRefusedError(f"the matrix has {wrong} missing or infinite values; fill them or leave such rows out")
+    return read
+
+
+def require_answerable(model: str, treated: NDArray[np.bool_], folds: int) -> None:
+    """Refuse a model that there is not, folds out of range, and a single arm."""
     if model not in get_args(Model):
         raise StudyError(f"model = {model!r}; one of {', '.join(get_args(Model))}")
     _require_two_arms(treated, folds)

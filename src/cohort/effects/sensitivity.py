@@ -23,6 +23,10 @@ COMMON = 0.15
 """An outcome this frequent makes a hazard ratio a poor stand-in for a risk ratio (VanderWeele & Ding 2017)."""
 
 
+_LEAST = 1e-150
+"""Ratios below this, or above its inverse, are no ratios of risks."""
+
+
 @dataclass(frozen=True, slots=True)
 class EValue:
     """The smallest risk ratio that an unmeasured confounder must have with both treatment and outcome.
@@ -50,8 +54,10 @@ def e_value(
         A hazard ratio of an outcome with an overall ``risk`` above 15 % at the end of follow-up is first turned into an
         approximate risk ratio.
     """
-    if not 0 < lower <= ratio <= upper:
-        raise StudyError("an E-value needs 0 < lower <= ratio <= upper")
+    if not 0 < lower <= ratio <= upper or np.isinf(ratio):
+        raise StudyError("an E-value needs 0 < lower <= ratio <= upper, and a finite ratio")
+    if not 0 <= risk <= 1:
+        raise StudyError(f"risk = {risk}; the outcome's overall risk, between 0 and 1")
     if kind not in ("risk", "hazard"):
         raise StudyError(f"kind = {kind!r}; risk or hazard")
     if kind == "hazard" and risk > COMMON:
@@ -63,8 +69,10 @@ def e_value(
 
 def _as_risk_ratio(hazard_ratio: float) -> float:
     """Return VanderWeele's approximation: (1 - 0.5^√HR) / (1 - 0.5^√(1/HR))."""
+    if np.isinf(hazard_ratio):
+        return hazard_ratio
     root = float(np.sqrt(hazard_ratio))
-    return float((1 - 0.5**root) / (1 - 0.5 ** (1 / root)))
+    return float(np.expm1(-np.log(2) * root) / np.expm1(-np.log(2) / root))
 
 
 def _e_value(ratio: float) -> float:
@@ -85,9 +93,10 @@ def confounder_bias(among_treated: float, among_untreated: float, confounder_rat
     for prevalence in (among_treated, among_untreated):
         if not 0 <= prevalence <= 1:
             raise StudyError("prevalences of a confounder lie between 0 and 1")
-    if confounder_ratio <= 0:
-        raise StudyError("confounder_ratio must be positive")
-    return (1 + among_treated * (confounder_ratio - 1)) / (1 + among_untreated * (confounder_ratio - 1))
+    if not _LEAST < confounder_ratio < 1 / _LEAST:
+        raise StudyError("confounder_ratio must be positive and finite")
+    treated, untreated = (1 - p + p * confounder_ratio for p in (among_treated, among_untreated))
+    return treated / untreated
 
 
 def tipping_point(ratio: float, among_treated: float, among_untreated: float) -> float | None:
@@ -96,8 +105,8 @@ def tipping_point(ratio: float, among_treated: float, among_untreated: float) ->
     Solves ``confounder_bias(p1, p0, g) = ratio`` for g.
     """
     confounder_bias(among_treated, among_untreated, 1.0)  # checks the prevalences
-    if ratio <= 0:
-        raise StudyError("ratio must be positive")
+    if not _LEAST < ratio < 1 / _LEAST:
+        raise StudyError("ratio must be positive and finite")
     slope = among_treated - ratio * among_untreated
     if slope == 0:
         return 1.0 if ratio == 1 else None
@@ -111,6 +120,12 @@ class Accuracy:
 
     sensitivity: float | tuple[float, float]
     specificity: float | tuple[float, float]
+
+    def __post_init__(self) -> None:
+        for share in (self.sensitivity, self.specificity):
+            low, high = share if isinstance(share, tuple) else (share, share)
+            if not 0 <= low <= high <= 1:
+                raise StudyError("sensitivity and specificity lie between 0 and 1, the lower end of a range first")
 
 
 def corrected_risks(
@@ -127,6 +142,7 @@ def corrected_risks(
     ----------
     Rogan WJ, Gladen B (1978), Am J Epidemiol 107:71–76, doi:10.1093/oxfordjournals.aje.a112510.
     """
+    _require_counts(events, persons)
     found = []
     for k, n, accuracy in zip(events, persons, (treated, untreated), strict=True):
         if isinstance(accuracy.sensitivity, tuple) or isinstance(accuracy.specificity, tuple):
@@ -169,6 +185,9 @@ def probabilistic_bias(
     NotEstimableError
         ``impossible_accuracy`` if more than half of the draws are impossible.
     """
+    _require_counts(events, persons)
+    if draws < 1:
+        raise StudyError(f"draws = {draws}; at least 1")
     rng = np.random.default_rng(seed)
     first = _draw(treated, draws, rng)
     second = first if untreated is None else _draw(untreated, draws, rng)
@@ -183,6 +202,13 @@ def probabilistic_bias(
     return BiasAnalysis(float(median), float(lower), float(upper), float(1 - possible.mean()))
 
 
+def _require_counts(events: tuple[int, int], persons: tuple[int, int]) -> None:
+    if not all(persons):
+        raise NotEstimableError("single_arm: an arm has no persons")
+    if not all(0 <= k <= n for k, n in zip(events, persons, strict=True)):
+        raise StudyError("events of an arm lie between 0 and its persons")
+
+
 def _draw(accuracy: Accuracy, draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     ends = [
         value if isinstance(value, tuple) else (value, value) for value in (accuracy.sensitivity, accuracy.specificity)
@@ -191,6 +217,6 @@ def _draw(accuracy: Accuracy, draws: int, rng: np.random.Generator) -> tuple[Flo
 
 
 def _corrected(observed: Floats, sensitivity: Floats, specificity: Floats) -> Floats:
-    if ((sensitivity + specificity) <= 1).any() or (np.maximum(sensitivity, specificity) > 1).any():
-        raise StudyError("sensitivity and specificity lie between 0 and 1 and add up to more than 1")
+    if ((sensitivity + specificity) <= 1).any():
+        raise StudyError("sensitivity and specificity add up to more than 1")
     return (observed + specificity - 1) / (sensitivity + specificity - 1)

@@ -54,14 +54,14 @@ def _through_the_scores(weights: BalancingWeights, gradient: Floats) -> Floats:
         return np.zeros_like(gradient)
     z, order = scores.design.z, scores.design.order
     spread = scores.score * (1 - scores.score)
-    with workers() as pool:
-        known = information(z, spread[order], pool)
-    pulled = (gradient * (weights.slope * spread)[:, None])[order]
-    moved = np.vstack([pulled.sum(axis=0), z.T @ pulled])
-    try:
-        direction = linalg.solve(known, moved, assume_a="pos")
-    except linalg.LinAlgError:
-        raise NotEstimableError("collinear", scores.columns) from None
     through = np.empty_like(gradient)
-    through[order] = (scores.treated - scores.score)[order, None] * (direction[0] + z @ direction[1:])
+    with workers() as pool:  # products outside its threads, too, then sum on one
+        known = information(z, spread[order], pool)
+        pulled = (gradient * (weights.slope * spread)[:, None])[order]
+        moved = np.vstack([pulled.sum(axis=0), z.T @ pulled])
+        try:
+            direction = linalg.solve(known, moved, assume_a="pos")
+        except linalg.LinAlgError:
+            raise NotEstimableError("collinear", scores.columns) from None
+        through[order] = (scores.treated - scores.score)[order, None] * (direction[0] + z @ direction[1:])
     return through

@@ -47,7 +47,9 @@ def check_structural(
     weight = 1 / model_chances(matrix, names, time.exposed, open_).observed(len(time.start))[open_]
     sides = [time.exposed[open_], ~time.exposed[open_]]
     decisive = all(side.any() for side in sides)
-    table = balance_of(matrix[open_], names, [weight[side] for side in sides], sides) if decisive else None
+    # the days of the rows, the last two columns, are in the numerator of the weights too
+    shown, called = matrix[open_][:, :-2], names[:-2]
+    table = balance_of(shown, called, [weight[side] for side in sides], sides) if decisive else None
     happened = time.cause == 1
     follow = Follow(time.stop, happened, entry=time.start, weight=model.weight)
     sizes = tuple(model.weights["effective"].to_list())

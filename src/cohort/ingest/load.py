@@ -133,12 +133,10 @@ def ingest(
         Nothing was committed and the store is as it was.
     """
     folder, store = _checked_folders(source, into, buckets, max_reject_rate)
-    link, chosen = links.checked(link_table, folder, store), Layout.read(layout)
-    report = progress or (lambda step, done, total: None)
+    link, chosen, report = links.checked(link_table, folder, store), Layout.read(layout), progress or _untold
     cluster = None if isinstance(engine, Local) else engine  # threads here are what happens anyway
     with exhaustion(), private_umask(), ExitStack() as stack:
         deliveries, not_used = _inspect(folder, chosen, report, cluster)
-        _refuse_full_disk(store, deliveries)
         work = stack.enter_context(_opened(store))
         newest = manifests.newest(store)
         key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
@@ -162,6 +160,10 @@ def _lend(cluster: Cluster | None, site: Site, threads: int | None) -> Lend:
     return partial(engaged, site.readable, site.work, site.memory_limit, threads, site.prepare)
 
 
+def _untold(step: str, done: int, total: int) -> None:
+    """Report no progress."""
+
+
 def _stored_and_linked(
     plan: _Plan, newest: Manifest | None, work: Path, lent: Lend, link: Path | None, delivered: list[Delivery]
 ) -> Store:
@@ -179,6 +181,7 @@ def _stored(plan: _Plan, newest: Manifest | None, work: Path, lent: Lend) -> Sto
     """Load and commit, unless the newest snapshot was made of the same content."""
     if newest and newest.fingerprint == plan.fingerprint:
         return Store(plan.into, newest)
+    _refuse_full_disk(plan.into, plan.deliveries)
     with lent() as workers:
         return _committed(plan, _load(workers, plan, work), newest)
 
@@ -243,16 +246,15 @@ def _inspect(
 
 
 def _refuse_full_disk(store: Path, deliveries: list[Delivery]) -> None:
-    """Refuse before anything is written what is sure not to fit: staged lines and store take about what is read."""
+    """Refuse before a row is written what is sure not to fit: staged lines and tables take about what is read."""
     needed = sum(
-        one.inspection.bytes * len(one.used) // len(one.inspection.columns) // 2  # what is used of the file, and half
+        one.inspection.bytes * len(one.used) // max(len(one.inspection.columns), 1) // 2  # half of what is used
         for one in deliveries
     )
-    folder = next(parent for parent in (store.resolve(), *store.resolve().parents) if parent.exists())
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(store).free
     if free < needed:
         raise ResourceError(
-            f"the disk is full before this ends: {folder} has {free / 1e6:,.0f} MB left, and at least "
+            f"the disk is full before this ends: {store} has {free / 1e6:,.0f} MB left, and at least "
             f"{needed / 1e6:,.0f} MB are needed. Free space and run again"
         )
 

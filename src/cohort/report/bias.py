@@ -53,7 +53,7 @@ def bias_sections(estimates: Estimates, labels: Labels, truth: KnownTruth) -> li
     ratios, risks = (estimates.select(estimand=name) for name in ("marginal_hazard_ratio", "risk"))
     trials = ratios.filter(pl.col("category").is_not_null())["analysis"].unique().sort()
     return [
-        _section(*(rows.filter(pl.col("analysis") == position) for rows in (ratios, risks)), labels, truth)
+        _section(ratios.filter(analysis=position), risks.filter(analysis=position), labels, truth)
         for position in trials
     ]
 

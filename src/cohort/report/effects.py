@@ -12,7 +12,7 @@ import polars as pl
 
 from cohort.report.figures_love import Balanced, love
 from cohort.report.labels import Labels
-from cohort.report.numbers import BLANK, Cell, days, decimal, interval, percent, ratio
+from cohort.report.numbers import BLANK, Cell, count, days, decimal, interval, percent, ratio
 from cohort.report.printed import EffectSection, Figure
 from cohort.report.tables import Line, Row, Table, bracketed, confidence, counted, methods, refused
 from cohort.results.estimates import NOT_ESTIMABLE, OK, SEALED, SUPPRESSED, Estimates
@@ -280,6 +280,7 @@ _RATIOS = (*_SENSITIVITY, "risk_ratio", "marginal_hazard_ratio", "calibrated_haz
 _WRITERS = {
     "risk": percent,
     "risk_difference": percent,
+    "effective_size": count,
     "calibrated_p_value": _thousandths,
     **dict.fromkeys(_RATIOS, ratio),
 }

@@ -51,6 +51,13 @@ def ratio(value: float | None) -> str:
     return decimal(value, max(2 - size, 0) if value >= 10 else 2 if value >= 0.1 else min(1 - size, 9))
 
 
+def ratios(value: float | None, lower: float | None, upper: float | None) -> tuple[str, str, str]:
+    """Write a ratio and its limits; per year of age they lie so close that two decimals would say 1.00 of all three."""
+    if value is not None and lower is not None and upper is not None and 0.1 <= lower <= upper < min(10, lower + 0.05):
+        return decimal(value, 3), decimal(lower, 3), decimal(upper, 3)
+    return ratio(value), ratio(lower), ratio(upper)
+
+
 def significant(value: float | None) -> str:
     """Write a number of unknown kind with four significant digits."""
     if value is None or not math.isfinite(value) or value == 0:

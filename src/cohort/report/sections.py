@@ -11,7 +11,7 @@ from cohort.report.effects import ESTIMANDS, effect_positions
 from cohort.report.figures_curves import Series, axis_days, curves
 from cohort.report.figures_forest import Mark, forest
 from cohort.report.labels import Labels
-from cohort.report.numbers import days, interval, percent, ratio, significant
+from cohort.report.numbers import days, interval, percent, ratios, significant
 from cohort.report.printed import CURVE_COLUMNS, Figure, Section
 from cohort.report.tables import (
     Row,
@@ -197,5 +197,5 @@ def _mark(label: str, spoken: str, row: Row, *, indent: bool = False) -> Mark:
     if any(end is None or not 0 < end < math.inf for end in ends):
         why = "withheld" if row["status"] == SUPPRESSED else "not estimable"
         return Mark(label, spoken, text=why, indent=indent)
-    value, lower, upper = ends
-    return Mark(label, spoken, value, lower, upper, f"{ratio(value)} ({interval(ratio(lower), ratio(upper))})", indent)
+    value, *limits = ratios(*ends)
+    return Mark(label, spoken, *ends, f"{value} ({interval(*limits)})", indent)

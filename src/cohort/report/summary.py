@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from cohort.report.labels import Labels
-from cohort.report.numbers import count, days, interval, percent, ratio
+from cohort.report.numbers import count, days, interval, percent, ratios
 from cohort.report.tables import confidence, first, is_reference
 from cohort.results.disclosure import Released
 from cohort.results.estimates import RATIOS
@@ -65,10 +65,11 @@ def _ratios(rows: pl.DataFrame, labels: Labels) -> list[str]:
     by = labels.by(position)
     row = next(row for row in members if row["term"] == (by if by in {m["term"] for m in members} else term))
     level = f" ({labels.level(row['term'], row['category'])})" if row["category"] else ""
-    ends = _ends(ratio(row["lower"]), ratio(row["upper"]), rows)
+    value, lower, upper = ratios(row["value"], row["lower"], row["upper"])
+    ends = _ends(lower, upper, rows)
     others = len({member["term"] for member in members}) - 1
     adjusted = f", adjusted for {others} other {'variable' if others == 1 else 'variables'}" if others else ""
-    return [f"The hazard ratio for “{labels.term(row['term'])}”{level} was {ratio(row['value'])}{ends}{adjusted}."]
+    return [f"The hazard ratio for “{labels.term(row['term'])}”{level} was {value}{ends}{adjusted}."]
 
 
 def _ends(lower: str, upper: str, rows: pl.DataFrame) -> str:

@@ -9,7 +9,19 @@ from typing import Any
 import polars as pl
 
 from cohort.report.labels import Labels
-from cohort.report.numbers import BLANK, HIDDEN, Cell, count, days, decimal, interval, percent, ratio, significant
+from cohort.report.numbers import (
+    BLANK,
+    HIDDEN,
+    Cell,
+    count,
+    days,
+    decimal,
+    interval,
+    percent,
+    ratio,
+    ratios,
+    significant,
+)
 from cohort.results.estimates import COUNTS_SUPPRESSED, NOT_ESTIMABLE, SEALED, SUPPRESSED
 from cohort.time import DAYS_PER_YEAR, to_years
 
@@ -151,7 +163,7 @@ def is_reference(row: Row) -> bool:
 
 
 def curve_table(rows: pl.DataFrame, position: int, times: list[int], labels: Labels) -> Table:
-    """Return the data behind a curve at the days of the axis: estimate and interval by group."""
+    """Return the data behind a curve at those days of the axis that have one: estimate and interval by group."""
     groups = curve_groups(rows)
     lines = []
     for day in times:
@@ -163,7 +175,8 @@ def curve_table(rows: pl.DataFrame, position: int, times: list[int], labels: Lab
                 if row is None
                 else Cell(percent(row["value"]) + bracketed(interval(percent(row["lower"]), percent(row["upper"]))))
             )
-        lines.append(Line(f"{count(day)} days", tuple(cells)))
+        if any(cell is not BLANK for cell in cells):
+            lines.append(Line(f"{count(day)} days", tuple(cells)))
     return Table("", ("Day", *(labels.group(position, group) for group in groups)), tuple(lines))
 
 
@@ -248,5 +261,6 @@ def _years(row: Row) -> float | None:
 def _model_cells(row: Row) -> tuple[Cell, ...]:
     if is_reference(row):
         return counted(row, "n"), counted(row, "events"), Cell("1 (reference)", "reference")
-    shown = Cell(f"{ratio(row['value'])} ({interval(ratio(row['lower']), ratio(row['upper']))})")
+    value, *ends = ratios(row["value"], row["lower"], row["upper"])
+    shown = Cell(f"{value} ({interval(*ends)})")
     return counted(row, "n"), counted(row, "events"), refused(row) or shown

@@ -2,8 +2,8 @@
 
 Between two released points every count (events of each cause, censorings, late entries) is 0 or at least the
 minimum, and so is what remains after the last one. Curves that can be subtracted from each other share their points.
-The commonest outcome may have points in between, where only its own events and all who left otherwise are told
-apart; there its censorings go unprinted.
+The commonest outcome of the first analysis may have points in between, where only its own events and all who left
+otherwise are told apart; there its censorings go unprinted.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def coarsen(
         changes = _changes(family, before)
         joint = _thinned(released_points(*_steps(family, apart=True), minimum, days), [], changes, minimum)
         outcomes = _alike(family, ("outcome",))
-        leading = max(outcomes, key=lambda curves: (sum(curve.events.sum() for curve in curves), curves[0].outcome))
+        leading = _leading(outcomes)
         for curves in outcomes:
             finer = joint
             if curves is leading:
@@ -94,6 +94,19 @@ class _Drawn:
     def other(self) -> Counts:
         """Return who leaves by another cause."""
         return self.left - self.censored
+
+
+def _leading(outcomes: Sequence[list[_Drawn]]) -> list[_Drawn]:
+    """Return the curves that may have finer points: the commonest outcome of what is asked first.
+
+    A composite is commoner than its parts, but two outcomes with fine points would give away a rare third.
+    """
+    first = min(curve.analysis for curves in outcomes for curve in curves)
+
+    def asked(curves: list[_Drawn]) -> tuple[int, str]:
+        return sum(int(curve.events.sum()) for curve in curves if curve.analysis == first), curves[0].outcome
+
+    return max((curves for curves in outcomes if any(curve.analysis == first for curve in curves)), key=asked)
 
 
 def curve_name(curve: pl.DataFrame) -> str:

@@ -98,7 +98,7 @@ def release(
     persons = {ledger.values[key] for key in hidden if key.startswith("persons|")}
     steps = merge_steps(attrition, rule.minimum, persons, history)
     withheld = int(sum((final.frame["status"] == status).sum() for status in (SUPPRESSED, COUNTS_SUPPRESSED)))
-    unjudged = (judged["status"] == SUPPRESSED).sum()
+    unjudged = int((judged["status"] == SUPPRESSED).sum())
     record = _record(ledger, hidden, gated, attrition, rule)
     released = Released(final, round_steps(steps, rule.round_to), rule, withheld, (), record)
     return replace(released, notes=_notes(attrition, released, unjudged))

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import polars as pl
 from scipy.special import ndtri
 
+FOLLOWING = ("e_value", "e_value_limit", "tipping_point", "tipping_point_limit")
+"""Estimands that follow from a ratio and its limits, so that those could be solved from them."""
 _TERM = ("analysis", "estimand", "outcome", "term")
 _DIGITS = 4  # of what follows from a cell
 
@@ -25,7 +27,7 @@ def widen_steps(frame: pl.DataFrame, where: pl.Expr, persons: int) -> pl.DataFra
 
     Errors become the middle of a fixed cell (`_of_ratio`, `_of_mean`). Limits are made from the rounded estimate and
     error, or they would tell the error again. The estimate, for which one would need the exact risk sets as well,
-    leaves in steps of the weight of one person.
+    leaves in steps of the weight of one person; what follows from a limit in steps of what ``persons`` move it by.
 
     Parameters
     ----------
@@ -35,6 +37,7 @@ def widen_steps(frame: pl.DataFrame, where: pl.Expr, persons: int) -> pl.DataFra
         How many a reader may not tell apart, 1 or more.
     """
     uncertain = pl.any_horizontal(pl.col("std_error", "lower", "upper").is_not_null())
+    uncertain |= pl.col("estimand").is_in(FOLLOWING)
     chosen = frame.select(where & uncertain & pl.col("value").is_not_null()).to_series().fill_null(value=False)
     if not chosen.any():
         return frame
@@ -43,11 +46,15 @@ def widen_steps(frame: pl.DataFrame, where: pl.Expr, persons: int) -> pl.DataFra
         pl.col("level").fill_null(0.95),
         pl.coalesce("events", "n").min().over(_TERM).cast(pl.Float64).clip(1).alias("fewest"),
         pl.col("estimand").str.ends_with("ratio").alias("ratio"),
+        pl.col("estimand").is_in(FOLLOWING).alias("following"),
     )
     with np.errstate(all="ignore"):  # of rows that have no error, and stay as they are
         new = _widened({name: rows[name].to_numpy() for name in rows.columns}, persons)
     return frame.with_columns(
-        pl.when(chosen & pl.col(name).is_not_null()).then(pl.Series(name, values)).otherwise(name).alias(name)
+        pl.when(chosen & pl.col(name).is_not_null() & pl.Series(np.isfinite(values)))
+        .then(pl.Series(name, values))
+        .otherwise(name)
+        .alias(name)
         for name, values in new.items()
     )
 
@@ -60,6 +67,9 @@ def _widened(rows: Mapping[str, Floats], persons: int) -> dict[str, Floats]:
     error = np.where(np.isnan(rows["std_error"]), half, rows["std_error"])
     shown = np.where(ratio, _of_ratio(error, persons), _of_mean(error, rows["fewest"], persons))
     step = np.where(ratio, shown**2 * value, shown / np.sqrt(rows["fewest"]))
+    # with k events in each of two arms s is sqrt(2 / k), and so many move 1.96 s by 2.8 persons / k ** 1.5 or less; an
+    # E-value moves two to three times as much as the limit it follows from
+    step = np.where(rows["following"].astype(bool), 8 * persons / rows["fewest"] ** 1.5, step)
     estimate, scale = _nearest(value, step), shown / error
     ends = {
         name: np.where(ratio, estimate * np.exp(away * scale), estimate + away * scale)

@@ -137,8 +137,8 @@ def followed_until(
         columns = {name: control_column(number, name) for name in FOLLOW_UP}
         columns = {name: column for name, column in columns.items() if column in frame.columns}
         watched = frame.filter(pl.col(columns["time"]).is_not_null())
-        counted = dict.fromkeys(("entry", "time", "cause"), pl.Int64)
-        rows = watched.with_columns(pl.col(column).alias(name) for name, column in columns.items()).cast(counted)
+        named = watched.with_columns(pl.col(column).alias(name) for name, column in columns.items())
+        rows = named.with_columns(pl.col("entry", "time", "cause").cast(pl.Int64))
         late = bool((rows["entry"] > 0).any()) or entry is not None
         yield outcome, rows, "entry" if late else None
 

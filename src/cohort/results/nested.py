@@ -48,6 +48,9 @@ class NestedTrials(Spec):
     begin: Annotated[
         Literal["every_period", "index"], Field(description="when trials begin: with every period, or once, at index")
     ] = "every_period"
+    until_day: Annotated[
+        Whole | None, Field(ge=1, description="last day on which a trial begins; absent = while there is follow-up")
+    ] = None
     protocol: Annotated[
         Literal["intention_to_treat", "per_protocol"], Field(description="whether departing ends a person's part")
     ] = "intention_to_treat"
@@ -77,6 +80,8 @@ class NestedTrials(Spec):
             raise ValueError(
                 f"against names the exposure {self.exposure!r} itself; name the other arm's, or leave it out"
             )
+        if self.until_day is not None and (self.begin == "index" or self.until_day < self.period_days):
+            raise ValueError("until_day ends the trials of every period; the first begins after period_days")
         if self.period_days > self.horizon_days:
             raise ValueError(f"period_days = {self.period_days} is beyond horizon_days = {self.horizon_days}")
         return self
@@ -105,6 +110,7 @@ class NestedTrials(Spec):
     def text(self) -> str:
         """Return what the protocol table says."""
         when = f"every {self.period_days} days" if self.begin == "every_period" else "at index"
+        when += "" if self.until_day is None else f" until day {self.until_day}"
         cut = "" if self.truncate is None else f", weights cut at their {self.truncate:.1%} quantile"
         if self.natural_censoring is not None:
             cut = f", natural censoring weighted ({self.natural_censoring.text}){cut}"

@@ -124,6 +124,7 @@ def _question(trials: NestedTrials, persons: pl.DataFrame, table: AnalysisTable)
         rows = _of_two_arms(trials, rows, periods(persons, trials.period_days, exposure_of(trials.against, table), ()))
     if trials.begin == "every_period":
         eligible, rows = pl.col(NEW), rows.filter(pl.col("start") > 0)
+        eligible = eligible if trials.until_day is None else eligible & (pl.col("start") <= trials.until_day)
     else:
         eligible = pl.col("start") == 0
         rows = until_departure(rows, trials.exposure) if trials.protocol == "per_protocol" else rows
@@ -156,8 +157,8 @@ def _shared(trials: NestedTrials, asked: dict[str, Any]) -> dict[str, Any]:
 
 def _pool(trials: NestedTrials, asked: dict[str, Any]) -> Pooled:
     """Pool the trials."""
-    leaving = {name: asked.get(name) for name in ("censored", "leaving")}
-    options = {"horizon": trials.horizon_days, "protocol": trials.protocol, "truncate": trials.truncate}
+    leaving: dict[str, Any] = {name: asked.get(name) for name in ("censored", "leaving")}
+    options: dict[str, Any] = {"horizon": trials.horizon_days, "protocol": trials.protocol, "truncate": trials.truncate}
     options |= {"replicates": trials.replicates, "seed": trials.seed, "level": trials.level}
     return nested_trials(**_shared(trials, asked), **leaving, **options)
 

@@ -57,7 +57,7 @@ def _rows(asked: StructuralCox, persons: pl.DataFrame, table: AnalysisTable) -> 
     if asked.natural_censoring is not None:
         now = {covariate.name: f"{covariate.name}{NOW}" for covariate in changing}
         leaving = {"censored": "_left", "leaving": renamed(asked.natural_censoring.terms, now)}
-    options = {"exposure": asked.exposure, "first": "given"}
+    options: dict[str, Any] = {"exposure": asked.exposure, "first": "given"}
     found = marginal_structural_cox(
         rows,
         baseline=asked.terms,

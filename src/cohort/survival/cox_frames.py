@@ -54,14 +54,19 @@ class Regressors:
 
     @classmethod
     def of(cls, frame: Any, roles: Roles, formula: str | None) -> Regressors:
-        """Take the formula's terms, or without one every column that has no other role."""
+        """Take the formula's terms, or without one every column that has no other role.
+
+        As in R and lifelines, products come after the single variables, and the levels of a categorical column in
+        their declared order (of text: sorted), the first being the reference.
+        """
         if formula is None:
             return cls(tuple(name for name in frame.columns if name not in roles.named), None, {})
-        terms = parse_terms(formula)
+        terms = tuple(sorted(parse_terms(formula), key=lambda term: len(term.variables)))
         columns = tuple(dict.fromkeys(name for term in terms for name in term.variables))
         if absent := [name for name in columns if name not in frame.columns]:
             raise StudyError(f"the formula names {', '.join(absent)}, which the frame does not have")
-        return cls(columns, terms, design_matrix(as_polars(frame, columns), terms).levels)
+        levels = {name: declared for name in columns if (declared := _declared_levels(frame[name]))}
+        return cls(columns, terms, design_matrix(as_polars(frame, columns), terms, levels=levels).levels)
 
     def matrix(self, frame: Any) -> tuple[Columns, tuple[str, ...]]:
         """Return covariates, shape (n, p), and their names."""
@@ -157,6 +162,14 @@ def as_polars(frame: Any, columns: Sequence[str]) -> pl.DataFrame:
     if isinstance(frame, pl.DataFrame):
         return frame.select(columns)
     return cast("pl.DataFrame", pl.from_pandas(frame[list(columns)]))
+
+
+def _declared_levels(column: Any) -> tuple[str, ...]:
+    """Return the levels of a categorical of pandas or an Enum of polars that occur, in the order declared."""
+    if isinstance(column, pl.Series) and not isinstance(column.dtype, pl.Enum):
+        return ()
+    seen = {str(value) for value in column.unique()}
+    return tuple(level for level in map(str, getattr(column.dtype, "categories", ())) if level in seen)
 
 
 def eager(frame: Any) -> Any:

@@ -85,12 +85,16 @@ def risk_sets(
 
     Raises
     ------
+    InputRefusedError
+        If only rounding lies between the entry of a row and its event.
     NotEstimableError
         If there is no event.
     """
     if not event.any():
         raise NotEstimableError("no_events")
     values, exits, entries = clock(time, entry)
+    if entries is not None and (empty := int((event & (entries >= exits)).sum())):
+        raise InputRefusedError(f"only rounding lies between entry and event in {empty} rows; mend or drop them")
     code = exits if stratum is None else stratum * values.size + exits
     cells, deaths = _distinct(code[event])
     stop = _last_cell(cells, code, values.size)
@@ -148,7 +152,7 @@ def check_intervals(
     time: NDArray[np.generic],
     stratum: NDArray[np.int64] | None = None,
 ) -> None:
-    """Refuse rows (entry, time] of one person and stratum that overlap, counting the persons; shapes (n,).
+    """Refuse rows (entry, time] of one person and stratum that overlap by more than rounding; shapes (n,).
 
     Raises
     ------
@@ -165,10 +169,17 @@ def check_intervals(
     same = np.ones(order.size - 1, dtype=bool)
     for group in groups:
         same &= group[order[1:]] == group[order[:-1]]
-    overlap = same & (entry[order[1:]] < time[order[:-1]])  # type: ignore[operator]  # numeric by the caller's check
+    overlap = same & (time[order[:-1]] - entry[order[1:]] > rounding(time))  # type: ignore[operator]  # numeric, as above
     if overlap.any():
         persons = np.unique(person[order[1:]][overlap]).size
         raise InputRefusedError(f"intervals of one person overlap for {persons} persons; split or drop them")
+
+
+def rounding(values: NDArray[np.generic]) -> float:
+    """Return how far apart times of this size may lie and still be one: 1.5e-8, absolutely or of their mean, or 0."""
+    if values.dtype.kind != "f" or not values.size:
+        return 0.0
+    return float(np.sqrt(np.finfo(np.float64).eps)) * max(1.0, float(np.abs(values).mean()))
 
 
 def merge_near_ties(values: Floats) -> Floats:
@@ -178,10 +189,7 @@ def merge_near_ties(values: Floats) -> Floats:
     ----------
     Therneau T (2024), survival package, vignette "Roundoff error and tied times" (``timefix``).
     """
-    tolerance = float(np.sqrt(np.finfo(np.float64).eps))
-    gap = np.diff(values)
-    scale = float(np.abs(values).mean()) if values.size else 0.0
-    near = (gap <= tolerance) | (gap <= tolerance * scale)
+    near = np.diff(values) <= rounding(values)
     if not near.any():
         return values
     first = np.concatenate([[0], np.where(near, 0, np.arange(1, values.size))]).astype(np.int64)

@@ -146,9 +146,9 @@ def merge_near_ties(cells: pl.DataFrame) -> pl.DataFrame:
         return pl.Series(name, np.where(values < 0, values, snapped))
 
     merged = cells.with_columns(snap("time"), snap("entry"))
-    empty = int((merged["entry"] >= merged["time"]).sum())
-    if empty:
-        raise InputRefusedError(f"entry and time differ by rounding only in {empty} cells; such rows have no follow-up")
+    at_entry = (merged["entry"] >= merged["time"]) & (merged["cause"] != 0)
+    if empty := int(at_entry.sum()):
+        raise InputRefusedError(f"only rounding lies between entry and event in {empty} cells; mend or drop them")
     return merged
 
 

@@ -5,6 +5,7 @@ code reading the attributes that are filled here. What differs, each with a reas
 
 - tied events after Efron or Breslow (``ties=``), and the sandwich variance with ties as in R;
 - delayed entry is in the baseline hazard and in the concordance;
+- predicted curves are steps that start at 1, whatever ``timeline`` says, where lifelines draws lines between exits;
 - formulas are our grammar (names, ``+``, ``:``, ``*``) and are never evaluated;
 - what cannot be estimated raises :class:`~cohort.errors.NotEstimableError` instead of a warning beside a number;
 - lasso coefficients are exact (0 is 0); lifelines smooths the corner;

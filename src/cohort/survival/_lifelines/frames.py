@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 from numpy.typing import NDArray
 
+from cohort.errors import InputRefusedError, StudyError
 from cohort.survival import cox_residuals as residuals
 from cohort.survival.cox_frames import Regressors, eager
 from cohort.survival.cox_model import CoxEstimate
@@ -56,6 +57,27 @@ def baseline(
         curves.append(curve[np.searchsorted(cells.time[own], times.to_numpy(), side="right")])
     # pairs of strata stay one level of pairs, as lifelines has them
     return pd.DataFrame(np.column_stack(curves), index=times, columns=pd.Index(labels, tupleize_cols=False))
+
+
+def stratum_of_rows(frame: pd.DataFrame, names: list[str], labels: list[Hashable]) -> NDArray[np.int64]:
+    """Return the place of each row's stratum among those of the fit, shape (rows,)."""
+    if not names:
+        return np.zeros(len(frame), dtype=np.int64)
+    if absent := [name for name in names if name not in getattr(frame, "columns", ())]:
+        raise StudyError(f"a prediction in strata needs their columns: {', '.join(absent)}")
+    found = [frame[name].tolist() for name in names]
+    place = {label: code for code, label in enumerate(labels)}
+    own = [place.get(key if len(names) > 1 else key[0], -1) for key in zip(*found, strict=True)]
+    if unknown := own.count(-1):
+        raise InputRefusedError(f"{unknown} rows are of a stratum that the model was not fitted to")
+    return np.array(own, dtype=np.int64)
+
+
+def stepped(curves: pd.DataFrame, times: NDArray[np.float64], column: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return right-continuous curves that start at 0, each row's ``column`` of them, at ``times`` (m, rows)."""
+    table = np.vstack([np.zeros(curves.shape[1]), curves.to_numpy()])
+    values: NDArray[np.float64] = table[np.searchsorted(curves.index.to_numpy(), times, side="right"), column]
+    return values
 
 
 def row_labels(frame: Any, used: NDArray[np.bool_]) -> pd.Index[Any]:

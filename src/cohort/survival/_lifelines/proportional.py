@@ -120,6 +120,8 @@ class CoxPHFitter(lifelines.CoxPHFitter):  # type: ignore[misc]  # lifelines shi
     def compute_followup_hazard_ratios(self, training_df: Any, followup_times: Iterable[float]) -> pd.DataFrame:
         """Return the hazard ratios had follow-up ended at each of the times given, one row per time."""
         frame = to_pandas(training_df)
+        if not isinstance(self._model, SemiParametricModel):
+            raise StudyError("hazard ratios by follow-up need baseline_estimation_method='breslow'")
         ratios: dict[float, pd.Series[Any]] = {}
         for time in sorted(followup_times):
             cut, event = frame.copy(), frame[self.event_col].astype(bool) if self.event_col else True

@@ -19,6 +19,8 @@ from cohort.survival._lifelines.frames import (
     in_order,
     row_labels,
     row_order,
+    stepped,
+    stratum_of_rows,
     to_pandas,
 )
 from cohort.survival.cox_concordance import concordance
@@ -81,6 +83,10 @@ class SemiParametricModel(SemiParametricPHFitter):  # type: ignore[misc]  # life
         return z if profile is None else pd.Series(profile.signed_root(self.estimate_.coef), index=z.index)
 
     @property
+    def _strata_names(self) -> list[str]:
+        return list(self._roles.strata)
+
+    @property
     def summary(self) -> pd.DataFrame:
         """Return lifelines' table of coefficients; after Firth's correction limits, z and p are of the profile."""
         table = cast("pd.DataFrame", super().summary)
@@ -116,16 +122,15 @@ class SemiParametricModel(SemiParametricPHFitter):  # type: ignore[misc]  # life
 
     @cached_property
     def timeline(self) -> pd.Index[Any]:
-        """Return the distinct exit times, at which the baseline curves are given."""
+        """Return the times of predictions: the distinct exit times, unless others were given to ``fit``."""
         times: pd.Index[Any] = pd.Index(np.unique(self.estimate_.follow.time.astype(float)))
         return times
 
     @cached_property
     def baseline_cumulative_hazard_(self) -> pd.DataFrame:
         """Return Breslow's cumulative hazard at the covariate means, one column per stratum."""
-        return baseline(
-            self.estimate_, self.timeline, self._norm_mean, self._strata_labels, "baseline cumulative hazard"
-        )
+        times: pd.Index[Any] = pd.Index(np.unique(self.estimate_.follow.time.astype(float)))
+        return baseline(self.estimate_, times, self._norm_mean, self._strata_labels, "baseline cumulative hazard")
 
     @cached_property
     def baseline_hazard_(self) -> pd.DataFrame:
@@ -197,9 +202,28 @@ class SemiParametricModel(SemiParametricPHFitter):  # type: ignore[misc]  # life
         """Return ``(x - mean)'coef`` of each row; polars or pandas."""
         return cast("pd.Series[Any]", super().predict_log_partial_hazard(for_lifelines(X)))
 
-    def predict_cumulative_hazard(self, X: Any, *args: Any, **options: Any) -> pd.DataFrame:  # noqa: N803 -- as above
-        """Return the cumulative hazard of each row; polars or pandas."""
-        return cast("pd.DataFrame", super().predict_cumulative_hazard(for_lifelines(X), *args, **options))
+    def predict_cumulative_hazard(
+        self,
+        X: Any,  # noqa: N803 -- lifelines' name
+        times: Any = None,
+        conditional_after: Any = None,
+    ) -> pd.DataFrame:
+        """Return the cumulative hazard of each row at ``times``, or by so much later than ``conditional_after``.
+
+        A step function, 0 before the first event, as in R's ``survfit``; lifelines draws lines between exits. With
+        strata the columns come stratum by stratum. Polars or pandas; one row may be a Series.
+        """
+        given = for_lifelines(X)
+        frame = given.to_frame().T.infer_objects() if isinstance(given, pd.Series) else given
+        risk = self.predict_partial_hazard(frame)
+        column = stratum_of_rows(frame, self._strata_names, self._strata_labels)
+        asked = np.asarray(self.timeline if times is None else np.atleast_1d(times), dtype=float)
+        after = np.zeros(column.size) if conditional_after is None else np.ravel(conditional_after).astype(float)
+        steps = stepped(self.baseline_cumulative_hazard_, asked[:, None] + after, column)
+        if conditional_after is not None:
+            steps = steps - stepped(self.baseline_cumulative_hazard_, after[None, :], column)
+        order = np.argsort(column, kind="stable")
+        return pd.DataFrame((steps * risk.to_numpy())[:, order], index=asked, columns=risk.index[order])
 
     def predict_percentile(self, X: Any, *args: Any, **options: Any) -> pd.Series[Any]:  # noqa: N803 -- as above
         """Return the time at which survival of each row falls to ``p``; polars or pandas."""
