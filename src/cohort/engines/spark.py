@@ -79,8 +79,9 @@ class Spark:
         """Return the frame of the pieces' places and the workers' answers, one task each."""
         from pyspark import cloudpickle
 
+        pack: Any = cloudpickle.dumps  # takes functions that live in no module too
         places = self.session.range(0, len(job.pieces), 1, numPartitions=len(job.pieces))
-        return places.mapInArrow(_runner(cloudpickle.dumps(job)), _BACK)
+        return places.mapInArrow(_runner(pack(job)), _BACK)
 
 
 def spark(
