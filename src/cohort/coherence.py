@@ -100,9 +100,14 @@ def _natural_censoring(study: Study) -> None:
 
 
 def _structural(study: Study) -> None:
-    """Refuse what changes as a term of index, and what does not as one that varies."""
+    """Refuse what changes as a term of index or of starting alone, and what does not as one that varies."""
     changing = {covariate.name for covariate in study.time_varying}
     for number, analysis in enumerate(study.analyses, start=1):
+        if getattr(analysis, "departing", "each") == "starting" and (found := sorted(changing & set(analysis.uses))):
+            raise ValueError(
+                f"analyses[{number}].departing: 'starting' goes with covariates at index alone, and {found[0]!r} "
+                "changes; leave out one of the two"
+            )
         if analysis.kind == "structural_cox":
             for name in variables_of(analysis.terms):
                 if name in changing:

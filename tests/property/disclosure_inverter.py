@@ -81,7 +81,9 @@ def _possible(row: dict, true: dict, reference: int, beside: tuple[int, bool], r
         upper=true["value"] * (1.959964 * error).exp(),
         events=pl.min_horizontal("d1", pl.col("d0") if whole else pl.lit(MOST), pl.lit(others)),
     )
-    rows = made.with_columns(analysis=1, estimand=pl.lit("hazard_ratio"), outcome=pl.lit("pain"), level=0.95)
+    rows = made.with_columns(
+        analysis=1, estimand=pl.lit("hazard_ratio"), outcome=pl.lit("pain"), category=pl.lit("level"), level=0.95
+    )
     rows = Estimates.from_rows(rows).frame.with_columns(n="events")
     if hidden:
         rows = widen_steps(rows, pl.lit(True), rule.minimum)

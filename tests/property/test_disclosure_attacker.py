@@ -151,6 +151,17 @@ def test_limits_of_what_is_no_ratio_follow_the_rounded_error_and_a_missing_error
     assert three["value"] == 3.0
 
 
+def test_the_error_of_a_ratio_per_unit_is_in_steps_of_events_whatever_the_unit():
+    # 1920 events, a variance of age of 270; eleven events more would not be seen, whichever of the two it is per
+    shown = []
+    for unit in (1, 10):
+        errors = unit / np.sqrt(270 * np.arange(1920, 1931))
+        rows = pl.DataFrame({"term": [str(n) for n in range(11)], "value": 1.02**unit, "std_error": errors, "n": 6000})
+        exact = Estimates.from_rows(rows.with_columns(events=1920), analysis=1, estimand="hazard_ratio").frame
+        shown.append(widen_steps(exact, pl.lit(True), 11)["std_error"].n_unique())
+    assert max(shown) <= 2  # one, or two where a cell ends between them
+
+
 def test_an_e_value_tells_no_more_of_a_limit_than_the_limit_itself():
     rows = pl.DataFrame({"estimand": ["e_value", "e_value_limit"], "value": [1.493, 1.224], "n": [900] * 2})
     exact = Estimates.from_rows(rows.with_columns(events=100), analysis=1).frame

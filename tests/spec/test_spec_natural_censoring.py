@@ -216,3 +216,18 @@ def test_the_auditor_knows_a_treatment_that_foretells_itself_and_leaving_before_
     assert [finding.code for finding in itself.audit() if finding.severity == "error"] == ["treatment_foretells_itself"]
     late = study(outcome=co.first_record(PAIN, from_day=91))
     assert "leaving_before_risk" in [finding.code for finding in late.audit()]
+
+
+def test_one_model_of_starting_serves_both_strategies_where_nothing_changes() -> None:
+    by_start = co.emulated_trial("physio", 30, "age", 200, replicates=20, departing="starting")
+    found = by_start.estimate(1, table(1500)).to_polars()
+    expected = co.effects.clone_censor_weight(
+        table(1500).parts[0].drop("seen"), treatment_time="physio", grace_days=30, terms="age", horizon=200,
+        departing="starting",
+    ).table.filter(measure="risk", group="start within the grace period")["estimate"].item()  # fmt: skip
+    assert risk(found, START)["value"] == pytest.approx(expected)
+    assert "models of starting on age" in by_start.text
+    with pytest.raises(StudyError, match="goes without natural_censoring"):
+        co.emulated_trial("physio", 30, "age", 200, departing="starting", natural_censoring=LEAVING)
+    with pytest.raises(StudyError, match=r"analyses\[1\].departing: 'starting' goes with covariates at index alone"):
+        study(analyses=[co.emulated_trial("opioid", 30, "age + seen", 365, departing="starting")])

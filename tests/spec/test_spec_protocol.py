@@ -44,3 +44,9 @@ def test_every_codelist_that_the_study_reads_is_named(study):
         "opioid",
         "pain_regions",
     ]
+
+
+def test_definitions_say_whether_a_setting_is_on_and_call_analyses_what_the_page_calls_them(study):
+    said = {name: text for name, text, _ in definitions(study)}
+    assert "cancer free (here off) gives tumours and metastases no weight" in said["Charlson"]
+    assert "Cause-specific Cox model" in said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cohort.report.numbers import count, days, decimal, percent, plain, ratio, significant
+from cohort.report.numbers import count, days, decimal, percent, plain, ratio, ratios, significant
 
 THIN = "\u202f"
 
@@ -51,3 +51,16 @@ def test_percentages_and_numbers_of_unknown_kind():
 
 def test_marks_that_cannot_be_seen_are_taken_out():
     assert plain("a\u202eb\u200bc\x00d\ne") == "abcd e"
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ((1.17, 1.05, 1.30), ("1.17", "1.05", "1.30")),
+        ((0.9983, 0.9954, 1.001), ("0.998", "0.995", "1.001")),  # per year of age
+        ((12.31, 12.30, 12.32), ("12.3", "12.3", "12.3")),
+        ((1.0, None, None), ("1.00", "", "")),
+    ],
+)
+def test_a_ratio_whose_limits_lie_close_has_three_decimals(ends, told):
+    assert ratios(*ends) == told

@@ -146,6 +146,16 @@ def started_by(grace: float, starting: Staying) -> Staying:
     return Staying(np.array([grace]), np.ones(1), -np.log(-np.expm1(-reached * starting.ratio)))
 
 
+def model_strategies(
+    arms: tuple[Arm, Arm], persons: Persons, columns: tuple[str, ...], grace: float, *, by_starting: bool
+) -> tuple[Staying, Staying]:
+    """Return the chances of staying in either arm: each with a model, or both from one of starting."""
+    abstaining = model_staying(arms[1], persons, columns)
+    if not by_starting or not arms[0].departed.any() or abstaining.fit is None:
+        return model_staying(arms[0], persons, columns), abstaining
+    return started_by(grace, abstaining), abstaining
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DaySums:
     """Weighted clones by exit day, arrays (T,) and (K, T): at risk just before, and with an event of each cause.

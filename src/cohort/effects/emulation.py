@@ -16,9 +16,8 @@ from cohort.effects.clones import (
     Persons,
     Staying,
     clone,
-    model_staying,
+    model_strategies,
     require_followers,
-    started_by,
     sum_by_day,
 )
 from cohort.effects.day_estimates import (
@@ -206,19 +205,13 @@ def _emulate(persons: Persons, question: _Question, rows: Rows | None = None) ->
     if rows is not None:
         start, abstain = (sum_varying(arm, persons, rows, day, question.causes, question.truncate) for arm in arms)
         return _Trial(_numbers(start, abstain, question), (start, abstain), arms, None, (np.inf, np.inf))
-    staying = _staying(arms, persons, question)
+    by_starting = question.departing == "starting"
+    staying = model_strategies(arms, persons, question.columns, question.grace, by_starting=by_starting)
     weighted = [_weighted(arm, persons, model, day, question) for arm, model in zip(arms, staying, strict=True)]
     (start, cap_start), (abstain, cap_abstain) = weighted
     values = _numbers(start, abstain, question)
     known = staying if question.departing == "each" else None
     return _Trial(values, (start, abstain), arms, known, (cap_start, cap_abstain))
-
-
-def _staying(arms: tuple[Arm, Arm], persons: Persons, question: _Question) -> tuple[Staying, Staying]:
-    abstaining = model_staying(arms[1], persons, question.columns)
-    if question.departing == "each" or not arms[0].departed.any() or abstaining.fit is None:
-        return model_staying(arms[0], persons, question.columns), abstaining
-    return started_by(question.grace, abstaining), abstaining
 
 
 def _weighted(arm: Arm, persons: Persons, staying: Staying, day: Numbers, question: _Question) -> tuple[DaySums, float]:

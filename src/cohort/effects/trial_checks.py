@@ -9,13 +9,13 @@ Hernán MA, Robins JM (2016), Am J Epidemiol 183:758–764, doi:10.1093/aje/kwv2
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from cohort.effects.clones import Arm, Persons, clone, model_staying, require_followers, sum_by_day
+from cohort.effects.clones import Arm, Persons, Staying, clone, model_strategies, require_followers, sum_by_day
 from cohort.effects.varying import Histories, Leaving, Rows, read_rows, sum_varying
 from cohort.effects.weights import kish
 from cohort.errors import NotEstimableError
@@ -52,6 +52,7 @@ def check_trial(
     grace_days: float,
     terms: str,
     truncate: float | None = None,
+    departing: Literal["each", "starting"] = "each",
     histories: Histories | None = None,
     leaving: Leaving | None = None,
 ) -> TrialChecks:
@@ -78,10 +79,13 @@ def check_trial(
     require_followers(persons, grace_days)
     known = None if histories is None and leaving is None else read_rows(frame, persons, terms, histories, leaving)
     x, columns = (persons.x, design.names) if known is None else (_as_of(known, grace_days), known.columns)
-    weights = [_last_weights(arm, persons, columns, truncate, known) for arm in arms]
-    departing = weights
-    if known is not None and known.natural is not None:
-        departing = [_last_weights(arm, persons, columns, truncate, known._replace(natural=None)) for arm in arms]
+    if known is None:
+        chances = model_strategies(arms, persons, columns, grace_days, by_starting=departing == "starting")
+        weights = [_last_weights(arm, persons, chance, truncate) for arm, chance in zip(arms, chances, strict=True)]
+        of_departing = weights
+    else:
+        weights = [_varying_weights(arm, persons, known, truncate) for arm in arms]
+        of_departing = [_varying_weights(arm, persons, known._replace(natural=None), truncate) for arm in arms]
     stay = [~arm.departed & (arm.time >= grace_days) for arm in arms]
     sizes = tuple(kish(weight[followed]) for weight, followed in zip(weights, stay, strict=True))
     departed = [arm.n_departed / len(columns) for arm in arms if arm.n_departed]
@@ -89,11 +93,11 @@ def check_trial(
         lost = [int((known.lost & ~arm.departed & (arm.cause == 0)).sum()) for arm in arms]
         departed += [n / len(known.natural_columns) for n in lost if n]
     return TrialChecks(
-        balance_of(x, columns, [weight[kept] for weight, kept in zip(departing, stay, strict=True)], stay),
+        balance_of(x, columns, [weight[kept] for weight, kept in zip(of_departing, stay, strict=True)], stay),
         min(size / followed.sum() for size, followed in zip(sizes, stay, strict=True)),
         min(departed, default=np.inf),
         min(int((arm.cause == 1).sum()) for arm in arms),
-        _proportional_hazards(arms, departing),
+        _proportional_hazards(arms, of_departing),
         (sizes[0], sizes[1]),
     )
 
@@ -105,13 +109,14 @@ def _as_of(known: Rows, day: float) -> Floats:
     return known.x[last]
 
 
-def _last_weights(
-    arm: Arm, persons: Persons, columns: tuple[str, ...], truncate: float | None, known: Rows | None
-) -> Floats:
+def _varying_weights(arm: Arm, persons: Persons, known: Rows, truncate: float | None) -> Floats:
+    """Return the weight of each clone when it left, (n,), by what was known of it from day to day."""
+    return sum_varying(arm, persons, known, np.unique(arm.time), (1,), truncate).last
+
+
+def _last_weights(arm: Arm, persons: Persons, staying: Staying, truncate: float | None) -> Floats:
     """Return the weight of each clone when it left, (n,)."""
-    if known is not None:
-        return sum_varying(arm, persons, known, np.unique(arm.time), (1,), truncate).last
-    last = sum_by_day(arm, persons, model_staying(arm, persons, columns), np.unique(arm.time), (1,)).last
+    last = sum_by_day(arm, persons, staying, np.unique(arm.time), (1,)).last
     return last if truncate is None else np.minimum(last, np.quantile(last, truncate))
 
 

@@ -156,8 +156,7 @@ def _persons(connection: Connection, chunks: list[Chunk], key: bytes, buckets: i
     found = connection.execute("from witness").fetchnumpy()
     connection.unregister("identifier")
     order, starts = dealt(np.asarray(found["person_id"], np.int64) % LANES % buckets, buckets)
-    columns = {name: pa.array(np.asarray(found[name])[order]) for name in _WITNESSED}
-    return write_chunk(path, columns, starts, "person_id")
+    return write_chunk(path, {name: pa.array(found[name][order]) for name in _WITNESSED}, starts, "person_id")
 
 
 def refuse_shared_pseudonyms(cluster: Cluster, persons: Sequence[Chunk], buckets: int) -> None:

@@ -7,14 +7,14 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
 from cohort.engines.local import Local
 from cohort.engines.tasks import Cluster
-from cohort.errors import InputRefusedError, ResourceError, StudyError
+from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest import increments, links, pseudonyms
 from cohort.ingest.chunks import Chunk
 from cohort.ingest.cluster import OnCluster, Site, on_cluster, refuse_shared_pseudonyms, stage_files
@@ -23,6 +23,7 @@ from cohort.ingest.guard import Inspection, file_state, inspect
 from cohort.ingest.keying import keyed
 from cohort.ingest.layouts import Layout
 from cohort.ingest.parquet import inspect_parquet, is_parquet
+from cohort.ingest.refusals import refuse_full_disk, refuse_many_rejected_rows, refuse_many_rejects
 from cohort.ingest.spelling import create_vocabulary
 from cohort.ingest.staging import Delivery, collect_identifiers, stage
 from cohort.ingest.statistical import inspect_statistical, is_statistical, rewrite
@@ -30,7 +31,7 @@ from cohort.ingest.workers import Workers, engaged
 from cohort.ingest.writing import Task, unlisted_persons, write_tables
 from cohort.store import manifest as manifests
 from cohort.store.files import exhaustion, locked, make_folder, private_umask, publish, sweep_half_created
-from cohort.store.manifest import FORMAT, InputFile, KeptFile, KeptLines, Manifest, TableCount
+from cohort.store.manifest import FORMAT, InputFile, KeptFile, KeptLines, Manifest
 from cohort.store.store import Store
 from cohort.store.tables import LANES
 from cohort.store.verify import sweep
@@ -115,17 +116,17 @@ def ingest(
 
     Parameters
     ----------
-    source, layout, into, engine
-        Folder of the extract; name of a shipped layout or folder of one's own; folder of the store; ``spark(…)`` or
-        ``dask(…)`` of `cohort.engines`, whose workers see the same paths (a task is a file, then a bucket).
+    source, layout, into
+        Folder of the extract; name of a shipped layout or folder of one's own; folder of the store.
     buckets, add
         1 to 256, fixed for the life of a store; settle these files with those added before, not in their place.
     key_file, keep_ids, link_table, extracted_on
         Secret for the pseudonyms (0600, at least 32 bytes), or the published key; Parquet file outside the store for
         the identifier of each pseudonym; last day that an event can have.
-    max_reject_rate, memory_limit, threads, progress
-        Share of a source's records that may be rejected before the load is refused; limits such as ``"4GB"``, 2; called
-        as ``progress(step, done, total)``, in bytes or buckets.
+    max_reject_rate, progress
+        Share of a source's records that may be rejected before the load is refused; ``progress(step, done, total)``.
+    memory_limit, threads, engine
+        Limits such as ``"4GB"``, 2; ``co.engines.spark(…)``, ``dask(…)``: workers that see both under the same paths.
 
     Raises
     ------
@@ -135,26 +136,38 @@ def ingest(
     folder, store = _checked_folders(source, into, buckets, max_reject_rate)
     link, chosen, report = links.checked(link_table, folder, store), Layout.read(layout), progress or _untold
     cluster = None if isinstance(engine, Local) else engine  # threads here are what happens anyway
-    with exhaustion(), private_umask(), ExitStack() as stack:
-        deliveries, not_used = _inspect(folder, chosen, report, cluster)
-        work = stack.enter_context(_opened(store))
-        newest = manifests.newest(store)
-        key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
-        before = increments.addable(store, newest, chosen) if add else None
-        settled = partial(_Plan, layout=chosen, not_used=not_used, into=store, key=key, add=add, before=before)
-        plan = settled(
+    deliveries, not_used = _inspect(folder, chosen, report, cluster)
+    with exhaustion(), private_umask(), _opened(store) as work:
+        newest, key, before = _standing(store, chosen, key_file, keep_ids=keep_ids, add=add)
+        plan = _Plan(
+            layout=chosen,
             deliveries=increments.not_held(deliveries, before),
+            not_used=not_used,
+            into=store,
             buckets=_bucket_count(buckets, newest, deliveries),
+            key=key,
             number=max(manifests.numbers(store), default=0) + 1,
             max_reject_rate=max_reject_rate,
             extracted_on=extracted_on,
+            add=add,
+            before=before,
             progress=report,
         )
         site = Site(_readable(folder, store), work, memory_limit, partial(_prepare, chosen))
-        return _stored_and_linked(plan, newest, work, _lend(cluster, site, threads), link, deliveries)
+        return _stored_and_linked(plan, newest, work, _lender(site, threads, cluster), link, deliveries)
 
 
-def _lend(cluster: Cluster | None, site: Site, threads: int | None) -> Lend:
+def _standing(
+    store: Path, layout: Layout, key_file: str | Path | None, *, keep_ids: bool, add: bool
+) -> tuple[Manifest | None, bytes, Manifest | None]:
+    """Return the newest snapshot, the key, which must be that one's, and the snapshot to add to."""
+    newest = manifests.newest(store)
+    key = increments.same_key(store, newest, pseudonyms.read_key(store, key_file, keep_ids))
+    return newest, key, increments.addable(store, newest, layout) if add else None
+
+
+def _lender(site: Site, threads: int | None, cluster: Cluster | None) -> Lend:
+    """Return what lends workers: threads of this machine, or a cluster's."""
     if cluster is not None:
         return partial(on_cluster, cluster, site)
     return partial(engaged, site.readable, site.work, site.memory_limit, threads, site.prepare)
@@ -181,7 +194,7 @@ def _stored(plan: _Plan, newest: Manifest | None, work: Path, lent: Lend) -> Sto
     """Load and commit, unless the newest snapshot was made of the same content."""
     if newest and newest.fingerprint == plan.fingerprint:
         return Store(plan.into, newest)
-    _refuse_full_disk(plan.into, plan.deliveries)
+    refuse_full_disk(plan.into, plan.deliveries)
     with lent() as workers:
         return _committed(plan, _load(workers, plan, work), newest)
 
@@ -229,6 +242,7 @@ def _checked_folders(
     return folder, store
 
 
+@exhaustion()
 def _inspect(
     folder: Path, layout: Layout, report: Progress, cluster: Cluster | None
 ) -> tuple[list[Delivery], list[str]]:
@@ -243,20 +257,6 @@ def _inspect(
             raise InputRefusedError(f"{path.name} has a header and no records; fetch it again")
         deliveries.append(Delivery.match(name, layout.sources[name], seen))
     return deliveries, not_used
-
-
-def _refuse_full_disk(store: Path, deliveries: list[Delivery]) -> None:
-    """Refuse before a row is written what is sure not to fit: staged lines and tables take about what is read."""
-    needed = sum(
-        one.inspection.bytes * len(one.used) // max(len(one.inspection.columns), 1) // 2  # half of what is used
-        for one in deliveries
-    )
-    free = shutil.disk_usage(store).free
-    if free < needed:
-        raise ResourceError(
-            f"the disk is full before this ends: {store} has {free / 1e6:,.0f} MB left, and at least "
-            f"{needed / 1e6:,.0f} MB are needed. Free space and run again"
-        )
 
 
 def _inspections(paths: list[Path], layout: Layout, report: Progress, cluster: Cluster | None) -> Iterator[Inspection]:
@@ -346,7 +346,7 @@ def _load(workers: Workers, plan: _Plan, work: Path) -> Manifest:
     written = write_tables(workers, task, plan.buckets, partial(plan.progress, "write"))
     for left in (task.store / plan.snapshot).rglob(".*.writing"):  # of a worker that was lost, or was not the first
         left.unlink(missing_ok=True)
-    _refuse_many_rejected_rows(plan, written.counts, work)
+    refuse_many_rejected_rows(written.counts, plan.max_reject_rate, plan.last_day, work, plan.rejects)
     return Manifest(
         format=FORMAT,
         number=plan.number,
@@ -446,40 +446,5 @@ def _taken_in(plan: _Plan, files: Iterator[Staged]) -> tuple[list[InputFile], di
         staged[delivery.source] += chunks
         done += delivery.inspection.bytes
     plan.progress("read", total, total)
-    _refuse_many_rejects(plan, inputs)
+    refuse_many_rejects(plan.layout, inputs, plan.max_reject_rate, plan.rejects)
     return inputs, staged
-
-
-def _refuse_many_rejects(plan: _Plan, inputs: list[InputFile]) -> None:
-    """Refuse the load if more was rejected than the caller allows."""
-    for source in plan.layout.sources:
-        files = [account for account in inputs if account.source == source]
-        rejected = sum(account.rejected for account in files)
-        records = rejected + sum(account.loaded for account in files)
-        if rejected > plan.max_reject_rate * records:
-            reasons: dict[str, int] = {}
-            for reason, count in (item for account in files for item in account.reasons.items()):
-                reasons[reason] = reasons.get(reason, 0) + count
-            counted = ", ".join(f"{reason} {count:,}" for reason, count in sorted(reasons.items()))
-            raise InputRefusedError(
-                f"{source}: {rejected:,} of {records:,} records rejected ({counted}), more than the share of "
-                f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. "
-                f"Records and line numbers are in {plan.rejects}"
-            )
-
-
-def _refuse_many_rejected_rows(plan: _Plan, counts: dict[str, TableCount], work: Path) -> None:
-    """Keep rejected rows below ``private/``; refuse the load if they are more than the caller allows."""
-    for path in sorted(work.glob("rejected-*.parquet")):
-        make_folder(plan.rejects)
-        publish(path, plan.rejects / path.name.removeprefix("rejected-"))
-    for table, count in counts.items():
-        rejected = sum(count.rejected.values())
-        if rejected > plan.max_reject_rate * count.supplied:
-            reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in count.rejected.items())
-            raise InputRefusedError(
-                f"{table}: {rejected:,} of {count.supplied:,} rows rejected ({reasons}), more than the share of "
-                f"{plan.max_reject_rate:g} that --max-reject-rate allows; nothing was loaded. future_date means later "
-                f"than {plan.last_day} (--extracted-on); implausible, outside the range of its instrument. The rows "
-                f"are in {plan.rejects}"
-            )

@@ -47,6 +47,7 @@ def widen_steps(frame: pl.DataFrame, where: pl.Expr, persons: int) -> pl.DataFra
         pl.coalesce("events", "n").min().over(_TERM).cast(pl.Float64).clip(1).alias("fewest"),
         pl.col("estimand").str.ends_with("ratio").alias("ratio"),
         pl.col("estimand").is_in(FOLLOWING).alias("following"),
+        (pl.col("term").is_not_null() & pl.col("category").is_null()).alias("per_unit"),
     )
     with np.errstate(all="ignore"):  # of rows that have no error, and stay as they are
         new = _widened({name: rows[name].to_numpy() for name in rows.columns}, persons)
@@ -65,8 +66,10 @@ def _widened(rows: Mapping[str, Floats], persons: int) -> dict[str, Floats]:
     centre, low, high = (np.where(ratio, np.log(ends), ends) for ends in (value, rows["lower"], rows["upper"]))
     half = (high - low) / 2 / ndtri((1 + rows["level"]) / 2)
     error = np.where(np.isnan(rows["std_error"]), half, rows["std_error"])
-    shown = np.where(ratio, _of_ratio(error, persons), _of_mean(error, rows["fewest"], persons))
-    step = np.where(ratio, shown**2 * value, shown / np.sqrt(rows["fewest"]))
+    of_levels = ratio & ~rows["per_unit"].astype(bool)  # per year of age the variance is 1 / (d * that of age)
+    shown = np.where(of_levels, _of_ratio(error, persons), _of_mean(error, rows["fewest"], persons))
+    weight = np.where(of_levels, shown**2, shown / np.sqrt(rows["fewest"]))
+    step = np.where(ratio, weight * value, weight)
     # with k events in each of two arms s is sqrt(2 / k), and so many move 1.96 s by 2.8 persons / k ** 1.5 or less; an
     # E-value moves two to three times as much as the limit it follows from
     step = np.where(rows["following"].astype(bool), 8 * persons / rows["fewest"] ** 1.5, step)

@@ -52,6 +52,10 @@ class EmulatedTrial(Spec):
     grace_days: Annotated[Whole, Field(ge=0, description="last day after index on which a start is in time")]
     adjust_for: Annotated[str, Field(min_length=1, description="covariates and products of the models of departing")]
     horizon_days: Annotated[Whole, Field(ge=1, description="day after index at which risks are read")]
+    departing: Annotated[
+        Literal["each", "starting"],
+        Field(description="each strategy has a model of departing, or one model of starting serves both"),
+    ] = "each"
     natural_censoring: Annotated[
         NaturalCensoring | None, Field(description="ends of follow-up that are weighted for; absent = taken as random")
     ] = None
@@ -74,6 +78,8 @@ class EmulatedTrial(Spec):
     def _ends_its_grace(self) -> EmulatedTrial:
         if self.grace_days >= self.horizon_days:
             raise ValueError(f"grace_days = {self.grace_days} does not end before horizon_days = {self.horizon_days}")
+        if self.departing == "starting" and self.natural_censoring is not None:
+            raise ValueError("departing = 'starting' goes without natural_censoring; leave out one of the two")
         if self.exposure in self.negative_exposures:
             raise ValueError(f"negative_exposures names {self.exposure!r}, which is the exposure; leave it out")
         return self
@@ -95,6 +101,10 @@ class EmulatedTrial(Spec):
         return f"start within {self.grace_days} days", f"do not start within {self.grace_days} days"
 
     @property
+    def _modelled(self) -> str:
+        return "departing" if self.departing == "each" else "starting"
+
+    @property
     def text(self) -> str:
         """Return what the protocol table says."""
         cut = "" if self.truncate is None else f", weights cut at their {self.truncate:.1%} quantile"
@@ -103,8 +113,8 @@ class EmulatedTrial(Spec):
             cut = f", natural censoring weighted ({self.natural_censoring.text}){cut}"
         return (
             f"{self.exposure.replace('_', ' ')}: {' against '.join(self.strategies)}, by day {self.horizon_days}, "
-            f"clone–censor–weight with models of departing on {self.adjust_for}{cut}, {self.level:.0%} limits of "
-            f"{self.replicates} bootstrap samples of persons, seed {self.seed}{shown}"
+            f"clone–censor–weight with models of {self._modelled} on {self.adjust_for}{cut}, "
+            f"{self.level:.0%} limits of {self.replicates} bootstrap samples of persons, seed {self.seed}{shown}"
         )
 
     def estimate(self, number: int, table: AnalysisTable) -> Estimates:

@@ -27,7 +27,7 @@ def question(
     names = [covariate.name for covariate in changing]
     terms, moving = split_terms(trial.adjust_for, names)
     asked: dict[str, Any] = {"frame": rows.drop(names), "treatment_time": exposure, "terms": terms}
-    asked |= {"grace_days": trial.grace_days, "truncate": trial.truncate}
+    asked |= {"grace_days": trial.grace_days, "truncate": trial.truncate, "departing": trial.departing}
     if (natural := trial.natural_censoring) is not None:
         asked["frame"] = asked["frame"].with_columns(natural.left.alias(_LEFT))
         asked["leaving"] = Leaving(natural.terms, _LEFT)
