@@ -2,7 +2,8 @@
 
 Person ids are uniform 63-bit numbers, bucket files hold whole lanes sorted by the table's sort key, and a manifest
 commits them, so a study cannot tell it from an ingested store. About 50 diagnosis rows a person over six years; one in
-fifty is low back pain, gathered in a third of the persons, as in claims.
+fifty is low back pain, gathered in a third of the persons, as in claims. With ``care`` there are 5 procedures and 20
+dispensings a person as well, and codes of every list that covariates read, an eighth of all codes.
 """
 
 from __future__ import annotations
@@ -25,15 +26,26 @@ from cohort.store.tables import LANES, TABLES
 FIRST, DAYS = dt.date(2018, 1, 1), 2191  # to the end of 2023
 DIAGNOSES = 50
 PAIN_SHARE, IN_PAIN = 0.06, 1 / 3  # of the rows of those who ever have back pain, and how many those are
+CARE = {"procedure": 5, "dispensing": 20}
+LISTED = {
+    "diagnosis": (("icd10cm",), ("low_back_pain", "charlson_quan2005", "mood", "pain_regions", "sleep")),
+    "procedure": (("cpt", "hcpcs"), ("treatment_modalities",)),
+    "dispensing": (("ndc",), ("opioid", "benzodiazepine", "gabapentinoid")),
+}
+UNLISTED = {"diagnosis": ("icd10cm", "Z"), "procedure": ("cpt", "8"), "dispensing": ("ndc", "9999999")}
+SETTINGS = np.array(["outpatient"] * 15 + ["emergency", "inpatient", "laboratory", "home", "facility"])
 
 
-def generated_store(persons: int, folder: Path, buckets: int | None = None) -> co.Store:
+def generated_store(persons: int, folder: Path, buckets: int | None = None, *, care: bool = False) -> co.Store:
     """Return the store of that many persons in the folder, made when it is not there yet."""
-    path = folder / f"store-{persons}-{buckets}"
+    path = folder / f"store-{persons}-{buckets}{'-care' * care}"
     if not (path / "manifest").is_dir():
         chosen = buckets or _buckets(persons)
         codes = _codes()
-        files = [_write_bucket(path, number, chosen, persons, codes) for number in range(chosen)]
+        events = {name: _listed(name) for name in CARE} if care else {}
+        if care:
+            codes = codes[0], pl.concat([codes[1], _listed("diagnosis")["code"]])
+        files = [_write_bucket(path, number, chosen, persons, codes, events) for number in range(chosen)]
         tables = {name: tuple(file[name] for file in files if name in file) for name in TABLES}
         _commit(path, tables, chosen)
     return co.Store.open(path)
@@ -59,7 +71,24 @@ def _icd10cm(name: str) -> list[str]:
     return rows.filter(pl.col("system") == "icd10cm")["code"].unique().sort().to_list()
 
 
-def _write_bucket(path: Path, number: int, buckets: int, persons: int, codes: tuple[pl.Series, pl.Series]) -> dict:
+def _listed(table: str) -> pl.DataFrame:
+    """Return ``system, code`` of 4,000 codes of a table, an eighth of them on some list."""
+    systems, names = LISTED[table]
+    rows = pl.concat([Codelist.shipped(name).rows for name in names]).filter(pl.col("system").is_in(systems))
+    listed = rows.select("system", "code").unique().sort("system", "code").sample(500, with_replacement=True, seed=1)
+    system, first = UNLISTED[table]
+    rest = [f"{first}{number:04}" for number in range(4000 - listed.height)]
+    return pl.concat([listed, pl.DataFrame({"system": system, "code": rest})])
+
+
+def _write_bucket(
+    path: Path,
+    number: int,
+    buckets: int,
+    persons: int,
+    codes: tuple[pl.Series, pl.Series],
+    events: dict[str, pl.DataFrame],
+) -> dict:
     rng = np.random.default_rng([20261120, buckets, number])
     n = persons // buckets + (number < persons % buckets)
     lane = rng.integers(0, LANES // buckets, n) * buckets + number
@@ -68,7 +97,7 @@ def _write_bucket(path: Path, number: int, buckets: int, persons: int, codes: tu
         "person": _persons(ids, rng),
         "enrolment": _enrolment(ids, rng),
         "diagnosis": _diagnoses(ids, rng, *codes),
-    }
+    } | {name: _events(ids, rng, found, CARE[name]) for name, found in events.items()}
     return {name: _store(path, name, number, frame) for name, frame in frames.items()}
 
 
@@ -115,6 +144,19 @@ def _diagnoses(ids: np.ndarray, rng: np.random.Generator, pain: pl.Series, other
         setting=pl.when(pl.col("stay") > 0).then(pl.lit("inpatient")).otherwise(pl.lit("outpatient")),
         position=pl.lit(1, dtype=pl.Int16),
     ).unique()
+
+
+def _events(ids: np.ndarray, rng: np.random.Generator, codes: pl.DataFrame, each: int) -> pl.DataFrame:
+    """Return so many procedures or dispensings a person; a table takes the columns that it has."""
+    n = len(ids) * each
+    events = pl.DataFrame({"person_id": ids[rng.integers(0, len(ids), n)], "day": rng.integers(0, DAYS, n)}).select(
+        "person_id",
+        date=_date(pl.col("day")),
+        setting=pl.Series(SETTINGS[rng.integers(0, len(SETTINGS), n)]),
+        quantity=pl.lit(60.0),
+        days_supply=pl.Series(np.array([10, 30, 30, 90])[rng.integers(0, 4, n)]),
+    )
+    return pl.concat([events, codes[rng.integers(0, codes.height, n)]], how="horizontal")
 
 
 def _date(day: pl.Expr) -> pl.Expr:

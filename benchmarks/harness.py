@@ -70,7 +70,7 @@ class _Contender:
     def __init__(self, prepare: Prepare, n: int, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, child = context.Pipe()
-        self._process = context.Process(target=_serve, args=(child, prepare, n, folder), daemon=True)
+        self._process = context.Process(target=_serve, args=(child, prepare, n, folder))  # may have workers of its own
         self._process.start()
         child.close()
         self._pipe.recv()  # wait until it is ready: the second contender may use what the first has prepared

@@ -1,9 +1,10 @@
 """The study of ``examples/low_back_pain.toml`` written by hand, as a careful analyst would with pandas and lifelines.
 
-``python benchmarks/peers/pandas_lifelines.py EXTRACTS`` reads spotless extracts in the Tuva layout, as ``cohort
+``python benchmarks/peers/pandas_lifelines.py EXTRACTS OUT`` reads spotless extracts in the Tuva layout, as ``cohort
 simulate`` writes them, uses nothing of this package but its code lists, and prints the estimates as JSON. It reads only
 the columns it needs, matches each distinct code once, and works on whole columns: what could be quicker without another
 library is in lifelines. It does what the study asks and no more: no check of a line, no claims logic, no release gate.
+Table 1, the flow of persons, the curves with their limits and a figure of them are left in the folder OUT.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from lifelines import AalenJohansenFitter, CoxPHFitter
@@ -23,6 +25,8 @@ WEIGHTS = Path(__file__).resolve().parents[2] / "src" / "cohort" / "features" / 
 SYSTEMS = {"icd-9-cm": "icd9cm", "icd-10-cm": "icd10cm"}
 DAY = np.timedelta64(1, "D")
 BRIDGE = 31
+Flow = list[tuple[str, int]]
+"""Each step with the persons that it leaves."""
 
 
 def codelist(name: str) -> dict[str, dict[str, str]]:
@@ -94,21 +98,33 @@ def without(entries: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     return marked[marked["_merge"] == "left_only"].drop(columns="_merge")
 
 
-def entries_of(low_back: pd.DataFrame, diagnoses: pd.DataFrame, people: pd.DataFrame, enrolled: pd.DataFrame):
+def entries_of(
+    low_back: pd.DataFrame, diagnoses: pd.DataFrame, people: pd.DataFrame, enrolled: pd.DataFrame, flow: Flow
+) -> pd.DataFrame:
     """Return who enters and when: the first low-back encounter that passes every rule."""
     days = low_back[["person_id", "date"]].drop_duplicates().sort_values(["person_id", "date"])
     same = days["person_id"] == days["person_id"].shift()
     clean = ~(same & (days["date"] - days["date"].shift() <= 180 * DAY))
     found = days[clean].rename(columns={"date": "index"})
+    flow += [
+        ("persons", len(people)),
+        ("low back pain", days["person_id"].nunique()),
+        ("clean washout", persons(found)),
+    ]
     found = found[found["index"].between("2018-01-01", "2022-12-31")].merge(people, on="person_id")
+    flow.append(("index in study period", persons(found)))
     birthday = (found["index"].dt.month * 100 + found["index"].dt.day) < (
         found["birth"].dt.month * 100 + found["birth"].dt.day.where(found["birth"].dt.strftime("%m%d") != "0229", 28)
     )
     found["age"] = found["index"].dt.year - found["birth"].dt.year - birthday
-    found = found[found["age"].between(18, 100)].merge(enrolled, on="person_id")
+    found = found[found["age"].between(18, 100)]
+    flow.append(("age 18 to 100", persons(found)))
+    found = found.merge(enrolled, on="person_id")
     found = found[(found["start"] <= found["index"] - 365 * DAY) & (found["end"] >= found["index"])]
+    flow.append(("enrolled for a year", persons(found)))
     for name, last in (("active_cancer", 0), ("chronic_pain_explicit", 0)):
         found = without(found, within(found, labelled(diagnoses, name), -365, last))
+        flow.append((f"without {name}", persons(found)))
     return found.sort_values(["person_id", "index"]).drop_duplicates("person_id")
 
 
@@ -138,6 +154,22 @@ def charlson(entries: pd.DataFrame, diagnoses: pd.DataFrame) -> pd.Series:
     return entries["person_id"].map((flags * weights).sum(axis=1)).fillna(0).astype(int)
 
 
+def persons(rows: pd.DataFrame) -> int:
+    """Return how many persons some rows are of."""
+    return int(rows["person_id"].nunique())
+
+
+def table_one(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return counts, means with standard deviations and standardised differences, by early opioid and of all."""
+    numbers = rows[["age", "charlson", "pain_sites"]].assign(male=(rows["sex"] == "male").astype(int))
+    groups = {"all": numbers, **{f"opioid={group}": part for group, part in numbers.groupby(rows["early_opioid"])}}
+    described = {f"{name} {what}": getattr(part, what)() for name, part in groups.items() for what in ("mean", "std")}
+    table = pd.DataFrame(described | {f"{name} n": part.count() for name, part in groups.items()})
+    apart = table["opioid=True mean"] - table["opioid=False mean"]
+    table["difference"] = apart / np.sqrt((table["opioid=True std"] ** 2 + table["opioid=False std"] ** 2) / 2)
+    return table
+
+
 def rates(rows: pd.DataFrame) -> list[dict[str, object]]:
     """Return chronification per 1,000 person-years by sex, with Garwood limits."""
     sums = (
@@ -151,20 +183,29 @@ def rates(rows: pd.DataFrame) -> list[dict[str, object]]:
     return found.reset_index().to_dict("records")
 
 
-def risks(rows: pd.DataFrame) -> dict[str, float]:
-    """Return the cumulative incidence of chronification by the last day, by early opioid."""
+def risks(rows: pd.DataFrame, out: Path) -> dict[str, float]:
+    """Return the cumulative incidence of chronification by the last day, by early opioid; leave curves and figure."""
     found = {}
+    figure, axes = plt.subplots()
     for group, part in rows.groupby("early_opioid"):
         # lifelines moves tied times by random amounts; entry is the same for all, so risk starts at day 89
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fitted = AalenJohansenFitter(seed=1).fit(part["time"] - 89, part["cause"], event_of_interest=1)
+        fitted.plot(ax=axes, label=f"early opioid: {group}")
+        curve = fitted.cumulative_density_.join(fitted.confidence_interval_)
+        days = curve.groupby(np.ceil(curve.index)).last()  # of the moments of a day its last
+        days.to_csv(out / f"risk_{group}.csv")
         found[str(group).lower()] = float(fitted.cumulative_density_.iloc[-1, 0])
+    figure.savefig(out / "risk.svg")
+    plt.close(figure)
     return found
 
 
-def study(folder: Path) -> dict[str, object]:
-    """Return the estimates."""
+def study(folder: Path, out: Path) -> dict[str, object]:
+    """Return the estimates, and leave tables and figure in a folder."""
+    out.mkdir(exist_ok=True)
+    flow: Flow = []
     diagnoses = read_diagnoses(folder)
     names = {
         "birth_date": "birth",
@@ -190,7 +231,7 @@ def study(folder: Path) -> dict[str, object]:
     enrolled = spans(eligibility[["person_id", "start", "end"]])
     diagnoses["person_id"] = diagnoses["person_id"].astype(str)
     low_back, explicit = (labelled(diagnoses, name) for name in ("low_back_pain", "chronic_pain_explicit"))
-    entries = entries_of(low_back, diagnoses, people.reset_index(), enrolled)
+    entries = entries_of(low_back, diagnoses, people.reset_index(), enrolled, flow)
     data_end = max(diagnoses["date"].max(), pharmacy["date"].max())
     rows = follow(entries, low_back, explicit, data_end)
     rows["charlson"] = charlson(rows, diagnoses)
@@ -200,6 +241,9 @@ def study(folder: Path) -> dict[str, object]:
     opioids = pharmacy[categories(pharmacy["ndc_code"], codelist("opioid").get("ndc", {})).notna()]
     rows["early_opioid"] = rows["person_id"].isin(within(rows, opioids, 0, 14)["person_id"])
     everybody = rows
+    flow.append(("at risk", persons(rows)))
+    pd.DataFrame(flow, columns=["step", "persons"]).to_csv(out / "flow.csv", index=False)
+    table_one(rows).to_csv(out / "table_one.csv")
     # who was in a gap on day 14 may have had a dispensing that nobody recorded
     plan = rows[["person_id", "index"]].merge(eligibility[["person_id", "start", "end"]], on="person_id")
     seen = plan[(plan["start"] <= plan["index"] + 14 * DAY) & (plan["end"] >= plan["index"] + 14 * DAY)]["person_id"]
@@ -215,9 +259,9 @@ def study(folder: Path) -> dict[str, object]:
         "hazard_ratios": fitted.hazard_ratios_.to_dict(),
         "standard_errors": fitted.standard_errors_.to_dict(),
         "rates": rates(everybody),
-        "risks": risks(rows),
+        "risks": risks(rows, out),
     }
 
 
 if __name__ == "__main__":
-    print(json.dumps(study(Path(sys.argv[1])), indent=1, default=str))
+    print(json.dumps(study(Path(sys.argv[1]), Path(sys.argv[2])), indent=1, default=str))

@@ -81,7 +81,7 @@ def by_hand(n: int, folder: Path):
     import pandas_lifelines
 
     extracts = _extracts(n, folder)
-    return lambda: pandas_lifelines.study(extracts)
+    return lambda: pandas_lifelines.study(extracts, folder / "by_hand")
 
 
 def _answer(result) -> dict[str, dict[str, float]]:

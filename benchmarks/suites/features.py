@@ -14,8 +14,8 @@ from typing import Any
 import duckdb
 import numpy as np
 import polars as pl
+from generated_store import generated_store
 from harness import Case
-from suites.generated_store import generated_store
 
 import cohort as co
 from cohort.codes.codelist import Codelist
@@ -229,7 +229,7 @@ def every_kind(n: int, folder: Path):
 
 def _study_with(n: int, folder: Path, covariates: tuple[Covariate, ...] | None):
     pipeline = importlib.import_module("suites.pipeline")
-    store, study = generated_store(n, folder), co.Study.from_toml(pipeline.STUDY)
+    store, study = generated_store(n, folder, care=True), co.Study.from_toml(pipeline.STUDY)
     chosen = study.covariates if covariates is None else covariates
     codes = codes_needed(study.cohort, study.outcome, chosen)
 
@@ -245,7 +245,7 @@ def _study_with(n: int, folder: Path, covariates: tuple[Covariate, ...] | None):
 def demo_read(n: int, folder: Path):
     """Read the columns that the demo study needs, and nothing else."""
     pipeline = importlib.import_module("suites.pipeline")
-    store = generated_store(n, folder)
+    store = generated_store(n, folder, care=True)
     columns = pipeline.READ | {"dispensing": ["person_id", "date", "system", "code"]}
     return lambda: sum(store.scan(table).select(names).collect().height for table, names in columns.items())
 

@@ -6,13 +6,13 @@ import datetime as dt
 import functools
 import hashlib
 import json
-import operator
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
+import polars as pl
 import tomli_w
 from pydantic import Field, ValidationError, model_validator
 
@@ -27,6 +27,7 @@ from cohort.features.covariate import MISSING
 from cohort.features.covariates import Covariate, VariableType
 from cohort.features.exposure import Exposure
 from cohort.features.time_varying import TimeVarying
+from cohort.left_parts import LeftParts, Parts, Scratched, attrition_of, rows_of
 from cohort.matched import differences_before, match
 from cohort.outcomes.course import Course
 from cohort.outcomes.outcome import Outcome
@@ -37,11 +38,11 @@ from cohort.population.entry import ARM, Entry
 from cohort.population.matching import CASE, MatchedArms, RiskSets
 from cohort.result import Result, trace
 from cohort.results.analyses import Analysis
-from cohort.results.analysis_table import AnalysisTable
+from cohort.results.analysis_table import AnalysisTable, with_reasons
 from cohort.results.disclosure import DisclosureRule, Released, release
 from cohort.results.estimates import Estimates
 from cohort.results.history import PastRelease, aligned
-from cohort.results.table_one import count_table_one
+from cohort.results.table_one import Kind, TableOneCounts, count_table_one
 from cohort.spec import STUDY_FILE, Spec, describe
 from cohort.store.store import Store
 
@@ -204,21 +205,26 @@ class Study(Spec):
         """Return the entries at risk before any matching, and the flow: persons, for the data holder only."""
         self._stop_on_design_errors()
         parts = self._parts(store if isinstance(store, Store) else Store.open(store), progress, engine)
-        return self._analysis_table(parts), functools.reduce(operator.add, (part.attrition for part in parts))
+        return self._analysis_table(parts), attrition_of(parts)
 
-    def _parts(self, store: Store, progress: Progress | None, engine: Engine | None) -> tuple[BucketPart, ...]:
-        return tuple((engine or local()).map(store, self._bucket_function(store), "cohort", progress))
+    def _parts(self, store: Store, progress: Progress | None, engine: Engine | None) -> Parts:
+        chosen, function = engine or local(), self.bucket_function(store)
+        if getattr(chosen, "memory", None) is None:  # else buckets are as small as can be
+            store = store.in_larger_buckets()
+        if isinstance(chosen, Scratched) and chosen.scratch is not None:
+            return LeftParts.made(chosen, chosen.scratch, store, function, progress)
+        return tuple(chosen.map(store, function, "cohort", progress))
 
     def estimates(self, table: AnalysisTable, progress: Progress | None = None) -> Estimates:
         """Return Table 1 and every analysis of a table: not released yet."""
         return Estimates.concat([self._table_one(table), *self._estimate(table, progress)])
 
     def conclude(
-        self, parts: tuple[BucketPart, ...], progress: Progress | None = None, history: Sequence[PastRelease] = ()
+        self, parts: Parts, progress: Progress | None = None, history: Sequence[PastRelease] = ()
     ) -> tuple[AnalysisTable, Released]:
         """Put the buckets' parts together, estimate, and pass the release gate."""
         table = self._analysis_table(parts)
-        attrition = functools.reduce(operator.add, (part.attrition for part in parts))
+        attrition = attrition_of(parts)
         before = []
         if isinstance(self.cohort.matching, MatchedArms):
             before = [differences_before(self._table_one(table), attrition, self.disclosure, table.most_rows)]
@@ -263,7 +269,8 @@ class Study(Spec):
 
         return Multiverse.of(self, dict(axes or {}) | named, analysis, dict(pick or {}))
 
-    def _bucket_function(self, store: Store) -> Callable[[Tables], BucketPart]:
+    def bucket_function(self, store: Store) -> Callable[[Tables], BucketPart]:
+        """Return what is done with every bucket of a store; it pickles, so that it can be done anywhere."""
         return functools.partial(
             run_bucket,
             cohort=self.cohort,
@@ -274,10 +281,10 @@ class Study(Spec):
             controls=self.negative_controls,
         )
 
-    def _analysis_table(self, parts: tuple[BucketPart, ...]) -> AnalysisTable:
+    def _analysis_table(self, parts: Parts) -> AnalysisTable:
         causes = (self.outcome.name, *self.outcome.competing)
         return AnalysisTable(
-            tuple(part.rows for part in parts),
+            rows_of(parts),
             causes,
             self.outcome.landmark,
             self.variables,
@@ -297,11 +304,17 @@ class Study(Spec):
             for name, kind in table.described(self.grouping).items()
             if name.removesuffix(MISSING) not in later
         }
-        counts = (count_table_one(table.with_reasons(part), described, self.grouping) for part in table.parts)
-        return functools.reduce(operator.add, counts).finish()
+        count = functools.partial(_described, explained=tuple(self.variables), variables=described, by=self.grouping)
+        return table.total(count).finish()
 
     def _estimate(self, table: AnalysisTable, progress: Progress | None) -> Iterator[Estimates]:
         for number, analysis in enumerate(self.analyses, start=1):
             yield analysis.estimate(number, table)
             if progress is not None:
                 progress("analyses", number, len(self.analyses))
+
+
+def _described(
+    part: pl.DataFrame, explained: tuple[str, ...], variables: Mapping[str, Kind], by: str | None
+) -> TableOneCounts:
+    return count_table_one(with_reasons(part, explained), variables, by)

@@ -96,6 +96,8 @@ def test_a_store_made_and_studies_run_on_a_cluster_are_the_same_bytes(kind, stor
     said = on_cluster(kind, "study", store, tmp_path, studies)
     assert said["content"] == content(store)
     assert written(tmp_path, studies) == expected
+    assert written(tmp_path / "left", studies[:1]).items() <= expected.items()
+    assert list(tmp_path.glob("cohort-table-*")) == []
 
 
 @pytest.mark.parametrize("kind", [KINDS[0], KINDS[2]])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from cohort import engines
-from cohort.engines.dask import Dask
+from cohort.engines.dask import Dask, dask
 from cohort.engines.local import Local, local
 from cohort.engines.memory import memory_of
-from cohort.engines.spark import Spark
+from cohort.engines.spark import Spark, spark
 from cohort.errors import StudyError
 
 Name = Literal["local", "spark", "dask"]
@@ -30,5 +29,4 @@ def engine_named(
         raise StudyError(f"--memory and --processes are for the local engine; leave them out with --engine {name}")
     if name == "local":
         return local(memory=None if memory is None else memory_of(memory), processes=processes)
-    made: Spark | Dask = engines.spark(master=master) if name == "spark" else engines.dask()
-    return made
+    return spark(master=master) if name == "spark" else dask()

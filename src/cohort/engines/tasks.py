@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -37,6 +39,18 @@ class Cluster(Protocol):
             If a piece failed: which, and why.
         ResourceError
             If the cluster gave the job up.
+        """
+
+    def total(
+        self,
+        work: Callable[[Piece], Result],
+        pieces: Sequence[Piece],
+        names: Sequence[str],
+        add: Callable[[Result, Result], Result],
+    ) -> Result:
+        """Return the sum of ``work`` over all pieces, of which there is one at least; see `each` for the rest.
+
+        Neighbouring pieces are added in groups on the cluster, always in the order of the pieces, and the groups here.
         """
 
 
@@ -98,3 +112,17 @@ def opened(answer: bytes) -> Any:
     if isinstance(found, Failure):
         raise found.raised()
     return found
+
+
+def added(answers: Iterable[bytes], add: Callable[[Any, Any], Any]) -> bytes:
+    """Return the pickled sum of what workers said of neighbouring pieces, in order, or the first `Failure` of them."""
+    return Job(partial(_sum, add=add), [list(answers)], [""]).attempt(0)
+
+
+def _sum(answers: list[bytes], add: Callable[[Any, Any], Any]) -> Any:
+    return reduce(add, map(opened, answers))
+
+
+def group_size(pieces: int) -> int:
+    """Return how many neighbours are added on the cluster, so that no more sums than that come back."""
+    return max(1, math.isqrt(pieces - 1) + 1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from cohort.engines.engine import Engine
+from cohort.engines.local import Local
 from cohort.engines.tasks import Cluster
 from cohort.errors import InputRefusedError, StudyError
 from cohort.ingest import increments, links, pseudonyms
@@ -109,7 +109,7 @@ def ingest(
     extracted_on: dt.date | None = None,
     memory_limit: str | None = None,
     threads: int | None = None,
-    engine: Cluster | Engine | None = None,
+    engine: Cluster | Local | None = None,
     progress: Progress | None = None,
 ) -> Store:
     """Load an extract into a store and commit it as a new snapshot; the same content again changes nothing.
@@ -135,7 +135,7 @@ def ingest(
     """
     folder, store = _checked_folders(source, into, buckets, max_reject_rate)
     link, chosen, report = links.checked(link_table, folder, store), Layout.read(layout), progress or _untold
-    cluster = engine if isinstance(engine, Cluster) else None
+    cluster = None if isinstance(engine, Local) else engine  # threads here are what happens anyway
     deliveries, not_used = _inspect(folder, chosen, report, cluster)
     with exhaustion(), private_umask(), _opened(store) as work:
         newest, key, before = _standing(store, chosen, key_file, keep_ids=keep_ids, add=add)

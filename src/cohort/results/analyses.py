@@ -6,6 +6,7 @@ look at all rows together.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import polars as pl
@@ -213,11 +214,8 @@ class Prevalence(_ByAge):
             "level": self.level,
             "unit": "proportion of persons",
         }
-        known = (
-            _known(part.lazy().drop_nulls(self.covariate).with_columns(time=pl.lit(0)), self.by) for part in table.parts
-        )
-        counts = sum((count_days(part, "time", self.covariate, self.by, causes=[1]) for part in known), start=0)
-        shares = proportion_from(counts, self.level).rename({"n_event": "events", "estimate": "value"})  # type: ignore[arg-type]  # 0 + DayCounts is DayCounts
+        counts = table.total(partial(_shares, covariate=self.covariate, by=self.by))
+        shares = proportion_from(counts, self.level).rename({"n_event": "events", "estimate": "value"})
         method = f"share of persons, Wilson limits{_left_out(table, self.by)}"
         crude = Estimates.from_rows(shares, estimand=self.kind, method=method, **constants)
         if not self.is_standardised:
@@ -287,14 +285,17 @@ def fine_gray(terms: str, ties: str = "efron", level: float = 0.95) -> FineGray:
 def _count(table: AnalysisTable, by: str | None, *, outcome_only: bool = False) -> DayCounts:
     """Return the sum of the day counts of all parts."""
     causes = [1] if outcome_only else list(range(1, len(table.causes) + 1))
+    return table.total(partial(_days, by=by, entry=table.entry, causes=causes))
+
+
+def _days(part: pl.DataFrame, by: str | None, entry: str | None, causes: list[int]) -> DayCounts:
     kept = pl.when(pl.col("cause") <= len(causes)).then("cause").otherwise(0).alias("cause")
-    return sum(
-        (
-            count_days(_known(part.lazy().with_columns(kept), by), "time", "cause", by, table.entry, causes=causes)
-            for part in table.parts
-        ),
-        start=0,
-    )  # type: ignore[return-value]  # 0 + DayCounts is DayCounts
+    return count_days(_known(part.lazy().with_columns(kept), by), "time", "cause", by, entry, causes=causes)
+
+
+def _shares(part: pl.DataFrame, covariate: str, by: str | None) -> DayCounts:
+    rows = part.lazy().drop_nulls(covariate).with_columns(time=pl.lit(0))
+    return count_days(_known(rows, by), "time", covariate, by, causes=[1])
 
 
 def _persons(table: AnalysisTable, by: str | None) -> Persons | None:
@@ -311,5 +312,9 @@ def _known(rows: pl.LazyFrame, by: str | None) -> pl.LazyFrame:
 
 def _left_out(table: AnalysisTable, by: str | None) -> str:
     """Say that persons without a group are left out; how many would be a count that no rule has judged."""
-    missing = by is not None and any(part[by].null_count() for part in table.parts)
+    missing = by is not None and table.total(partial(_nulls, by))
     return f"; persons with a missing {by} left out" if missing else ""
+
+
+def _nulls(name: str, part: pl.DataFrame) -> int:
+    return part[name].null_count()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import operator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +18,22 @@ from cohort.features.covariate import KNOWN, MISSING, VariableType
 from cohort.features.exposure import Exposure
 from cohort.features.time_varying import TimeVarying
 from cohort.population.matching import SET
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Elsewhere(Protocol):
+    """Parts of a table that stay on a cluster (`cohort.engines.spread`): functions go there, sums come back."""
+
+    def lazy(self) -> pl.LazyFrame:
+        """Return all rows."""
+
+    def total(self, count: Callable[[pl.DataFrame], T], add: Callable[[T, T], T]) -> T:
+        """Return the sum of a picklable count of every part."""
+
+    def ask(self, function: Callable[[pl.DataFrame], Any], merge: Callable[[Any], Any]) -> Iterator[Any]:
+        """Yield the answers of a picklable function, mappings merged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +47,7 @@ class AnalysisTable:
     a report.
     """
 
-    parts: tuple[pl.DataFrame, ...] = field(repr=False)  # a repr ends up in logs, and rows are persons
+    parts: Sequence[pl.DataFrame] = field(repr=False)  # a repr ends up in logs, and rows are persons
     causes: tuple[str, ...]
     landmark: int
     variables: Mapping[str, VariableType]
@@ -46,29 +66,55 @@ class AnalysisTable:
     strata: str | None = None
     """The column that models are stratified by: ``matched_set`` of matched sets, the site of several."""
 
+    @property
+    def elsewhere(self) -> Elsewhere | None:
+        """Return the parts if they stay on a cluster."""
+        return self.parts if isinstance(self.parts, Elsewhere) else None
+
     def lazy(self) -> pl.LazyFrame:
         """Return all rows in person order."""
-        return pl.concat(self.parts, how="vertical").lazy().sort(*KEY, *([SET] if self.strata == SET else []))
+        there = self.elsewhere
+        rows = pl.concat(self.parts, how="vertical").lazy() if there is None else there.lazy()
+        return rows.sort(*KEY, *([SET] if self.strata == SET else []))
+
+    def total(self, count: Callable[[pl.DataFrame], T], add: Callable[[T, T], T] = operator.add) -> T:
+        """Return the sum of a count of every part, taken where the parts are."""
+        there = self.elsewhere
+        return functools.reduce(add, map(count, self.parts)) if there is None else there.total(count, add)
+
+    def ask(self, function: Callable[[pl.DataFrame], Any]) -> Iterator[Any]:
+        """Yield a picklable function of every part, which has a Boolean ``event`` too, taken where the parts are.
+
+        It is the ``map_buckets`` of `cohort.survival.fit_cox_buckets`: lanes of neighbouring parts come added up.
+        """
+        from cohort.survival.cox_lanes import merge
+
+        told, there = functools.partial(_with_event, function), self.elsewhere
+        if there is None:
+            yield from map(told, self.parts)
+        else:
+            yield from there.ask(told, functools.partial(merge, close=False))
 
     def described(self, grouping: str | None) -> dict[str, VariableType]:
         """Return the variables of Table 1: each covariate and, where some value is missing, the reason beside it."""
+        names = [f"{name}{MISSING}" for name in self.variables]
+        missing = self.total(functools.partial(count_known, names))
         described: dict[str, VariableType] = {}
         for name, kind in self.variables.items():
             if name != grouping:
                 described[name] = kind
-                if any(part[f"{name}{MISSING}"].count() for part in self.parts if f"{name}{MISSING}" in part.columns):
+                if missing[f"{name}{MISSING}"]:
                     described[f"{name}{MISSING}"] = "categorical"
         return described
 
     def with_reasons(self, part: pl.DataFrame) -> pl.LazyFrame:
         """Return rows in which a value that is not missing gives ``known`` as its reason: a level like the others."""
-        reasons = [f"{name}{MISSING}" for name in self.variables if f"{name}{MISSING}" in part.columns]
-        return part.lazy().with_columns(pl.col(reasons).fill_null(KNOWN))
+        return with_reasons(part, self.variables)
 
     @property
     def most_rows(self) -> int:
         """Return the most rows that one person has, 1 of an empty table."""
-        return max((_longest_run(part["person_id"].to_numpy()) for part in self.parts if part.height), default=1)
+        return self.total(_most_rows, max)
 
     @property
     def outcome(self) -> str:
@@ -82,6 +128,25 @@ class AnalysisTable:
         With an entry, survival functions want ``entry < time``; without one, an event on day 0 counts.
         """
         return "entry" if self.landmark > 0 or self.delayed else None
+
+
+def count_known(names: Sequence[str], part: pl.DataFrame) -> Counter[str]:
+    """Return how many rows have a value in each of some columns, as far as there are such."""
+    return Counter({name: part[name].count() for name in names if name in part.columns})
+
+
+def with_reasons(part: pl.DataFrame, variables: Iterable[str]) -> pl.LazyFrame:
+    """Return the rows as Table 1 counts them; see `AnalysisTable.with_reasons`."""
+    reasons = [f"{name}{MISSING}" for name in variables if f"{name}{MISSING}" in part.columns]
+    return part.lazy().with_columns(pl.col(reasons).fill_null(KNOWN))
+
+
+def _with_event(function: Callable[[pl.DataFrame], Any], part: pl.DataFrame) -> Any:
+    return function(part.with_columns(event=pl.col("cause") == 1))
+
+
+def _most_rows(part: pl.DataFrame) -> int:
+    return _longest_run(part["person_id"].to_numpy()) if part.height else 1
 
 
 FOLLOW_UP = ("entry", "time", "cause", "exit_reason")

@@ -120,7 +120,9 @@ class Cox(Regression):
     def fit(self, frame: pl.LazyFrame, table: AnalysisTable) -> _Fit:
         """Fit the Cox model with risk sets (entry, time], within matched sets or sites where there are such.
 
-        Where persons enter more than once, the variance is robust to what their entries have in common.
+        Where persons enter more than once, the variance is robust to what their entries have in common. Of a table that
+        stays on a cluster the model's columns come here, as the test of proportional hazards wants all rows together;
+        `AnalysisTable.ask` fits one from sums alone.
         """
         from cohort.survival.cox import fit_cox
 

@@ -71,6 +71,11 @@ class Resuming:
     rows: dict[str, int]
     name: str = "resuming"
 
+    @property
+    def memory(self) -> int | None:
+        """The limit of the other engine, if it has one."""
+        return getattr(self.engine, "memory", None)
+
     def map(
         self,
         store: Store,

@@ -14,7 +14,7 @@ import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ class RunLedger:
         """Return the folder of finished buckets."""
         return self.folder / "buckets"
 
-    def keep_who(self, parts: tuple[pl.DataFrame, ...]) -> None:
+    def keep_who(self, parts: Sequence[pl.DataFrame]) -> None:
         """Write who is in the run, by what day they entered."""
         temporary = self.folder / ".who.writing"
         with private_umask():

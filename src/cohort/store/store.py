@@ -14,6 +14,12 @@ from cohort.store.manifest import Account, Manifest
 from cohort.store.places import is_remote, place
 from cohort.store.tables import TABLES, Supplied
 
+FEWEST = 8
+"""Buckets that a store is not brought below, so that there is something to do at the same time."""
+
+ROWS_TOGETHER = 4_000_000
+"""Rows of all tables up to which small buckets are worked on together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Store:
@@ -82,6 +88,24 @@ class Store:
         if not 0 <= number < self.buckets:
             raise ValueError(f"bucket {number} does not exist: the store has buckets 0 to {self.buckets - 1}")
         return Supplied({table: self._scan(table, number) for table in TABLES if self.manifest.tables.get(table)})
+
+    def in_larger_buckets(self) -> Store:
+        """Return the same snapshot in fewer buckets, neighbours together as long as they stay small and many.
+
+        A bucket is planned anew, which costs as much for few rows as for many. What comes of it is the same: larger
+        buckets are buckets too, in which a table's rows are sorted within each of the old ones.
+        """
+        together = self.buckets // FEWEST
+        rows = sum(file.rows for files in self.manifest.tables.values() for file in files)
+        together = min(together, ROWS_TOGETHER * self.buckets // max(rows, 1))
+        if together < 2:
+            return self
+        tables = {
+            name: tuple(file.model_copy(update={"bucket": file.bucket // together}) for file in files)
+            for name, files in self.manifest.tables.items()
+        }
+        buckets = -(-self.buckets // together)
+        return Store(self.path, self.manifest.model_copy(update={"buckets": buckets, "tables": tables}))
 
     def _scan(self, table: str, bucket: int | None) -> pl.LazyFrame:
         files = [file for file in self.manifest.tables.get(table, ()) if bucket is None or file.bucket == bucket]
