@@ -71,7 +71,7 @@ class Local:
         self, store: Store, function: Callable[[Tables], Result], numbers: Sequence[int], budget: Budget | None
     ) -> Iterator[Result]:
         attempt = on_workers(store, function, numbers).attempt
-        with _polars_threads(max(1, (os.cpu_count() or 1) // self.processes)):  # read when a process starts
+        with polars_threads(max(1, (os.cpu_count() or 1) // self.processes)):  # read when a process starts
             pool = ProcessPoolExecutor(self.processes, mp_context=get_context("spawn"), initializer=_end_with_parent)
             try:
                 yield from map(opened, _walk(pool, attempt, range(len(numbers)), self.processes, budget))
@@ -142,7 +142,7 @@ def _wait_for_parent() -> None:
 
 
 @contextmanager
-def _polars_threads(number: int) -> Iterator[None]:
+def polars_threads(number: int) -> Iterator[None]:
     """Let processes that are started inside use so many threads in polars."""
     before = os.environ.get("POLARS_MAX_THREADS")
     os.environ["POLARS_MAX_THREADS"] = str(number)

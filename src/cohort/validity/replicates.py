@@ -7,19 +7,18 @@ independent persons, so that each bucket is one replicate: replicate r is bucket
 
 from __future__ import annotations
 
-import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import astuple
 from multiprocessing import get_context
 from pathlib import Path
 
 import polars as pl
 
+from cohort.engines.local import polars_threads
 from cohort.ingest.load import ingest
 from cohort.simulate import load_scenario, simulate
 from cohort.validity.board import KEPT
@@ -99,23 +98,9 @@ def add_missing(
     )
     report = progress or (lambda *_: None)
     report("replicates", 0, len(todo))
-    with _one_thread_each(), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with polars_threads(1), ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         pending = {pool.submit(one_batch, name, batch, size): name for batch, name, size in todo}
         for done, job in enumerate(as_completed(pending), start=1):
             with (folder / f"{pending[job]}.csv").open("a", encoding="utf-8") as file:
                 file.write(job.result().write_csv(include_header=False))  # one write: whole batches or nothing
             report("replicates", done, len(todo))
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let the processes that are started meanwhile use one thread: they are the parallelism."""
-    before = os.environ.get("POLARS_MAX_THREADS")
-    os.environ["POLARS_MAX_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["POLARS_MAX_THREADS"]
-        else:
-            os.environ["POLARS_MAX_THREADS"] = before
