@@ -119,11 +119,12 @@ def default_estimates(scenario: Scenario, store: co.Store) -> list[list[Estimate
     Where leaving the plan follows recent care, the risks are weighted for it; without weights they are a naive design.
     """
     study = default_study(scenario)
-    table = study.run(store).table
+    of_bucket, causes = study.bucket_function(store), (study.outcome.name, *study.outcome.competing)
     weighs = scenario.enrolment.log_odds_recent_visit != 0
     samples = []
-    for number, part in enumerate(table.parts):
-        alone = co.AnalysisTable((part,), table.causes, table.landmark, table.variables)
+    for number in range(store.buckets):
+        part = of_bucket(store.bucket(number)).rows
+        alone = co.AnalysisTable((part,), causes, study.outcome.landmark, study.variables)
         risk, model = (analysis.estimate(1, alone) for analysis in study.analyses)
         plain = _risks("leaving taken as random" if weighs else "default", risk, part.height)
         weighted = _weighted_risks(study, store, number, part) if weighs else []
