@@ -25,8 +25,8 @@ SIZES = (10_000, 100_000, 1_000_000)
 BYTES_PER_PERSON = 8_000
 """Disk that a size needs, extracts, staging and store together: 6,100 were measured at a million persons."""
 MEMORY_PER_PERSON = 2_000
-LEAST_MEMORY = 2_000_000_000
-"""Memory that the largest step needs: 1.8 GB at most were measured from ten thousand to a million persons."""
+LEAST_MEMORY = 2_500_000_000
+"""Memory that the largest step needs: 2.3 GB at most were measured from ten thousand to a million persons."""
 _POLL = 0.05
 
 
