@@ -89,38 +89,50 @@ def judge(weights: BalancingWeights, balance: pl.DataFrame, bounds: Bounds) -> t
 
 def judge_trial(checks: TrialChecks, bounds: Bounds) -> tuple[Gate, ...]:
     """Return the gates of an emulated trial, that of its hazard ratio last."""
-    name, difference = worst(checks.balance) or ("no covariate", 0.0)
-    what = f"largest difference of the strategies' followers after weighting, of {name}"
-    return (
-        _at_most("balance", difference, bounds.balance, what),
-        _at_least("positivity", checks.effective, bounds.effective, "effective share of the strategy with fewer"),
-        _enough("parameters", checks.departures, bounds.per_parameter, "departures from a strategy per parameter"),
-        _enough("events", checks.events, bounds.events, "outcome events of the strategy with fewer"),
-        judge_proportional_hazards(checks.proportional_hazards, bounds),
+    return _judge_weighted(
+        checks,
+        bounds,
+        balance="largest difference of the strategies' followers after weighting, of",
+        positivity="effective share of the strategy with fewer",
+        parameters="departures from a strategy per parameter",
+        events="outcome events of the strategy with fewer",
     )
 
 
 def judge_nested(checks: TrialChecks, bounds: Bounds) -> tuple[Gate, ...]:
     """Return the gates of nested trials, that of their hazard ratio last."""
-    name, difference = worst(checks.balance) or ("no covariate", 0.0)
-    return (
-        _at_most("balance", difference, bounds.balance, f"largest difference of the arms after weighting, of {name}"),
-        _at_least("positivity", checks.effective, bounds.effective, "effective share of the arm with fewer"),
-        _enough("parameters", checks.departures, bounds.per_parameter, "trials of the smaller arm per parameter"),
-        _enough("events", checks.events, bounds.events, "outcome events of the arm with fewer"),
-        judge_proportional_hazards(checks.proportional_hazards, bounds),
+    return _judge_weighted(
+        checks,
+        bounds,
+        balance="largest difference of the arms after weighting, of",
+        positivity="effective share of the arm with fewer",
+        parameters="trials of the smaller arm per parameter",
+        events="outcome events of the arm with fewer",
     )
 
 
 def judge_structural(checks: TrialChecks, bounds: Bounds) -> tuple[Gate, ...]:
     """Return the gates of a marginal structural model, all of which close its hazard ratio."""
+    return _judge_weighted(
+        checks,
+        bounds,
+        balance="largest difference of those who start and those who do not, weighted, of",
+        positivity="effective share of exposed or unexposed time",
+        parameters="starts per parameter of their model",
+        events="outcome events while exposed, or while not",
+    )
+
+
+def _judge_weighted(
+    checks: TrialChecks, bounds: Bounds, *, balance: str, positivity: str, parameters: str, events: str
+) -> tuple[Gate, ...]:
+    """Return the gates of a design that weights over time, each with what it looks at in the design's own words."""
     name, difference = worst(checks.balance) or ("no covariate", 0.0)
-    what = f"largest difference of those who start and those who do not, weighted, of {name}"
     return (
-        _at_most("balance", difference, bounds.balance, what),
-        _at_least("positivity", checks.effective, bounds.effective, "effective share of exposed or unexposed time"),
-        _enough("parameters", checks.departures, bounds.per_parameter, "starts per parameter of their model"),
-        _enough("events", checks.events, bounds.events, "outcome events while exposed, or while not"),
+        _at_most("balance", difference, bounds.balance, f"{balance} {name}"),
+        _at_least("positivity", checks.effective, bounds.effective, positivity),
+        _enough("parameters", checks.departures, bounds.per_parameter, parameters),
+        _enough("events", checks.events, bounds.events, events),
         judge_proportional_hazards(checks.proportional_hazards, bounds),
     )
 
